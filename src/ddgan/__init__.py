@@ -1,0 +1,18 @@
+"""Denoising diffusion GANs: image generators that sample in a handful of large steps.
+
+    run = ddgan.train("digits_quick", out="runs/digits")
+    model = ddgan.DDGAN.from_pretrained("runs/digits")
+    images = model.sample(64, seed=0)
+    report = ddgan.evaluate(model)
+
+After Xiao, Kreis and Vahdat, "Tackling the Generative Learning Trilemma with Denoising Diffusion GANs",
+ICLR 2022.
+"""
+
+from ddgan.config import RunConfig
+from ddgan.metrics import Report, evaluate
+from ddgan.model import DDGAN
+from ddgan.training.run import Run, train
+
+__all__ = ["DDGAN", "Report", "Run", "RunConfig", "evaluate", "train"]
+__version__ = "0.1.0"

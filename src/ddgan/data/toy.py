@@ -1,0 +1,38 @@
+"""The 25-Gaussians toy: a 5 x 5 grid of narrow Gaussians in the plane (paper section 5, Fig 6).
+
+The paper does not publish its constants; these are the customary ones: centres 2 {-2..2}^2, standard
+deviation 0.05, all divided by 2.828.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddgan.random import generator_for
+
+SCALE = 2.828
+SPREAD = 0.05 / SCALE
+"""The standard deviation of each Gaussian, in the units of the samples."""
+
+
+def centres() -> Tensor:
+    """The 25 centres, (25, 2)."""
+    line = torch.arange(-2.0, 3.0) * 2 / SCALE
+    return torch.cartesian_prod(line, line)
+
+
+class Gaussians:
+    """Endless samples of the mixture, (2,); batch `step` depends on (seed, step) alone."""
+
+    state_shape = (2,)
+
+    def __init__(self, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self._seed = seed
+        self._device = device
+
+    def batch(self, step: int, size: int) -> Tensor:
+        """The points of iteration `step`, (size, 2)."""
+        rng = generator_for(self._seed, "gaussians", step)
+        centre = centres()[torch.randint(25, (size,), generator=rng)]
+        return (centre + SPREAD * torch.randn(size, 2, generator=rng)).to(self._device)

@@ -1,0 +1,57 @@
+"""Images at the edge of the program: uint8, PNG files and grids. Nothing here is lossy."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """(N, C, H, W) in [-1, 1] -> uint8 (N, H, W, C); values outside are clipped."""
+    scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def grid(images: np.ndarray, columns: int | None = None, zoom: int = 1, gap: int = 1) -> np.ndarray:
+    """Tile uint8 (N, H, W, C) into one (rows, columns, C) picture.
+
+    Args:
+        images: the tiles, in reading order.
+        columns: tiles per row; by default as square as possible.
+        zoom: each pixel becomes zoom x zoom.
+        gap: white pixels between tiles, after zooming.
+    """
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    picture = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8
+    )
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        picture[top : top + height, left : left + width] = image
+    return picture
+
+
+def to_pil(image: np.ndarray) -> Image.Image:
+    """uint8 (H, W, C) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels -> PIL image."""
+    channels = image.shape[-1]
+    if channels > 4:
+        raise ValueError(f"an image with {channels} channels has no PNG form; save it as .npz instead")
+    return Image.fromarray(image[..., 0] if channels == 1 else image)
+
+
+def save_png(image: np.ndarray, path: Path) -> None:
+    """Write uint8 (H, W, C) as PNG."""
+    to_pil(image).save(path, format="PNG")
+
+
+def zoom_for(size: int, target: int = 64) -> int:
+    """How much to enlarge images of `size` pixels so that a person sees about `target` pixels."""
+    return max(target // size, 1)

@@ -1,0 +1,192 @@
+"""DDGAN: a trained generator with its diffusion and its configuration, ready to sample."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddgan.config import RunConfig
+from ddgan.diffusion import Diffusion
+from ddgan.networks import build_generator
+from ddgan.random import ImageNoise
+from ddgan.sampling import Step, denoising_steps
+
+WEIGHTS_NAME = "model.safetensors"
+FORMAT = "ddgan-1"
+ACTIVATION_BUDGET = 256 * 2**20
+"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
+
+
+class DDGAN:
+    """A generator, the diffusion it was trained with, and the settings of its run.
+
+    Args:
+        generator: G(x_t, t, z) -> prediction; for a trained model the average of its weights.
+        config: the run's settings.
+    """
+
+    def __init__(self, generator: nn.Module, config: RunConfig) -> None:
+        self.generator = generator.eval().requires_grad_(False)
+        self.config = config
+        self.diffusion = Diffusion(config.diffusion).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.generator.parameters()).device
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (C, H, W), or (num_features,) for points."""
+        return self.config.generator.state_shape
+
+    def to(self, device: torch.device | str) -> DDGAN:
+        """Move to a device; returns self."""
+        self.generator.to(device)
+        self.diffusion.to(device)
+        return self
+
+    def default_batch_size(self) -> int:
+        """How many samples fit the memory budget at once."""
+        config = self.config.generator
+        if config.kind == "mlp":
+            return 16384
+        widest = 4 * 12 * config.base_channels * config.image_size**2  # bytes of about 12 feature maps
+        return max(1, min(512, ACTIVATION_BUDGET // widest))
+
+    @torch.no_grad()
+    def batches(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield n samples in batches (B, *state_shape), on the model's device.
+
+        `on_batch` is told the number of samples of each finished batch.
+        """
+        for indices in self._split(n, batch_size):
+            x_t, noise = self._start(seed, indices)
+            for step in self.chain(x_t, noise):
+                x_t = step.x_prev
+            if on_batch is not None:
+                on_batch(len(indices))
+            yield x_t
+
+    def sample(
+        self, n: int, seed: int = 0, batch_size: int | None = None, *, progress: bool = False
+    ) -> Tensor:
+        """n new samples, float32 (n, *state_shape) on the CPU; images are in [-1, 1].
+
+        Image i depends on (seed, i) alone: it is the same whatever n and the batch size.
+
+        Args:
+            n: how many, at least 1.
+            seed: 0 or more.
+            batch_size: samples at a time; by default sized to memory.
+            progress: show a progress bar.
+
+        Raises:
+            ValueError: if n, seed or batch_size is out of range.
+        """
+        from ddgan.progress import progress_bar
+
+        with progress_bar("sampling", n, enabled=progress) as advance:
+            return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance)])
+
+    @torch.no_grad()
+    def steps(self, n: int, seed: int = 0) -> list[Step]:
+        """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples."""
+        return list(self.chain(*self._start(seed, range(n))))
+
+    def chain(self, x_t: Tensor, noise: ImageNoise, start: int | None = None) -> Iterator[Step]:
+        """The reverse chain of this model from x_t at step `start` (default T)."""
+        latent_size = self.config.generator.latent_size
+        return denoising_steps(self.generator, self.diffusion, x_t, noise, latent_size, start)
+
+    def _start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
+        noise = ImageNoise(seed, indices, self.device)
+        return noise(*self.state_shape), noise
+
+    def _split(self, n: int, batch_size: int | None) -> list[range]:
+        if n < 1:
+            raise ValueError(f"n is {n}; at least 1 sample must be asked for")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        size = batch_size or self.default_batch_size()
+        size = math.ceil(n / math.ceil(n / size))  # batches of nearly equal size
+        return [range(first, min(first + size, n)) for first in range(0, n, size)]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the weights and the whole configuration as one .safetensors file; returns its path.
+
+        A folder gets a file named model.safetensors. The file appears whole or not at all.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            path.mkdir(parents=True, exist_ok=True)
+            path = path / WEIGHTS_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.contiguous() for name, tensor in self.generator.state_dict().items()}
+        metadata = {"format": FORMAT, "config": json.dumps(self.config.to_dict())}
+        partial = path.with_name(path.name + ".partial")
+        save_file(tensors, partial, metadata)
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, device: torch.device | str = "cpu") -> DDGAN:
+        """Open a run folder or a .safetensors file; its settings come with it.
+
+        Raises:
+            ValueError: if `source` is neither, or the file is damaged or not of this format.
+        """
+        path = Path(source)
+        if path.is_dir():
+            if not (path / WEIGHTS_NAME).is_file():
+                raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
+            path = path / WEIGHTS_NAME
+        elif not path.is_file():
+            raise ValueError(f"'{source}' does not exist; name a run folder or a .safetensors file")
+        tensors, metadata = _read_safetensors(path)
+        if metadata.get("format") != FORMAT or "config" not in metadata:
+            raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
+        try:
+            config = RunConfig.from_dict(json.loads(metadata["config"]))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the config in '{path}' is damaged: {error}") from None
+        generator = build_generator(config.generator)
+        _load(generator, tensors, path)
+        return cls(generator.to(device), config)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
+
+
+def _load(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(
+            f"'{path}' does not fit its own config: {len(wrong)} tensors are missing, unknown or of another "
+            f"shape, the first '{wrong[0]}'"
+        )
+    generator.load_state_dict(tensors)

@@ -1,0 +1,67 @@
+"""The networks, and the one place that turns a configuration into one.
+
+Generators are called as G(x_t, t, z), discriminators as D(x_prev, x_t, t); both take samples of
+shape (B, *state_shape), t int64 in 1..T and z (B, latent_size).
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ddgan.networks.discriminator import Discriminator, ResNetDiscriminatorConfig
+from ddgan.networks.generator import Generator, NCSNppConfig
+from ddgan.networks.toy import (
+    MLPConfig,
+    MLPDiscriminator,
+    MLPDiscriminatorConfig,
+    MLPGenerator,
+)
+
+__all__ = [
+    "Discriminator",
+    "DiscriminatorConfig",
+    "Generator",
+    "GeneratorConfig",
+    "MLPConfig",
+    "MLPDiscriminator",
+    "MLPDiscriminatorConfig",
+    "MLPGenerator",
+    "NCSNppConfig",
+    "ResNetDiscriminatorConfig",
+    "build_discriminator",
+    "build_generator",
+]
+
+GeneratorConfig = NCSNppConfig | MLPConfig
+DiscriminatorConfig = ResNetDiscriminatorConfig | MLPDiscriminatorConfig
+
+
+def build_generator(config: GeneratorConfig) -> Generator | MLPGenerator:
+    """The generator that `config` describes."""
+    return Generator(config) if isinstance(config, NCSNppConfig) else MLPGenerator(config)
+
+
+def build_discriminator(config: DiscriminatorConfig, state_shape: tuple[int, ...]) -> nn.Module:
+    """The discriminator that `config` describes, for samples of shape `state_shape`.
+
+    Raises:
+        ValueError: if the samples are not of the form or size that the discriminator takes.
+    """
+    if isinstance(config, MLPDiscriminatorConfig):
+        if len(state_shape) != 1:
+            raise ValueError(
+                "discriminator.kind is mlp, which takes points, but the generator makes images; "
+                "use discriminator.kind resnet"
+            )
+        return MLPDiscriminator(config, state_shape[0])
+    if len(state_shape) != 3:
+        raise ValueError(
+            "discriminator.kind is resnet, which takes images, but the generator makes points; "
+            "use discriminator.kind mlp"
+        )
+    if state_shape[1] % config.size_divisor:
+        raise ValueError(
+            f"the image size {state_shape[1]} cannot be halved {sum(config.downsample)} times, as "
+            f"discriminator.downsample asks; use a multiple of {config.size_divisor} or fewer halvings"
+        )
+    return Discriminator(config, state_shape[0])

@@ -1,0 +1,125 @@
+"""The parts that both networks are made of: initialisation, embeddings, norms, attention, blocks.
+
+Shapes: images and features (B, C, H, W), embeddings (B, F).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddgan.networks import resample
+
+NEARLY_ZERO = 1e-10
+"""The scale of layers that start as (almost) nothing, so that a block starts as its skip path."""
+
+
+def variance_scaling_(weight: Tensor, scale: float = 1.0) -> None:
+    """Uniform initialisation with variance scale / fan_average, in place."""
+    receptive = math.prod(weight.shape[2:])
+    fan_average = (weight.shape[0] + weight.shape[1]) * receptive / 2
+    bound = math.sqrt(3 * scale / fan_average)
+    nn.init.uniform_(weight, -bound, bound)
+
+
+def linear(inputs: int, outputs: int, scale: float = 1.0) -> nn.Linear:
+    """A fully connected layer, variance scaling, zero bias."""
+    layer = nn.Linear(inputs, outputs)
+    variance_scaling_(layer.weight, scale)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps height and width (size is odd), variance scaling, zero bias."""
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+    variance_scaling_(layer.weight, scale)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def sinusoidal_embedding(index: Tensor, features: int, dtype: torch.dtype) -> Tensor:
+    """(B,) indices -> (B, features): sines, then cosines, at frequencies 10000^(-i / (half - 1))."""
+    half = features // 2
+    exponent = torch.arange(half, device=index.device, dtype=dtype) / max(half - 1, 1)
+    angle = index[:, None].to(dtype) * torch.exp(-math.log(10000.0) * exponent)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """t in 1..T -> (B, features): sinusoid of t - 1 -> Linear -> activation -> Linear."""
+
+    def __init__(self, frequencies: int, features: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.input = linear(frequencies, features)
+        self.activation = activation
+        self.output = linear(features, features)
+
+    def forward(self, t: Tensor) -> Tensor:
+        embedding = sinusoidal_embedding(t - 1, self.frequencies, self.input.weight.dtype)
+        return self.output(self.activation(self.input(embedding)))
+
+
+def num_groups(channels: int) -> int:
+    """Groups of a group norm: the largest divisor of `channels` up to min(channels / 4, 32)."""
+    limit = max(min(channels // 4, 32), 1)
+    return next(groups for groups in range(limit, 0, -1) if channels % groups == 0)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group norm with learned scale and shift."""
+    return nn.GroupNorm(num_groups(channels), channels, eps=1e-6)
+
+
+class AdaptiveGroupNorm(nn.Module):
+    """Group norm whose scale and shift come from the mapped latent w (B, style_features).
+
+    With style_features = 0 there is no latent and it is a plain affine group norm.
+    """
+
+    def __init__(self, channels: int, style_features: int) -> None:
+        super().__init__()
+        if style_features:
+            self.norm = nn.GroupNorm(num_groups(channels), channels, eps=1e-6, affine=False)
+            self.style: nn.Linear | None = linear(style_features, 2 * channels)
+            nn.init.ones_(self.style.bias[:channels])
+        else:
+            self.norm = group_norm(channels)
+            self.style = None
+
+    def forward(self, h: Tensor, w: Tensor | None) -> Tensor:
+        h = self.norm(h)
+        if self.style is None:
+            return h
+        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, scale, h)
+
+
+class Attention(nn.Module):
+    """Self-attention over positions, one head, scaled by channels^-1/2; (h + attended) / sqrt(2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.query = conv(channels, channels, 1, scale=0.1)
+        self.key = conv(channels, channels, 1, scale=0.1)
+        self.value = conv(channels, channels, 1, scale=0.1)
+        self.output = conv(channels, channels, 1, scale=NEARLY_ZERO)
+
+    def forward(self, h: Tensor) -> Tensor:
+        normed = self.norm(h)
+        query, key, value = (
+            layer(normed).flatten(2).transpose(1, 2).unsqueeze(1)  # (B, 1, H*W, C)
+            for layer in (self.query, self.key, self.value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attended.squeeze(1).transpose(1, 2).reshape(h.shape)
+        return (h + self.output(attended)) * math.sqrt(0.5)
+
+
+RESAMPLERS = {"up": resample.upsample, "down": resample.downsample}

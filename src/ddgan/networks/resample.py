@@ -1,0 +1,95 @@
+"""FIR resampling by two with the kernel [1, 3, 3, 1] (paper section 4), zeros outside the image.
+
+The filter is separable, and along one axis each of the three operations is a band matrix::
+
+    downsample   y_i = sum_k kernel_k x_{2i-1+k}    (H/2, H)
+    upsample     twice the transpose of that        (2H, H), which keeps the mean
+    blur         y_i = sum_k kernel_k x_{i-pad+k}   (H + 2 pad - 3, H)
+
+Written as matrix products they are few operations, exact to any derivative, and for the sizes of a
+U-Net faster than sliding windows; above LARGEST_MATRIX pixels, where the products would grow too
+long, the same filter runs as a depthwise convolution.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+KERNEL = (0.125, 0.375, 0.375, 0.125)
+"""[1, 3, 3, 1] / 8: the taps of one axis."""
+LARGEST_MATRIX = 64
+SMALLEST_SEPARABLE = 9
+"""Below this size both axes are one product with the Kronecker square of the matrix."""
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Halve height and width: (B, C, H, W) -> (B, C, H/2, W/2)."""
+    if max(x.shape[2:]) > LARGEST_MATRIX:
+        return F.conv2d(x, _window(x), stride=2, padding=1, groups=x.shape[1])
+    return _filtered(x, "down")
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double height and width: (B, C, H, W) -> (B, C, 2H, 2W); the mean stays."""
+    if max(x.shape[2:]) > LARGEST_MATRIX:
+        return F.conv_transpose2d(x, 4 * _window(x), stride=2, padding=1, groups=x.shape[1])
+    return _filtered(x, "up")
+
+
+def blur(x: Tensor, padding: int) -> Tensor:
+    """Filter without resampling; each axis grows by 2 * padding - 3."""
+    if max(x.shape[2:]) > LARGEST_MATRIX:
+        return F.conv2d(x, _window(x), padding=padding, groups=x.shape[1])
+    return _filtered(x, "blur", padding)
+
+
+def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
+    height, width = x.shape[2:]
+    if height == width < SMALLEST_SEPARABLE:
+        square = _matrix(operation, height, padding, True, x.dtype, x.device)
+        side = round(square.shape[1] ** 0.5)
+        return (x.flatten(2) @ square).unflatten(2, (side, side))
+    vertical = _matrix(operation, height, padding, False, x.dtype, x.device)
+    horizontal = _matrix(operation, width, padding, False, x.dtype, x.device)
+    return vertical @ (x @ horizontal.T)
+
+
+def _window(x: Tensor) -> Tensor:
+    """The kernel in two dimensions, once per channel of x: (C, 1, 4, 4)."""
+    taps = torch.tensor(KERNEL, dtype=x.dtype, device=x.device)
+    return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+
+
+@lru_cache(maxsize=256)
+def _matrix(
+    operation: str, size: int, padding: int, both_axes: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows."""
+    with torch.inference_mode(False):  # what is cached must be fit for training too
+        return _made_matrix(operation, size, padding, both_axes).to(device, dtype)
+
+
+def _made_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Tensor:
+    if operation == "up":
+        matrix = 2 * _band(2 * size, 2, padding).T
+    elif operation == "down":
+        matrix = _band(size, 2, padding)
+    else:
+        matrix = _band(size, 1, padding)
+    return torch.kron(matrix, matrix).T.contiguous() if both_axes else matrix
+
+
+def _band(size: int, stride: int, padding: int) -> Tensor:
+    """y = band @ x filters `size` values with this stride and padding."""
+    rows = (size + 2 * padding - len(KERNEL)) // stride + 1
+    band = torch.zeros(rows, size, dtype=torch.float64)
+    for row in range(rows):
+        for tap, weight in enumerate(KERNEL):
+            column = row * stride - padding + tap
+            if 0 <= column < size:
+                band[row, column] = weight
+    return band

@@ -1,0 +1,42 @@
+"""Random numbers that depend on what they are for, and on nothing else.
+
+A draw is keyed by (seed, purpose, step) or (seed, purpose, image), never by how many draws came
+before it: resuming needs no saved generator state, and image i is the same in a batch of any size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch.Generator that depends only on `seed` and `key`."""
+    text = ":".join(map(str, (seed, *key)))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    generator = torch.Generator(device=device)
+    generator.manual_seed(int.from_bytes(digest, "big") >> 1)
+    return generator
+
+
+class ImageNoise:
+    """Standard normal noise for a batch of images, each from a stream of its own.
+
+    Args:
+        seed: the seed of the whole set of images.
+        indices: the number of each image in that set.
+        device: where the noise is wanted; it is drawn on the CPU, so devices agree.
+    """
+
+    def __init__(self, seed: int, indices: range, device: torch.device | str = "cpu") -> None:
+        self._generators = [generator_for(seed, "image", index) for index in indices]
+        self._device = device
+
+    def __call__(self, *shape: int) -> Tensor:
+        """The next (len(indices), *shape) normal numbers, float32."""
+        noise = torch.empty(len(self._generators), *shape)
+        for row, generator in zip(noise, self._generators, strict=True):
+            row.normal_(generator=generator)
+        return noise.to(self._device)
