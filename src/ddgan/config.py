@@ -175,12 +175,17 @@ def config_parser(settings: Mapping[str, Any], **options: Any) -> ArgumentParser
     for section, value in settings.items():
         if section in KINDS | PARTS and not isinstance(value, Mapping):
             raise ValueError(f"{section} is {value!r}; it must be a mapping of settings")
+        for name, setting in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if setting is None:
+                raise ValueError(
+                    f"{f'{section}.{name}'.rstrip('.')} is null; give it a value or leave it out"
+                )
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
     parser.add_argument("--data", type=str, default="", help="data source: digits or gaussians")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order and noise")
     for section, kinds in KINDS.items():
         kind = settings.get(section, {}).get("kind", next(iter(kinds)))
-        if kind not in kinds:
+        if kind not in list(kinds):  # a list, because an unhashable value may be given
             raise ValueError(f"{section}.kind is {kind!r}; it must be one of {', '.join(kinds)}")
         parser.add_class_arguments(kinds[kind], section)
     for section, part in PARTS.items():
@@ -192,11 +197,15 @@ def parse_settings(parser: ArgumentParser, parse: Any) -> RunConfig:
     """Run `parse(parser)` and build the RunConfig; every complaint becomes a ValueError of one line."""
     from argparse import ArgumentError
 
+    names = [f.name for f in dataclasses.fields(RunConfig)]
     try:
-        parsed = parser.instantiate(parse(parser))
+        values = parse(parser)
+        for name, value in values.items():
+            if value is None and ("." in name or name in names):
+                raise ValueError(f"{name} has no value; leave it out to take its default")
+        parsed = parser.instantiate(values)
     except (ArgumentError, TypeError) as error:
         raise ValueError(_explained(one_line(error), parser)) from None
-    names = [f.name for f in dataclasses.fields(RunConfig)]
     return RunConfig(**{name: parsed[name] for name in names})
 
 

@@ -55,12 +55,15 @@ class ObjectiveConfig:
         penalties: gradient penalties on the discriminator.
         reconstruction: adds this distance between the predicted and the true x_0 to G's loss.
         reconstruction_weight: weight of that term.
+        reconstruction_by_signal: multiplies it by abar_t, so that it guides the steps where x_t still
+            shows the image, and leaves the noisiest ones, where many images are right, to D.
     """
 
     adversarial: Literal["nonsaturating", "relativistic"] = "nonsaturating"
     penalties: tuple[PenaltyConfig, ...] = (PenaltyConfig(every=15),)
     reconstruction: Literal["none", "l1", "l2"] = "none"
     reconstruction_weight: float = 1.0
+    reconstruction_by_signal: bool = False
 
     def __post_init__(self) -> None:
         if self.reconstruction_weight <= 0:

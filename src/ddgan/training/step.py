@@ -203,7 +203,8 @@ def generator_step(state: TrainState, batch: Tensor, noise: HalfStepNoise) -> di
         x_0 = diffusion.predicted_x_0(prediction, x_t, t)
         error = losses.reconstruction_loss(objective.reconstruction, x_0, batch)
         statistics["reconstruction"] = error
-        loss = loss + objective.reconstruction_weight * error
+        signal = diffusion.alpha_bar[t] if objective.reconstruction_by_signal else 1.0
+        loss = loss + objective.reconstruction_weight * signal * error
 
     _update(state.optimizer_g, loss)
     state.discriminator.requires_grad_(True)

@@ -1,0 +1,1 @@
+"""Other implementations' files, in and out."""

@@ -1,0 +1,158 @@
+"""What the tests share: settings small enough to train in a second, models and runs made from them.
+
+The session-wide ones are made once; a test that changes a folder copies it first.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ddgan
+from ddgan import DDGAN, Run, RunConfig
+from ddgan.metrics.classifier import Judge, digits_judge
+from ddgan.networks import build_generator
+
+TINY_DIGITS: dict[str, Any] = {
+    "data": "digits",
+    "seed": 3,
+    "generator": {
+        "kind": "ncsnpp",
+        "image_size": 8,
+        "base_channels": 8,
+        "channel_multipliers": [1, 1],
+        "num_blocks": 1,
+        "attention_resolutions": [],
+        "latent_size": 4,
+        "mapping_features": 8,
+        "mapping_depth": 1,
+    },
+    "discriminator": {
+        "kind": "resnet",
+        "base_channels": 8,
+        "channel_multipliers": [1, 1],
+        "downsample": [False, True],
+        "time_features": 8,
+    },
+    "diffusion": {"num_steps": 3},
+    "objective": {"penalties": [{"kind": "r1", "gamma": 0.05, "every": 2}]},
+    "optimization": {"generator_lr": 0.02, "discriminator_lr": 0.01, "ema_decay": 0.5},
+    "training": {
+        "batch_size": 8,
+        "num_iterations": 5,
+        "horizontal_flip": False,
+        "log_every": 2,
+        "score_samples": 0,
+        "device": "cpu",
+    },
+}
+TINY_POINTS: dict[str, Any] = {
+    **TINY_DIGITS,
+    "data": "gaussians",
+    "generator": {"kind": "mlp", "hidden_features": 16, "time_features": 8},
+    "discriminator": {"kind": "mlp", "hidden_features": 16, "time_features": 8},
+}
+
+
+@pytest.fixture
+def tiny_settings() -> dict[str, Any]:
+    """Plain settings of a run on stacked digits that takes about a second; the test may change them."""
+    return copy.deepcopy(TINY_DIGITS)
+
+
+@pytest.fixture
+def tiny_points_settings() -> dict[str, Any]:
+    """The same for the 25 Gaussians."""
+    return copy.deepcopy(TINY_POINTS)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> RunConfig:
+    """`tiny_settings` as a configuration."""
+    return RunConfig.from_dict(TINY_DIGITS)
+
+
+@pytest.fixture(scope="session")
+def tiny_points_config() -> RunConfig:
+    """`tiny_points_settings` as a configuration."""
+    return RunConfig.from_dict(TINY_POINTS)
+
+
+@pytest.fixture
+def tiny_yaml(tmp_path: Path, tiny_config: RunConfig) -> str:
+    """The path of a YAML file with `tiny_settings`, outside of where outputs go."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny_config.to_yaml(), encoding="utf-8")
+    return str(path)
+
+
+def lively(config: RunConfig) -> DDGAN:
+    """A model with random weights whose samples differ visibly; a new generator's output is nearly 0."""
+    rng = torch.Generator().manual_seed(0)
+    generator = build_generator(config.generator)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
+    return DDGAN(generator, config)
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[[RunConfig], DDGAN]:
+    """Makes a model with random weights from a configuration."""
+    return lively
+
+
+@pytest.fixture(scope="session")
+def model(tiny_config: RunConfig) -> DDGAN:
+    """A model of 8 x 8 images with random weights."""
+    return lively(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def points_model(tiny_points_config: RunConfig) -> DDGAN:
+    """A model of points with random weights."""
+    return lively(tiny_points_config)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained run without scores; read only."""
+    return ddgan.train(tiny_config, tmp_path_factory.mktemp("tiny") / "run", verbose=False)
+
+
+@pytest.fixture
+def run_copy(tiny_run: Run, tmp_path: Path) -> Path:
+    """A copy of `tiny_run`'s folder, to be changed."""
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def judge() -> Judge:
+    """The classifier that reads digits: about eight seconds of training, once per session."""
+    return digits_judge()
+
+
+@pytest.fixture(scope="session")
+def scored_run(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained run with scores and a report; read only."""
+    settings = copy.deepcopy(TINY_DIGITS)
+    settings["training"]["score_samples"] = 60
+    return ddgan.train(
+        RunConfig.from_dict(settings), tmp_path_factory.mktemp("scored") / "run", verbose=False
+    )
+
+
+@pytest.fixture(scope="session")
+def scored_points_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same for points."""
+    settings = copy.deepcopy(TINY_POINTS)
+    settings["training"]["score_samples"] = 60
+    return ddgan.train(
+        RunConfig.from_dict(settings), tmp_path_factory.mktemp("points") / "run", verbose=False
+    )

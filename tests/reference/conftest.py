@@ -1,0 +1,36 @@
+"""Finds the reference values: one test per .npz file of the folder, whatever they are called."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from reference import helpers
+
+NONE = "none"
+"""Stands for the file where there is none, so that the test reports why."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`<prefix>_entry` runs over the .npz files of that prefix; `network_entry` over the table's networks."""
+    for prefix in helpers.PREFIXES:
+        if f"{prefix}_entry" in metafunc.fixturenames:
+            found = helpers.entries_with_values(f"{prefix}_")
+            metafunc.parametrize(f"{prefix}_entry", found or [NONE])
+    if "network_entry" in metafunc.fixturenames:
+        found = [entry for entry, description in helpers.table().items() if "tensors" in description]
+        metafunc.parametrize("network_entry", found or [NONE])
+
+
+@pytest.fixture(autouse=True)
+def reference_folder(request: pytest.FixtureRequest) -> None:
+    """Skip where nobody has the values; fail where the folder that was asked for holds none."""
+    folder = helpers.folder()
+    if helpers.VARIABLE not in os.environ and not folder.is_dir():
+        pytest.skip(f"no reference values at {folder}; set {helpers.VARIABLE} to the folder that has them")
+    if not helpers.entries_with_values():
+        pytest.fail(f"no reference values (*.npz) in '{folder}'")
+    parameters = getattr(request.node, "callspec", None)
+    if parameters is not None and NONE in parameters.params.values():
+        pytest.skip(f"{folder} has no values of this kind")

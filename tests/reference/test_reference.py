@@ -1,0 +1,103 @@
+"""Our networks, diffusion and sampling compute what the published implementation computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ddgan.diffusion import Diffusion, marginal_alpha
+from ddgan.interop.nvlabs import (
+    discriminator_from_state_dict,
+    generator_from_state_dict,
+    published_state_dict,
+)
+from ddgan.networks import Discriminator, Generator
+from ddgan.sampling import denoising_steps
+from reference import helpers
+from reference.helpers import error
+
+FLOAT32 = 1e-5
+SCHEDULE = 1e-4
+
+
+def test_every_file_has_settings_and_is_of_a_known_kind() -> None:
+    for entry in helpers.entries_with_values():
+        helpers.config_of(entry)
+        assert entry.split("_")[0] in helpers.PREFIXES, f"nothing tests {entry}.npz"
+
+
+def network(entry: str, device: str = "cpu") -> Generator | Discriminator:
+    """The network of an entry with the rule's weights; on "meta", only its shapes."""
+    config, shapes = helpers.config_of(entry), helpers.table()[entry]["tensors"]
+    if device == "meta":
+        tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    else:
+        tensors = helpers.weights(shapes)
+    if entry.startswith("generator_"):
+        return generator_from_state_dict(tensors, **config)
+    return discriminator_from_state_dict(tensors, **config)
+
+
+def test_names_shapes_and_count(network_entry: str) -> None:
+    description = helpers.table()[network_entry]
+    built = network(network_entry, "meta")
+    shapes = {name: list(tensor.shape) for name, tensor in published_state_dict(built).items()}
+    assert list(shapes.items()) == list(description["tensors"].items())  # the order too
+    assert sum(p.numel() for p in built.parameters()) == description["parameters"]
+
+
+def test_generator_output(generator_entry: str) -> None:
+    values = {name: torch.from_numpy(array) for name, array in helpers.values(generator_entry).items()}
+    with torch.no_grad():
+        y = network(generator_entry)(values["x"], values["t"] + 1, values["z"])
+    assert error(y, values["y"]) < FLOAT32
+
+
+def test_discriminator_logit_and_gradient(discriminator_entry: str) -> None:
+    values = {name: torch.from_numpy(array) for name, array in helpers.values(discriminator_entry).items()}
+    x_prev = values["x_prev"].requires_grad_()
+    logit = network(discriminator_entry)(x_prev, values["x_t"], values["t"] + 1)
+    (gradient,) = torch.autograd.grad(logit.sum(), x_prev)
+    assert error(logit, values["logit"]) < FLOAT32
+    assert error(gradient, values["grad_x_prev"]) < FLOAT32
+
+
+def test_schedule(schedule_entry: str) -> None:
+    values = helpers.values(schedule_entry)
+    config = helpers.diffusion_config(helpers.config_of(schedule_entry))
+    diffusion = Diffusion(config, dtype=torch.float64)
+    # The first entry of the published forward tables is a step with beta = 1e-8, which is no step.
+    for ours, theirs in (
+        (diffusion.step_noise, values["sigmas"]),
+        (diffusion.step_signal, values["a_s"]),
+        (diffusion.signal_scale, values["a_s_cum"]),
+        (diffusion.noise_scale, values["sigmas_cum"]),
+    ):
+        assert error(ours[1:], theirs[1:]) < SCHEDULE
+    assert error(diffusion.mean_x_0[1:], values["posterior_mean_x0"]) < SCHEDULE
+    assert error(diffusion.mean_x_t[1:], values["posterior_mean_xt"]) < SCHEDULE
+    assert error(diffusion.posterior_variance[1:], values["posterior_variance"]) < SCHEDULE
+    alphas = np.array([marginal_alpha(u, config) for u in values["time"]])
+    assert error(diffusion.beta[1:], 1 - alphas[1:] / alphas[:-1]) < SCHEDULE
+
+
+def test_sampling(sampling_entry: str) -> None:
+    values = {name: torch.from_numpy(array) for name, array in helpers.values(sampling_entry).items()}
+    config = helpers.config_of(sampling_entry)
+    generator = network(config["generator"])
+    order = [values[f"{name}_{i}"] for i in reversed(range(config["T"])) for name in ("z", "noise")]
+    stored = iter(order)
+    with torch.no_grad():
+        steps = list(
+            denoising_steps(
+                generator,
+                Diffusion(helpers.diffusion_config(config)),
+                values["x_T"],
+                lambda *shape: next(stored),
+                generator.config.latent_size,
+            )
+        )
+    assert [step.t for step in steps] == list(range(config["T"], 0, -1))
+    for step in steps:
+        assert error(step.prediction, values[f"x0_{step.t - 1}"]) < FLOAT32
+        assert error(step.x_prev, values[f"x_{step.t - 1}"]) < FLOAT32

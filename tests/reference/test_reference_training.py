@@ -1,0 +1,132 @@
+"""Whole training steps, in float64, leave what the published implementation leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ddgan.diffusion import Diffusion
+from ddgan.interop.nvlabs import (
+    discriminator_from_state_dict,
+    generator_from_state_dict,
+    published_state_dict,
+)
+from ddgan.losses import ObjectiveConfig, PenaltyConfig
+from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
+from ddgan.training.step import HalfStepNoise, OptimizationConfig, StepNoise, TrainState, train_step
+from reference import helpers
+from reference.helpers import error, noise
+
+TOLERANCE = 1e-5
+
+
+def test_losses_weights_and_outputs(training_entry: str) -> None:
+    config, values = helpers.config_of(training_entry), helpers.values(training_entry)
+    state = start(config)
+    ours: dict[str, Tensor | float] = {}
+    for step in range(config["steps"]):
+        statistics = train_step(state, *inputs(training_entry, step, config))
+        ours |= {f"{step}/{name}": value for name, value in losses(statistics).items()}
+    ours |= norms("G", state.generator) | norms("D", state.discriminator)
+    ours |= probes(training_entry, state, config)
+
+    assert ours.keys() == values.keys()
+    errors = {name: error(ours[name], values[name]) for name in values}
+    assert {name: e for name, e in errors.items() if not e < TOLERANCE} == {}
+
+
+def start(config: dict[str, Any]) -> TrainState:
+    """The state before the first step: the rule's weights in both networks."""
+    with torch.device("meta"):
+        generator = Generator(
+            NCSNppConfig(
+                image_size=config["image_size"],
+                image_channels=config["num_channels"],
+                base_channels=config["num_channels_dae"],
+                channel_multipliers=tuple(config["ch_mult"]),
+                num_blocks=config["num_res_blocks"],
+                attention_resolutions=tuple(config["attn_resolutions"]),
+                latent_size=config["nz"],
+                mapping_features=config["z_emb_dim"],
+                mapping_depth=config["n_mlp"],
+            )
+        )
+        discriminator = Discriminator(
+            ResNetDiscriminatorConfig(base_channels=2 * config["ngf"], time_features=config["t_emb_dim"]),
+            config["num_channels"],
+        )
+    return TrainState.create(
+        generator_from_state_dict(rule_weights(generator), **config),
+        discriminator_from_state_dict(rule_weights(discriminator), kind="Discriminator_small"),
+        Diffusion(helpers.diffusion_config(config), dtype=torch.float64),
+        ObjectiveConfig(penalties=(PenaltyConfig("r1", config["r1_gamma"], config["lazy_reg"]),)),
+        OptimizationConfig(
+            generator_lr=config["lr_g"],
+            discriminator_lr=config["lr_d"],
+            betas=tuple(config["betas"]),
+            decay_every=config["steps"] + 1,  # never
+            ema_decay=config["ema_decay"],
+        ),
+        num_iterations=config["steps"],
+    )
+
+
+def rule_weights(network: Generator | Discriminator) -> dict[str, Tensor]:
+    """The rule's weights for a network of this shape, in float64."""
+    shapes = {name: tensor.shape for name, tensor in published_state_dict(network).items()}
+    return {name: tensor.double() for name, tensor in helpers.weights(shapes).items()}
+
+
+def inputs(entry: str, step: int, config: dict[str, Any]) -> tuple[Tensor, StepNoise]:
+    """The images and the noise of a step, from their tags."""
+    batch, num_steps = config["batch"], config["T"]
+    shape = (batch, config["num_channels"], config["image_size"], config["image_size"])
+
+    def half(name: str, t: Tensor) -> HalfStepNoise:
+        def tagged(what: str, *size: int) -> Tensor:
+            return noise(f"{entry}/{step}/{name}/{what}", *size).double()
+
+        return HalfStepNoise(
+            t=t % num_steps + 1,
+            z=tagged("z", batch, config["nz"]),
+            noise_prev=tagged("noise_x_t", *shape),
+            noise_step=tagged("noise_plus", *shape),
+            noise_posterior=tagged("posterior", *shape),
+        )
+
+    images = noise(f"{entry}/{step}/data", *shape).double().tanh()
+    return images, StepNoise(half("D", torch.arange(batch)), half("G", 3 * torch.arange(batch) + step))
+
+
+def losses(statistics: dict[str, Tensor]) -> dict[str, Tensor | float]:
+    """The losses of a step, under the published names."""
+    return {
+        "loss_real": softplus(-statistics["d_real"]).mean(),
+        "loss_fake": softplus(statistics["d_fake"]).mean(),
+        "r1": statistics["r1"].mean() if "r1" in statistics else 0.0,
+        "loss_g": statistics["loss_g"].mean(),
+    }
+
+
+def norms(side: str, network: Generator | Discriminator) -> dict[str, Tensor]:
+    """The norm of every tensor, under its published name."""
+    tensors = published_state_dict(network).items()
+    return {f"{side}/{name}/norm": tensor.norm() for name, tensor in tensors}
+
+
+@torch.no_grad()
+def probes(entry: str, state: TrainState, config: dict[str, Any]) -> dict[str, Tensor]:
+    """What the networks make of fixed inputs after the last step."""
+    batch = config["batch"]
+    shape = (batch, config["num_channels"], config["image_size"], config["image_size"])
+    probe, probe_x_t = (noise(f"{entry}/{tag}", *shape).double() for tag in ("probe", "probe_xt"))
+    z = noise(f"{entry}/probe_z", batch, config["nz"]).double()
+    t = torch.arange(batch) % config["T"] + 1
+    return {
+        "G_probe": state.generator(probe, t, z),
+        "G_ema_probe": state.ema(probe, t, z),
+        "D_probe": state.discriminator(probe, probe_x_t, t),
+    }
