@@ -178,7 +178,7 @@ def config_parser(settings: Mapping[str, Any], **options: Any) -> ArgumentParser
         for name, setting in value.items() if isinstance(value, Mapping) else [("", value)]:
             if setting is None:
                 raise ValueError(
-                    f"{f'{section}.{name}'.rstrip('.')} is null; give it a value or leave it out"
+                    f"{f'{section}.{name}'.rstrip('.')} has no value; give it one or leave it out"
                 )
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
     parser.add_argument("--data", type=str, default="", help="data source: digits or gaussians")
@@ -232,8 +232,9 @@ def _explained(message: str, parser: ArgumentParser) -> str:
     near = difflib.get_close_matches(name, known, 1, 0.85) or [
         sibling for sibling in siblings if difflib.get_close_matches(leaf, [sibling.split(".")[-1]], 1, 0.6)
     ]
-    if near:
-        return f"{message}; did you mean {near[0]}?"
+    hint = f"; did you mean {near[0]}?" if near else ""
     if section and siblings:
-        return f"{message}; {section} takes {', '.join(option.split('.')[-1] for option in siblings)}"
+        return f"{message}{hint}; {section} takes {', '.join(option.split('.')[-1] for option in siblings)}"
+    if near:
+        return message + hint
     return f"{message}; the sections are {', '.join([*KINDS, *PARTS])}, beside data and seed"

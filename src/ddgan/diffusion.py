@@ -43,10 +43,10 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"diffusion.num_steps is {self.num_steps}; it must be at least 1")
-        if not 0 < self.beta_min < self.beta_max:
+        if not 0 < self.beta_min < self.beta_max < math.inf:
             raise ValueError(
                 f"diffusion.beta_min is {self.beta_min} and beta_max is {self.beta_max}; "
-                "they must satisfy 0 < beta_min < beta_max"
+                "they must be finite and satisfy 0 < beta_min < beta_max"
             )
         if self.schedule == "geometric" and self.beta_max >= 1:
             raise ValueError(

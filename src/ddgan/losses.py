@@ -9,6 +9,7 @@ All return one value per sample, (B,); the caller averages. With softplus(x) = l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +35,8 @@ class PenaltyConfig:
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        if self.gamma <= 0:
-            raise ValueError(f"a penalty's gamma is {self.gamma}; it must be above 0")
+        if not 0 < self.gamma < math.inf:
+            raise ValueError(f"a penalty's gamma is {self.gamma}; it must be finite and above 0")
         if self.every < 1:
             raise ValueError(f"a penalty's every is {self.every}; it must be at least 1")
 
@@ -66,7 +67,7 @@ class ObjectiveConfig:
     reconstruction_by_signal: bool = False
 
     def __post_init__(self) -> None:
-        if self.reconstruction_weight <= 0:
+        if not 0 < self.reconstruction_weight < math.inf:
             raise ValueError(
                 f"objective.reconstruction_weight is {self.reconstruction_weight}; it must be above 0 "
                 "(to leave the term out, set objective.reconstruction to none)"

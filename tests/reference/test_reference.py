@@ -20,10 +20,12 @@ FLOAT32 = 1e-5
 SCHEDULE = 1e-4
 
 
-def test_every_file_has_settings_and_is_of_a_known_kind() -> None:
-    for entry in helpers.entries_with_values():
+def test_there_are_files_and_each_has_settings_and_is_of_a_known_kind() -> None:
+    entries = helpers.entries_with_values()
+    assert entries, f"no reference values (*.npz) in '{helpers.folder()}'"
+    for entry in entries:
         helpers.config_of(entry)
-        assert entry.split("_")[0] in helpers.PREFIXES, f"nothing tests {entry}.npz"
+        assert entry.startswith(tuple(f"{p}_" for p in helpers.PREFIXES)), f"nothing tests {entry}.npz"
 
 
 def network(entry: str, device: str = "cpu") -> Generator | Discriminator:

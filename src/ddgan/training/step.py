@@ -7,6 +7,7 @@ random numbers of its own. Both updates see the same images with different t, no
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,12 +43,14 @@ class OptimizationConfig:
 
     def __post_init__(self) -> None:
         for name in ("generator_lr", "discriminator_lr"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"optimization.{name} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"optimization.{name} is {getattr(self, name)}; it must be finite and above 0"
+                )
         if self.decay_every < 1:
             raise ValueError(f"optimization.decay_every is {self.decay_every}; it must be at least 1")
-        if self.final_lr < 0:
-            raise ValueError(f"optimization.final_lr is {self.final_lr}; it must be 0 or more")
+        if not 0 <= self.final_lr < math.inf:
+            raise ValueError(f"optimization.final_lr is {self.final_lr}; it must be finite and 0 or more")
         for name in ("betas", "ema_decay"):
             values = getattr(self, name)
             if not all(0 <= value < 1 for value in (values if name == "betas" else [values])):
