@@ -112,6 +112,8 @@ class DDGAN:
         return denoising_steps(self.generator, self.diffusion, x_t, noise, latent_size, start)
 
     def _start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must be 0 or more")
         noise = ImageNoise(seed, indices, self.device)
         return noise(*self.state_shape), noise
 
@@ -162,7 +164,7 @@ class DDGAN:
             raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
         try:
             config = RunConfig.from_dict(json.loads(metadata["config"]))
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise ValueError(f"the config in '{path}' is damaged: {error}") from None
         generator = build_generator(config.generator)
         _load(generator, tensors, path)
