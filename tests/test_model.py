@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_default_batch_size_shrinks_with_the_model(model: DDGAN) -> None:
 def test_steps_run_from_noise_to_the_samples(model: DDGAN) -> None:
     steps = model.steps(6, seed=5)
     assert [step.t for step in steps] == [3, 2, 1]
-    for earlier, later in zip(steps, steps[1:], strict=False):
+    for earlier, later in itertools.pairwise(steps):
         assert torch.equal(earlier.x_prev, later.x_t)
     assert levels_apart(steps[-1].x_prev, model.sample(6, seed=5)) <= 1
     assert torch.allclose(steps[-1].prediction, steps[-1].x_prev, atol=1e-6)  # no noise is left at t = 1
