@@ -1,7 +1,8 @@
 """A small digit classifier, trained here on real digits, that judges generated ones.
 
 It must not call blobs digits: half of each training batch are non-digits (shuffled pixels, smooth
-noise, blends of two different digits) whose target is the uniform distribution.
+noise, blends of two different digits) whose target is the uniform distribution. And it must read what a
+person reads: the digits it learns from carry noise of random strength, as faint as none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from ddgan.random import generator_for
 NUM_CLASSES = 10
 CONFIDENT = 0.9
 """A digit counts as read with confidence when its largest class probability is at least this."""
+LARGEST_NOISE = 0.3
+"""Standard deviation of the strongest noise on a digit that the judge must still read."""
 
 
 class DigitClassifier(nn.Module):
@@ -101,7 +104,8 @@ def train_judge(images: np.ndarray, labels: np.ndarray, seed: int, num_epochs: i
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=batches[0])
         for _ in range(num_epochs):
             for index in torch.randperm(len(x), generator=rng).split(64)[: len(x) // 64]:
-                real = x[index] + 0.1 * torch.randn(x[index].shape, generator=rng)
+                strength = LARGEST_NOISE * torch.rand(len(index), 1, 1, 1, generator=rng)
+                real = (x[index] + strength * torch.randn(x[index].shape, generator=rng)).clamp(-1, 1)
                 fake = non_digits(x[index], y[index], rng)
                 logits = model(torch.cat([real, fake]))
                 loss = F.cross_entropy(logits[: len(real)], y[index])
