@@ -55,7 +55,7 @@ TINY_DIGITS: dict[str, Any] = {
 TINY_POINTS: dict[str, Any] = {
     **TINY_DIGITS,
     "data": "gaussians",
-    "generator": {"kind": "mlp", "hidden_features": 16, "time_features": 8},
+    "generator": {"kind": "mlp", "hidden_features": 16, "num_blocks": 2, "time_features": 8},
     "discriminator": {"kind": "mlp", "hidden_features": 16, "time_features": 8},
 }
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddgan.config import RunConfig, preset_names, read_settings
+from ddgan.data import SOURCES
 from ddgan.losses import PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
 
@@ -136,12 +137,12 @@ def test_paper_presets_have_the_published_parameter_counts(name: str) -> None:
     assert (num_parameters(generator), num_parameters(discriminator)) == PAPER[name]["networks"][2:]
 
 
-def test_gaussians_preset_has_three_layers_of_512() -> None:
-    config = RunConfig.load("gaussians")
-    assert config.generator.kind == config.discriminator.kind == "mlp"
-    assert (config.generator.num_layers, config.generator.hidden_features) == (3, 512)
-    assert (config.discriminator.num_layers, config.discriminator.hidden_features) == (3, 512)
-    assert (config.diffusion.num_steps, config.training.batch_size) == (4, 512)
+@pytest.mark.parametrize("name", ["digits_quick", "digits", "gaussians"])
+def test_our_own_presets_train_on_embedded_data(name: str) -> None:
+    config = RunConfig.load(name)
+    assert config.data == name.removesuffix("_quick")
+    assert config.generator.state_shape == SOURCES[config.data].state_shape
+    assert config.training.score_samples == 26_000  # the paper's N for StackedMNIST
     assert not config.training.horizontal_flip
 
 
@@ -200,7 +201,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"training": {"device": "abacus"}}, ["device", "cpu"]),
     ({"generator": {"kind": "vit"}}, ["generator.kind", "vit", "ncsnpp, mlp"]),
     ({"discriminator": {"kind": "vit"}}, ["discriminator.kind", "vit", "resnet, mlp"]),
-    ({"generator": {"kind": "mlp", "image_channels": 3}}, ["image_channels", "num_features"]),
+    ({"generator": {"kind": "mlp", "image_channels": 3}}, ["image_channels", "state_shape"]),
     ({"generator": {"kind": ["mlp"]}}, ["generator.kind", "ncsnpp, mlp"]),
     ({"generator": 3}, ["generator", "mapping"]),
     ({"training": [1, 2]}, ["training", "mapping"]),

@@ -43,7 +43,7 @@ class DDGAN:
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        """The shape of one sample: (C, H, W), or (num_features,) for points."""
+        """The shape of one sample: (C, H, W), or (F,) for points."""
         return self.config.generator.state_shape
 
     def to(self, device: torch.device | str) -> DDGAN:

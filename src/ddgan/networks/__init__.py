@@ -10,7 +10,7 @@ from torch import nn
 
 from ddgan.networks.discriminator import Discriminator, ResNetDiscriminatorConfig
 from ddgan.networks.generator import Generator, NCSNppConfig
-from ddgan.networks.toy import (
+from ddgan.networks.mlp import (
     MLPConfig,
     MLPDiscriminator,
     MLPDiscriminatorConfig,
@@ -59,9 +59,10 @@ def build_discriminator(config: DiscriminatorConfig, state_shape: tuple[int, ...
             "discriminator.kind is resnet, which takes images, but the generator makes points; "
             "use discriminator.kind mlp"
         )
-    if state_shape[1] % config.size_divisor:
+    if any(size % config.size_divisor for size in state_shape[1:]):
         raise ValueError(
-            f"the image size {state_shape[1]} cannot be halved {sum(config.downsample)} times, as "
-            f"discriminator.downsample asks; use a multiple of {config.size_divisor} or fewer halvings"
+            f"the image size {state_shape[1]} x {state_shape[2]} cannot be halved "
+            f"{sum(config.downsample)} times, as discriminator.downsample asks; "
+            f"use a multiple of {config.size_divisor} or fewer halvings"
         )
     return Discriminator(config, state_shape[0])

@@ -1,0 +1,116 @@
+"""FIR resampling against scipy, and its derivatives against finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+from torch import Tensor
+
+from ddgan.networks import resample
+
+TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8
+SIZES = [(2, 2), (8, 8), (9, 9), (16, 16), (32, 32), (64, 64), (66, 66), (6, 10), (12, 80), (128, 4)]
+"""Both sides of each place where the implementation changes its way of computing."""
+
+
+def image(height: int, width: int, batch: int = 2, channels: int = 3) -> Tensor:
+    rng = torch.Generator().manual_seed(height * 1000 + width)
+    return torch.randn(batch, channels, height, width, generator=rng, dtype=torch.float64)
+
+
+def by_scipy(x: Tensor, filter_one: object) -> Tensor:
+    planes = x.flatten(0, 1).numpy()
+    filtered = np.stack([filter_one(plane) for plane in planes])  # type: ignore[operator]
+    return torch.from_numpy(filtered).unflatten(0, x.shape[:2])
+
+
+def scipy_down(plane: np.ndarray) -> np.ndarray:
+    full = signal.convolve2d(plane, np.outer(TAPS, TAPS), mode="full")  # the kernel is symmetric
+    return full[2:-1:2, 2:-1:2]
+
+
+def scipy_up(plane: np.ndarray) -> np.ndarray:
+    """scipy's own polyphase filter, which inserts zeros, with twice the gain to keep the mean."""
+    for axis in (0, 1):
+        full = signal.upfirdn(2 * TAPS, plane, up=2, axis=axis)  # 2 n + 2 values
+        plane = np.take(full, range(1, full.shape[axis] - 1), axis=axis)
+    return plane
+
+
+@pytest.mark.parametrize(("height", "width"), [size for size in SIZES if size != (9, 9)])
+def test_downsample_equals_scipy(height: int, width: int) -> None:
+    x = image(height, width)
+    torch.testing.assert_close(resample.downsample(x), by_scipy(x, scipy_down))
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (1, 1), (3, 5)])
+def test_upsample_equals_scipy(height: int, width: int) -> None:
+    x = image(height, width)
+    expected = by_scipy(x, scipy_up)
+    assert expected.shape[2:] == (2 * height, 2 * width)
+    torch.testing.assert_close(resample.upsample(x), expected)
+
+
+@pytest.mark.parametrize("padding", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 8), (9, 9), (32, 32), (70, 70), (5, 90)])
+def test_blur_equals_scipy(height: int, width: int, padding: int) -> None:
+    x = image(height, width)
+    kernel = np.outer(TAPS, TAPS)
+    expected = by_scipy(x, lambda plane: signal.convolve2d(np.pad(plane, padding), kernel, mode="valid"))
+    assert expected.shape[2:] == (height + 2 * padding - 3, width + 2 * padding - 3)
+    torch.testing.assert_close(resample.blur(x, padding), expected)
+
+
+OPERATIONS = {
+    "down": resample.downsample,
+    "up": resample.upsample,
+    "blur": lambda x: resample.blur(x, 2),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("size", [4, 10])
+def test_second_derivatives_are_exact(name: str, size: int) -> None:
+    x = image(size, size, batch=1, channels=1).requires_grad_()
+
+    def bent(x: Tensor) -> Tensor:  # a linear map has no second derivative of its own
+        return OPERATIONS[name](x.sin()).tanh()
+
+    assert torch.autograd.gradcheck(bent, (x,))
+    assert torch.autograd.gradgradcheck(bent, (x,))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_second_derivatives_of_the_convolution(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "LARGEST_MATRIX", 2)
+    x = image(4, 6, batch=1, channels=2).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: OPERATIONS[name](x.sin()).tanh(), (x,))
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40))
+def test_all_ways_of_computing_agree(height: int, width: int) -> None:
+    x = image(2 * height, 2 * width)
+    by_matrix = {name: operation(x) for name, operation in OPERATIONS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resample, "LARGEST_MATRIX", 0)
+        for name, operation in OPERATIONS.items():
+            torch.testing.assert_close(operation(x), by_matrix[name])
+
+
+def test_a_constant_image_stays_constant_inside() -> None:
+    ones = torch.ones(1, 1, 16, 16)
+    torch.testing.assert_close(resample.upsample(ones)[..., 2:-2, 2:-2], torch.ones(1, 1, 28, 28))
+    torch.testing.assert_close(resample.downsample(ones)[..., 1:-1, 1:-1], torch.ones(1, 1, 6, 6))
+
+
+def test_matrices_made_for_inference_can_train() -> None:
+    x = torch.randn(1, 1, 14, 14)
+    with torch.inference_mode():
+        resample.downsample(x)
+    resample.downsample(x.requires_grad_()).sum().backward()
+    assert x.grad is not None
