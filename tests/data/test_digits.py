@@ -1,0 +1,62 @@
+"""Stacked digits: the split, and triples that depend on (seed, step) alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits as by_sklearn
+
+from ddgan.data.digits import HELD_OUT_PER_CLASS, StackedDigits, load_digits, split_digits
+
+
+def test_digits_are_scikit_learns_on_the_full_range() -> None:
+    images, labels = load_digits()
+    assert images.shape == (1797, 8, 8)
+    assert images.dtype == np.uint8
+    assert (images.min(), images.max()) == (0, 255)
+    np.testing.assert_array_equal(np.round(images * (16 / 255)), by_sklearn().images)
+    np.testing.assert_array_equal(labels, by_sklearn().target)
+
+
+def test_the_split_is_fixed_balanced_and_complete() -> None:
+    images, labels = load_digits()
+    (train, train_labels), (held_out, held_out_labels) = split_digits("train"), split_digits("test")
+    assert np.bincount(held_out_labels).tolist() == [HELD_OUT_PER_CLASS] * 10
+    together = np.concatenate([train, held_out]).reshape(1797, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, images.reshape(1797, -1)))
+    assert sorted([*train_labels, *held_out_labels]) == sorted(labels)
+    assert not {bytes(i) for i in train.reshape(len(train), -1)} & {
+        bytes(i) for i in held_out.reshape(360, -1)
+    }
+
+
+def test_each_channel_is_one_training_digit() -> None:
+    data = StackedDigits(seed=4)
+    batch, triples = data.batch(3, 16), data.triples(3, 16)
+    assert batch.shape == (16, *StackedDigits.state_shape)
+    assert batch.min() == -1
+    assert batch.max() == 1
+    train, labels = split_digits("train")
+    expected = torch.from_numpy(train)[triples].float() / 127.5 - 1
+    assert torch.equal(batch, expected)
+    assert torch.equal(data.labels, torch.from_numpy(labels))
+
+
+def test_batches_depend_on_seed_and_step_alone() -> None:
+    first = StackedDigits(seed=1)
+    first.batch(0, 8)
+    assert torch.equal(first.batch(5, 8), StackedDigits(seed=1).batch(5, 8))
+    assert not torch.equal(first.batch(5, 8), first.batch(6, 8))
+    assert not torch.equal(first.batch(5, 8), StackedDigits(seed=2).batch(5, 8))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_all_thousand_modes_are_equally_likely_up_to_the_classes(split: str) -> None:
+    data = StackedDigits(seed=0, split=split)
+    share = torch.bincount(data.labels, minlength=10).double() / len(data.labels)
+    numbers = data.labels[data.triples(0, 200_000)] @ torch.tensor([100, 10, 1])
+    counts = torch.bincount(numbers, minlength=1000).double()
+    expected = 200_000 * torch.einsum("i,j,k->ijk", share, share, share).flatten()
+    chi_squared = ((counts - expected).square() / expected).sum()
+    assert chi_squared < 999 + 5 * (2 * 999) ** 0.5  # five standard deviations
