@@ -180,7 +180,7 @@ def config_parser(settings: Mapping[str, Any], **options: Any) -> ArgumentParser
                 raise ValueError(
                     f"{f'{section}.{name}'.rstrip('.')} has no value; give it one or leave it out"
                 )
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, print_config=None, **options)
     parser.add_argument("--data", type=str, default="", help="data source: digits or gaussians")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order and noise")
     for section, kinds in KINDS.items():

@@ -223,13 +223,15 @@ def choose_device(name: str) -> torch.device:
     """The device for a run.
 
     Raises:
-        ValueError: if it was asked for by name and is not there.
+        ValueError: if it is unknown, or was asked for by name and is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)
+    if name not in there:
+        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(there)}")
     if not there[name]:
-        raise ValueError(f"training.device is {name}, which this machine does not have; use auto or cpu")
+        raise ValueError(f"device is {name}, which this machine does not have; use auto or cpu")
     return torch.device(name)
 
 

@@ -1,0 +1,54 @@
+"""What the package promises as a whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import ddgan
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_public_names_exist_and_are_documented() -> None:
+    for name in ddgan.__all__:
+        assert (getattr(ddgan, name).__doc__ or "").strip(), name
+
+
+def test_the_version_is_stated_once() -> None:
+    assert metadata.version("ddgan") == ddgan.__version__
+
+
+def test_importing_is_light() -> None:
+    """What is slow to import is imported where it is used; the time is measured in benchmarks."""
+    code = (
+        "import sys, torch; before = set(sys.modules); import ddgan;"
+        "print(' '.join(sorted({name.split('.')[0] for name in set(sys.modules) - before})))"
+    )
+    new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = {"matplotlib", "sklearn", "scipy", "rich", "jsonargparse", "yaml", "pandas", "torchvision"}
+    assert "ddgan" in new.split()
+    assert heavy & set(new.split()) == set()
+
+
+def test_presets_and_type_marker_are_part_of_the_package() -> None:
+    files = resources.files("ddgan")
+    assert (files / "py.typed").is_file()
+    assert (files / "presets" / "cifar10.yaml").is_file()
+
+
+def test_no_module_is_too_long_to_read_in_one_sitting() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {str(path): length for path, length in lengths.items() if length > 320} == {}
+
+
+def test_the_readmes_python_names_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    used = set(
+        re.findall(r"\bddgan\.([A-Za-z_]+)", "\n".join(re.findall(r"```python(.*?)```", readme, re.S)))
+    )
+    assert used
+    assert used <= set(ddgan.__all__) | {"__version__"}

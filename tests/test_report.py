@@ -1,0 +1,96 @@
+"""report.html: self-contained, and what it says is what the run has."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddgan import Run
+from ddgan.images import to_uint8
+from ddgan.report import NUM_SHOWN, smoothed
+
+
+class Page(HTMLParser):
+    """Gathers tags and text, and sees that every tag is closed."""
+
+    VOID = ("img", "meta", "br", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def pictures(self) -> list[np.ndarray]:
+        sources = [attributes["src"] or "" for tag, attributes in self.tags if tag == "img"]
+        found = [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources]
+        return [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in found]
+
+
+def page(run: Run) -> Page:
+    return Page((run.path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_it_needs_nothing_from_outside(scored_run: Run, scored_points_run: Run) -> None:
+    for run in (scored_run, scored_points_run):
+        text = (run.path / "report.html").read_text(encoding="utf-8")
+        assert not re.findall(r"https?:|<script|<link|url\(|@import", text)
+        assert all(a["src"].startswith("data:image/png") for tag, a in page(run).tags if tag == "img")
+
+
+def test_it_says_the_scores_the_log_and_the_settings(scored_run: Run) -> None:
+    words = " ".join(page(scored_run).words)
+    assert scored_run.report is not None
+    for name, value in scored_run.report.table():
+        assert name in words
+        assert value in words
+    assert "T = 3" in words
+    assert "channel_multipliers: [1, 1]" in words
+    titles = ["Scores", "Generated images", "Real images", "Denoising, step by step", "Losses", "Settings"]
+    assert [title for title in titles if title not in words] == []
+
+
+def test_it_shows_the_samples_of_the_model_beside_their_channels(scored_run: Run) -> None:
+    pictures = page(scored_run).pictures()
+    samples = to_uint8(scored_run.model.sample(NUM_SHOWN))
+    for picture, sample in zip(pictures[:NUM_SHOWN], samples, strict=True):
+        assert picture.shape == (64, 4 * 64 + 3 * 4, 3)
+        np.testing.assert_array_equal(picture[::8, :64:8], sample)
+        for channel in range(3):
+            left = (channel + 1) * 68
+            grey = picture[::8, left : left + 64 : 8]
+            np.testing.assert_array_equal(grey, np.repeat(sample[..., channel : channel + 1], 3, axis=2))
+
+
+def test_points_are_drawn(scored_points_run: Run) -> None:
+    pictures = page(scored_points_run).pictures()
+    assert len(pictures) == 3  # real beside generated, the steps, the losses
+    assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 10 for picture in pictures)
+
+
+@pytest.mark.filterwarnings("error")
+def test_smoothing_is_a_mean_that_skips_what_is_missing() -> None:
+    values = np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan, np.nan])
+    result = smoothed(values, window=3)
+    np.testing.assert_allclose(result, [2, 2, 4, 5, 5, np.nan, np.nan])
+    np.testing.assert_allclose(smoothed(np.arange(50.0))[10:-10], np.arange(10.0, 40.0))
+    assert len(smoothed(np.array([]))) == 0
