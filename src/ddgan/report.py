@@ -206,7 +206,7 @@ def _losses(log: list[dict[str, Any]], num_steps: int) -> str:
                 values = np.array([record[name][t] for record in log], dtype=float)
                 axes.plot(step, smoothed(values), color=COLORS[t % 8], label=f"t = {t + 1}", linewidth=1.2)
             axes.set(title=title, xlabel="iteration")
-            axes.legend(fontsize=8)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
 
     note = "Averages over the step t of each sample, smoothed over log lines."
     return f'{plot(paint, 13, 3.6, "loss curves")}<p class="note">{note}</p>'
