@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddgan.config import RunConfig, preset_names, read_settings
-from ddgan.data import SOURCES
+from ddgan.data import EMBEDDED
 from ddgan.losses import PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
 
@@ -141,7 +141,7 @@ def test_paper_presets_have_the_published_parameter_counts(name: str) -> None:
 def test_our_own_presets_train_on_embedded_data(name: str) -> None:
     config = RunConfig.load(name)
     assert config.data == name.removesuffix("_quick")
-    assert config.generator.state_shape == SOURCES[config.data].state_shape
+    assert config.generator.state_shape == EMBEDDED[config.data].state_shape
     assert config.training.score_samples == 26_000  # the paper's N for StackedMNIST
     assert not config.training.horizontal_flip
 
@@ -207,6 +207,9 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"training": [1, 2]}, ["training", "mapping"]),
     ({"optimization": None}, ["optimization", "mapping"]),
     ({"seed": -1}, ["seed is -1", "0 or more"]),
+    ({"num_classes": -1}, ["num_classes is -1", "auto"]),
+    ({"num_classes": "many"}, ["num_classes", "auto"]),
+    ({"training": {"label_dropout": 1.5}}, ["label_dropout is 1.5", "0..1"]),
     ({"diffusion": {"num_steps": 0}}, ["diffusion.num_steps is 0", "at least 1"]),
     ({"diffusion": {"beta_min": 30}}, ["beta_min", "0 < beta_min < beta_max"]),
     ({"diffusion": {"schedule": "geometric"}}, ["beta_max is 20", "below 1"]),

@@ -13,6 +13,7 @@ BAD_INPUT = 2
 
 USAGE = """usage: ddgan VERB ...
 
+  prepare    make a dataset of images ready for training, or check one
   train      train a model, sample it and score it
   sample     make images with a trained model
   evaluate   score a trained model
@@ -147,7 +148,7 @@ def _verb_parser(verb: str, description: str) -> Any:
 
 def _open(options: Any) -> Any:
     from ddgan.model import DDGAN
-    from ddgan.training.run import choose_device
+    from ddgan.training.setup import choose_device
 
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; it must be 0 or more")
@@ -163,12 +164,17 @@ def _sample(arguments: list[str]) -> int:
         "--out", help="X.png: one grid; X.npz: uint8 array 'images' (n, H, W, C); else a folder of PNG files"
     )
     parser.add_argument("--batch_size", type=int, help="images at a time (default: sized to memory)")
+    parser.add_argument(
+        "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
+    )
     options = parser.parse_args(arguments)
     if options.out is None:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
     out = check_output(Path(options.out), options.overwrite)
     model = _open(options)
-    record = save_samples(model, options.n, options.seed, out, options.batch_size, progress=True)
+    record = save_samples(
+        model, options.n, options.seed, out, options.batch_size, classes=options["class"], progress=True
+    )
     print(f"{options.n} samples in {out} ({record['images_per_second']:.0f} images/s)", file=sys.stderr)
     return 0
 
@@ -179,9 +185,9 @@ def _evaluate(arguments: list[str]) -> int:
 
     parser = _verb_parser("evaluate", "Score samples of a trained model.")
     parser.add_argument("-n", type=int, default=DEFAULT_SAMPLES, help=f"samples (default: {DEFAULT_SAMPLES})")
-    parser.add_argument("--data", help="digits or gaussians (default: what the model was trained on)")
+    parser.add_argument("--data", help="what to compare with (default: what the model was trained on)")
     parser.add_argument(
-        "--metrics", nargs="+", default=list(METRICS), help=f"any of {' '.join(METRICS)} (default: all)"
+        "--metrics", nargs="+", help=f"any of {' '.join(METRICS)} (default: all that the data has)"
     )
     parser.add_argument("--out", help="where to write the scores as JSON")
     options = parser.parse_args(arguments)
@@ -194,4 +200,72 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _sample, "evaluate": _evaluate}
+def _prepare(arguments: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    from ddgan.data.check import check_dataset, contact_sheet
+    from ddgan.data.dataset import ImageDataset
+    from ddgan.data.decode import Preparation
+    from ddgan.data.prepare import Selection, prepare
+    from ddgan.data.readers import FORMS
+    from ddgan.saving import check_output
+
+    parser = ArgumentParser(
+        prog="ddgan prepare",
+        description=f"Decode a source of images once, for training. A source is {FORMS}. Sub-folders are "
+        "classes. PNG, JPEG, WebP, BMP and TIFF are read. EXIF orientation is applied; palettes become "
+        "colours; 16-bit values are scaled to 8 bits; transparent parts become white unless --channels 4; "
+        "grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, floating-point pixels and "
+        "images above 100 million pixels are refused.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config=None,
+    )
+    parser.add_argument("source", help="the images, or with --check also a prepared dataset")
+    parser.add_argument("--out", help="the folder to make (default: one in the cache, DDGAN_CACHE)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset that is in --out")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core (default: 0)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and list it")
+    parser.add_argument("--check", action="store_true", help="report on the images instead of preparing them")
+    parser.add_argument("--sheet", help="with --check: where to write a contact sheet, X.png")
+    parser.add_class_arguments(Preparation, None)
+    parser.add_class_arguments(Selection, None)
+    values = parser.parse_args(arguments)
+    options = Preparation(**{name: values[name] for name in Preparation.__dataclass_fields__})
+    selection = Selection(**{name: values[name] for name in Selection.__dataclass_fields__})
+    if values.check:
+        sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
+        report = check_dataset(values.source, selection, progress=True)
+        for name, value in report.table():
+            print(f"{name:<24} {value}")
+        if sheet is not None:
+            contact_sheet(report, sheet)
+        return 0
+    if values.sheet is not None:
+        raise ValueError("--sheet is for --check; leave it out or add --check")
+    path = prepare(
+        values.source,
+        values.out,
+        options,
+        selection,
+        workers=values.workers,
+        skip_bad=values.skip_bad,
+        overwrite=values.overwrite,
+        progress=True,
+    )
+    info = ImageDataset(path).info
+    count, channels, height, width = info["shape"]
+    classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
+    print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
+    for bad in info["skipped"]:
+        print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
+    print(path)
+    return 0
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "prepare": _prepare,
+    "train": _train,
+    "sample": _sample,
+    "evaluate": _evaluate,
+}

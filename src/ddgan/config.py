@@ -16,6 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ddgan.data import EMBEDDED
+from ddgan.data.readers import FORMS
 from ddgan.diffusion import DiffusionConfig
 from ddgan.losses import ObjectiveConfig
 from ddgan.networks import (
@@ -40,6 +42,7 @@ class TrainingConfig:
         batch_size: images per iteration over all processes.
         num_iterations: iterations, each one update of D and one of G.
         horizontal_flip: mirror each image with probability 1/2.
+        label_dropout: how often a class is replaced by the null class, where there are classes.
         log_every: iterations between two lines of the log.
         score_samples: N, the samples drawn for the scores at the end; 0 for none.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
@@ -48,6 +51,7 @@ class TrainingConfig:
     batch_size: int = 256
     num_iterations: int = 351_000
     horizontal_flip: bool = True
+    label_dropout: float = 0.1
     log_every: int = 50
     score_samples: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -56,6 +60,8 @@ class TrainingConfig:
         for name in ("batch_size", "num_iterations", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"training.label_dropout is {self.label_dropout}; it must be in 0..1")
         if self.score_samples < 0:
             raise ValueError(f"training.score_samples is {self.score_samples}; it must be 0 or more")
 
@@ -65,8 +71,9 @@ class RunConfig:
     """Everything that decides a run.
 
     Args:
-        data: the data source: "digits" or "gaussians"; empty if the user must name one.
+        data: the data source, see `ddgan train --help`; empty if the user must name one.
         seed: seed of the weights, the data order and the noise; 0 or more.
+        num_classes: classes that both networks are told of; 0 for none, "auto" for those of the data.
         generator: the network that denoises.
         discriminator: the network that judges.
         diffusion: the noise schedule.
@@ -77,6 +84,7 @@ class RunConfig:
 
     data: str = ""
     seed: int = 0
+    num_classes: int | Literal["auto"] = 0
     generator: GeneratorConfig = field(default_factory=NCSNppConfig)
     discriminator: DiscriminatorConfig = field(default_factory=ResNetDiscriminatorConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -87,6 +95,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must be 0 or more")
+        if self.num_classes != "auto" and self.num_classes < 0:
+            raise ValueError(f"num_classes is {self.num_classes}; it must be 0 or more, or auto")
         if self.diffusion.prediction == "x_prev" and self.objective.reconstruction != "none":
             raise ValueError(
                 "objective.reconstruction compares x_0, which diffusion.prediction x_prev does not give; "
@@ -181,8 +191,11 @@ def config_parser(settings: Mapping[str, Any], **options: Any) -> ArgumentParser
                     f"{f'{section}.{name}'.rstrip('.')} has no value; give it one or leave it out"
                 )
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, print_config=None, **options)
-    parser.add_argument("--data", type=str, default="", help="data source: digits or gaussians")
+    parser.add_argument("--data", type=str, default="", help=f"{', '.join(EMBEDDED)}, or {FORMS}")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order and noise")
+    classes: Any = int | Literal["auto"]
+    text = "classes that the networks are told of; 0: none, auto: those of the data"
+    parser.add_argument("--num_classes", type=classes, default=0, help=text)
     for section, kinds in KINDS.items():
         kind = settings.get(section, {}).get("kind", next(iter(kinds)))
         if kind not in list(kinds):  # a list, because an unhashable value may be given
@@ -237,4 +250,4 @@ def _explained(message: str, parser: ArgumentParser) -> str:
         return f"{message}{hint}; {section} takes {', '.join(option.split('.')[-1] for option in siblings)}"
     if near:
         return message + hint
-    return f"{message}; the sections are {', '.join([*KINDS, *PARTS])}, beside data and seed"
+    return f"{message}; the sections are {', '.join([*KINDS, *PARTS])}, beside data, seed and num_classes"

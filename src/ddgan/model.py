@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,16 @@ class DDGAN:
         widest = 4 * 12 * config.base_channels * config.image_size**2  # bytes of about 12 feature maps
         return max(1, min(512, ACTIVATION_BUDGET // widest))
 
+    @property
+    def num_classes(self) -> int:
+        """How many classes the model knows; 0 if it was trained without."""
+        assert self.config.num_classes != "auto"
+        return self.config.num_classes
+
+    def grid_columns(self) -> int | None:
+        """Columns of a grid of samples: one per class where that can be shown, else as square as possible."""
+        return self.num_classes if 1 < self.num_classes <= 20 else None
+
     @torch.no_grad()
     def batches(
         self,
@@ -67,21 +78,29 @@ class DDGAN:
         seed: int = 0,
         batch_size: int | None = None,
         on_batch: Callable[[int], None] | None = None,
+        classes: int | Sequence[int] | None = None,
     ) -> Iterator[Tensor]:
         """Yield n samples in batches (B, *state_shape), on the model's device.
 
-        `on_batch` is told the number of samples of each finished batch.
+        `on_batch` is told the number of samples of each finished batch; for the others see `sample`.
         """
+        y = self._classes(n, classes)
         for indices in self._split(n, batch_size):
             x_t, noise = self._start(seed, indices)
-            for step in self.chain(x_t, noise):
+            for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
                 x_t = step.x_prev
             if on_batch is not None:
                 on_batch(len(indices))
             yield x_t
 
     def sample(
-        self, n: int, seed: int = 0, batch_size: int | None = None, *, progress: bool = False
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        *,
+        classes: int | Sequence[int] | None = None,
+        progress: bool = False,
     ) -> Tensor:
         """n new samples, float32 (n, *state_shape) on the CPU; images are in [-1, 1].
 
@@ -91,25 +110,45 @@ class DDGAN:
             n: how many, at least 1.
             seed: 0 or more.
             batch_size: samples at a time; by default sized to memory.
+            classes: the class of all samples, or of each, in 0..num_classes, where num_classes is the
+                null class; by default sample i has class i modulo num_classes.
             progress: show a progress bar.
 
         Raises:
-            ValueError: if n, seed or batch_size is out of range.
+            ValueError: if an argument is out of range, or the model knows no classes.
         """
         from ddgan.progress import progress_bar
 
         with progress_bar("sampling", n, enabled=progress) as advance:
-            return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance)])
+            return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance, classes)])
 
     @torch.no_grad()
     def steps(self, n: int, seed: int = 0) -> list[Step]:
         """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples."""
-        return list(self.chain(*self._start(seed, range(n))))
+        return list(self.chain(*self._start(seed, range(n)), y=self._classes(n, None)))
 
-    def chain(self, x_t: Tensor, noise: ImageNoise, start: int | None = None) -> Iterator[Step]:
-        """The reverse chain of this model from x_t at step `start` (default T)."""
+    def chain(
+        self, x_t: Tensor, noise: ImageNoise, start: int | None = None, y: Tensor | None = None
+    ) -> Iterator[Step]:
+        """The reverse chain of this model from x_t at step `start` (default T), with classes y (B,)."""
         latent_size = self.config.generator.latent_size
-        return denoising_steps(self.generator, self.diffusion, x_t, noise, latent_size, start)
+        denoiser = self.generator if y is None else partial(_with_classes, self.generator, y)
+        return denoising_steps(denoiser, self.diffusion, x_t, noise, latent_size, start)
+
+    def _classes(self, n: int, classes: int | Sequence[int] | None) -> Tensor | None:
+        """The class of each of n samples, on the model's device; None without classes."""
+        count = self.num_classes
+        if classes is None:
+            return torch.arange(n, device=self.device) % count if count else None
+        if not count:
+            raise ValueError("classes were given, but this model was trained without; leave them out")
+        y = torch.as_tensor(classes).expand(n) if isinstance(classes, int) else torch.as_tensor(classes)
+        if y.shape != (n,):
+            raise ValueError(f"classes has {y.numel()} entries; it must be one class, or {n}: one per sample")
+        if y.min() < 0 or y.max() > count:
+            wrong = int(y[(y < 0) | (y > count)][0])
+            raise ValueError(f"class {wrong} is unknown; classes are 0..{count - 1}, and {count} for none")
+        return y.to(self.device, torch.int64)
 
     def _start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
         if seed < 0:
@@ -166,9 +205,15 @@ class DDGAN:
             config = RunConfig.from_dict(json.loads(metadata["config"]))
         except ValueError as error:
             raise ValueError(f"the config in '{path}' is damaged: {error}") from None
-        generator = build_generator(config.generator)
+        if config.num_classes == "auto":
+            raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
+        generator = build_generator(config.generator, config.num_classes)
         _load(generator, tensors, path)
         return cls(generator.to(device), config)
+
+
+def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+    return generator(x_t, t, z, y)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

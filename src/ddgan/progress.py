@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, total: int, *, enabled: bool = True) -> Iterator[Callable[..., None]]:
-    """Yield advance(count, text=""): moves the bar and sets the text behind it."""
+def progress_bar(title: str, total: int | None, *, enabled: bool = True) -> Iterator[Callable[..., None]]:
+    """Yield advance(count, text=""): moves the bar and sets the text behind it.
+
+    `total` may be None where it is not known.
+    """
     if not enabled or not sys.stderr.isatty():
         yield lambda count, text="": None
         return

@@ -103,7 +103,7 @@ def _picture(image: np.ndarray, alt: str, css: str = "wide") -> str:
 
 def _readings(batch: Tensor, data: str) -> list[str]:
     """The caption of each image: the number that the judge reads in it."""
-    if data != "digits":
+    if data not in ("digits", "single_digits"):
         return [""] * len(batch)
     from ddgan.metrics.classifier import CONFIDENT, digits_judge
 
@@ -133,7 +133,7 @@ def _tiles(batch: Tensor, data: str) -> str:
 
 
 def _image_sections(model: DDGAN, data: str) -> list[str]:
-    real = open_source(data, seed=1).batch(0, NUM_SHOWN)
+    real = open_source(data, seed=1, state_shape=model.state_shape).batch(0, NUM_SHOWN).images.cpu()
     note = (
         "Each image in colour, then its red, green and blue channel in grey; below, the number that the "
         "classifier reads (a question mark where it is not sure of a digit)."
@@ -168,7 +168,7 @@ def _filmstrip(steps: list[Step]) -> str:
 
 def _point_sections(model: DDGAN, data: str) -> list[str]:
     num_points = 5000
-    real = open_source(data, seed=1).batch(0, num_points)
+    real = open_source(data, seed=1).batch(0, num_points).images
     steps = model.steps(num_points)
     states = [(f"$x_{{{step.t}}}$", step.x_t) for step in steps] + [("$x_0$", steps[-1].x_prev)]
 

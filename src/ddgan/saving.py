@@ -29,7 +29,14 @@ def check_output(path: Path, overwrite: bool) -> Path:
 
 
 def save_samples(
-    model: DDGAN, n: int, seed: int, out: Path, batch_size: int | None = None, *, progress: bool = False
+    model: DDGAN,
+    n: int,
+    seed: int,
+    out: Path,
+    batch_size: int | None = None,
+    *,
+    classes: int | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Sample and save; returns the record that is also written as JSON beside the output.
 
@@ -40,6 +47,7 @@ def save_samples(
         out: X.png (a grid), X.npz (`images`, uint8 (n, H, W, C); `points`, float32 (n, D), for points),
             or a folder (000000.png, 000001.png, ...).
         batch_size: samples at a time.
+        classes: the class of all samples; by default sample i has class i modulo num_classes.
         progress: show a progress bar.
 
     Raises:
@@ -52,13 +60,14 @@ def save_samples(
     with progress_bar("sampling", n, enabled=progress) as advance:
         batches = [
             batch.cpu().numpy() if as_points else images.to_uint8(batch)
-            for batch in model.batches(n, seed, batch_size, advance)
+            for batch in model.batches(n, seed, batch_size, advance, classes)
         ]
     seconds = time.perf_counter() - start
     samples = np.concatenate(batches)
     record = {
         "n": n,
         "seed": seed,
+        "class": classes,
         "num_steps": model.diffusion.num_steps,
         "seconds": seconds,
         "images_per_second": n / seconds,
@@ -69,7 +78,8 @@ def save_samples(
         arrays: dict[str, Any] = {"points" if as_points else "images": samples}
         np.savez(out, **arrays)
     elif out.suffix == ".png":
-        images.save_png(images.grid(samples, zoom=images.zoom_for(samples.shape[1])), out)
+        columns = model.grid_columns() if classes is None else None
+        images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)
     else:
         out.mkdir(parents=True, exist_ok=True)
         for index, image in enumerate(samples):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits as by_sklearn
 
-from ddgan.data.digits import HELD_OUT_PER_CLASS, StackedDigits, load_digits, split_digits
+from ddgan.data.digits import HELD_OUT_PER_CLASS, SingleDigits, StackedDigits, load_digits, split_digits
 
 
 def test_digits_are_scikit_learns_on_the_full_range() -> None:
@@ -33,7 +33,7 @@ def test_the_split_is_fixed_balanced_and_complete() -> None:
 
 def test_each_channel_is_one_training_digit() -> None:
     data = StackedDigits(seed=4)
-    batch, triples = data.batch(3, 16), data.triples(3, 16)
+    (batch, numbers), triples = data.batch(3, 16), data.triples(3, 16)
     assert batch.shape == (16, *StackedDigits.state_shape)
     assert batch.min() == -1
     assert batch.max() == 1
@@ -41,14 +41,30 @@ def test_each_channel_is_one_training_digit() -> None:
     expected = torch.from_numpy(train)[triples].float() / 127.5 - 1
     assert torch.equal(batch, expected)
     assert torch.equal(data.labels, torch.from_numpy(labels))
+    written = ["".join(map(str, row)) for row in torch.from_numpy(labels)[triples].tolist()]
+    assert numbers is not None
+    assert [f"{number:03d}" for number in numbers.tolist()] == written
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
     first = StackedDigits(seed=1)
     first.batch(0, 8)
-    assert torch.equal(first.batch(5, 8), StackedDigits(seed=1).batch(5, 8))
-    assert not torch.equal(first.batch(5, 8), first.batch(6, 8))
-    assert not torch.equal(first.batch(5, 8), StackedDigits(seed=2).batch(5, 8))
+    expected = first.batch(5, 8).images
+    assert torch.equal(expected, StackedDigits(seed=1).batch(5, 8).images)
+    assert not torch.equal(expected, first.batch(6, 8).images)
+    assert not torch.equal(expected, StackedDigits(seed=2).batch(5, 8).images)
+
+
+def test_single_digits_are_grey_with_ten_classes() -> None:
+    data = SingleDigits(seed=0)
+    images, labels = data.batch(0, 500)
+    assert images.shape == (500, 1, 8, 8)
+    assert labels is not None
+    assert sorted(labels.unique().tolist()) == list(range(10))
+    train, train_labels = split_digits("train")
+    for image, label in zip(images[:20], labels[:20].tolist(), strict=True):
+        same = (torch.from_numpy(train).float() / 127.5 - 1 == image).all(dim=2).all(dim=1)
+        assert label in train_labels[same.numpy()]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -52,8 +52,9 @@ def test_the_report_survives_json(points_model: DDGAN, tmp_path: Path) -> None:
     [
         ({"metrics": ["fid"]}, "fid is not known; choose from modes, speed"),
         ({"metrics": []}, "empty is not known"),
-        ({"data": "cats"}, "'cats'; pass --data"),
+        ({"data": "cats"}, "'cats', which does not exist; pass --data"),
         ({"data": "gaussians"}, r"shape \(3, 8, 8\), but gaussians has \(2,\)"),
+        ({"data": ".", "metrics": ["modes"]}, "modes are counted for digits and gaussians"),
         ({"n": 0}, "n is 0"),
         ({"seed": -2}, "seed is -2"),
     ],

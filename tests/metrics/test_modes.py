@@ -31,7 +31,7 @@ def test_kl_of_one_mode_and_of_all() -> None:
 
 def test_real_digits_score_as_a_perfect_model(judge: Judge) -> None:
     data = StackedDigits(seed=9, split="test")
-    score = score_digits(data.batch(step, 2600) for step in range(10))
+    score = score_digits(data.batch(step, 2600).images for step in range(10))
     assert score.num_samples == 26_000
     assert score.modes == 1000
     assert score.kl < 0.05
@@ -51,7 +51,7 @@ def test_digits_are_read_in_the_order_red_green_blue(judge: Judge) -> None:
 
 
 def test_collapse_is_seen(judge: Judge) -> None:
-    one = StackedDigits(seed=0).batch(0, 1).repeat(500, 1, 1, 1)
+    one = StackedDigits(seed=0).batch(0, 1).images.repeat(500, 1, 1, 1)
     score = score_digits([one[:200], one[200:]])
     assert (score.modes, score.num_modes) == (1, 1000)
     assert score.kl == pytest.approx(math.log(1000))
@@ -64,7 +64,7 @@ def test_noise_is_not_read_with_confidence(judge: Judge) -> None:
 
 def test_real_points_score_as_a_perfect_model() -> None:
     data = Gaussians(seed=9)
-    score = score_gaussians(data.batch(step, 2600) for step in range(10))
+    score = score_gaussians(data.batch(step, 2600).images for step in range(10))
     assert (score.modes, score.num_modes) == (25, 25)
     assert score.within == pytest.approx(1 - math.exp(-4.5), abs=0.003)
     assert score.kl < 0.002
@@ -85,7 +85,7 @@ def test_points_far_from_everything_have_infinite_divergence() -> None:
 
 
 def test_the_table_is_for_people() -> None:
-    rows = dict(as_table(score_gaussians([Gaussians(seed=0).batch(0, 5000)])))
+    rows = dict(as_table(score_gaussians([Gaussians(seed=0).batch(0, 5000).images])))
     assert rows["modes covered"] == "25 of 25"
     assert rows["samples (N)"] == "5,000"
     assert rows["samples within 3 sigma of a centre"].endswith("%")

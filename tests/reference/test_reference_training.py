@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ddgan.data import Batch
 from ddgan.diffusion import Diffusion
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
@@ -28,7 +29,8 @@ def test_losses_weights_and_outputs(training_entry: str) -> None:
     state = start(config)
     ours: dict[str, Tensor | float] = {}
     for step in range(config["steps"]):
-        statistics = train_step(state, *inputs(training_entry, step, config))
+        images, given = inputs(training_entry, step, config)
+        statistics = train_step(state, Batch(images), given)
         ours |= {f"{step}/{name}": value for name, value in losses(statistics).items()}
     ours |= norms("G", state.generator) | norms("D", state.discriminator)
     ours |= probes(training_entry, state, config)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ddgan.data import Batch
 from ddgan.training.logging import StatisticsMeter
 from ddgan.training.loop import fit, interruptible
 
@@ -23,15 +24,15 @@ class Counter:
 def run(num_iterations: int, log_every: int, stop_at: int | None = None, start: int = 0) -> dict[str, Any]:
     state, asked, logs, calls = Counter(start), [], [], []
 
-    def step(state: Counter, batch: Tensor, noise: Any) -> dict[str, Tensor]:
+    def step(state: Counter, batch: Batch, noise: Any) -> dict[str, Tensor]:
         assert noise == f"noise {state.step}"
         state.step += 1
-        t = torch.ones(len(batch), dtype=torch.int64)
-        return {"t_d": t, "t_g": t, "loss_d": batch}
+        t = torch.ones(len(batch.images), dtype=torch.int64)
+        return {"t_d": t, "t_g": t, "loss_d": batch.images}
 
-    def inputs(step: int) -> tuple[Tensor, str]:
+    def inputs(step: int) -> tuple[Batch, str]:
         asked.append(step)
-        return torch.full((4,), float(step)), f"noise {step}"
+        return Batch(torch.full((4,), float(step))), f"noise {step}"
 
     fit(
         state,

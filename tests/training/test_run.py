@@ -13,8 +13,10 @@ from PIL import Image
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
+from ddgan.data import Batch
 from ddgan.training.logging import read_log
-from ddgan.training.run import Speaker, choose_device, make_folder, training_inputs
+from ddgan.training.run import Speaker, make_folder
+from ddgan.training.setup import choose_device, training_inputs
 
 
 def test_a_run_leaves_what_it_says(tiny_run: Run, tiny_config: RunConfig) -> None:
@@ -75,23 +77,47 @@ def test_training_does_not_disturb_torchs_random_state(tiny_config: RunConfig, t
 
 def test_inputs_depend_on_the_iteration_and_flips_on_the_seed(tiny_config: RunConfig) -> None:
     class Ramp:
-        state_shape = (3, 8, 8)
+        state_shape, num_classes = (3, 8, 8), 5
 
-        def batch(self, step: int, size: int) -> torch.Tensor:
-            return torch.arange(8.0).expand(size, 3, 8, 8) + step
+        def batch(self, step: int, size: int) -> Batch:
+            return Batch(torch.arange(8.0).expand(size, 3, 8, 8) + step, torch.arange(size) % 5)
 
     plain = training_inputs(tiny_config, Ramp())
-    batch, noise = plain(2)
-    assert torch.equal(batch, Ramp().batch(2, 8))
+    (batch, labels), noise = plain(2)
+    assert torch.equal(batch, Ramp().batch(2, 8).images)
+    assert labels is None  # without num_classes they are ignored
     assert noise.generator.z.shape == (8, 4)
     training = dataclasses.replace(tiny_config.training, horizontal_flip=True, batch_size=64)
     flipping = training_inputs(dataclasses.replace(tiny_config, training=training), Ramp())
-    batch, _ = flipping(2)
+    batch = flipping(2)[0].images
     flipped = batch[:, 0, 0, 0] == 9
     assert 10 < flipped.sum() < 54
-    assert torch.equal(batch[flipped], Ramp().batch(2, 64)[flipped].flip(-1))
-    assert torch.equal(batch, flipping(2)[0])
-    assert not torch.equal(flipped, flipping(3)[0][:, 0, 0, 0] == 10)
+    assert torch.equal(batch[flipped], Ramp().batch(2, 64).images[flipped].flip(-1))
+    assert torch.equal(batch, flipping(2)[0].images)
+    assert not torch.equal(flipped, flipping(3)[0].images[:, 0, 0, 0] == 10)
+
+
+def test_labels_are_dropped_as_often_as_asked(tiny_config: RunConfig) -> None:
+    class Labelled:
+        state_shape, num_classes = (3, 8, 8), 5
+
+        def batch(self, step: int, size: int) -> Batch:
+            return Batch(torch.zeros(size, 3, 8, 8), torch.arange(size) % 5)
+
+    def labels(dropout: float, step: int = 0) -> torch.Tensor:
+        training = dataclasses.replace(tiny_config.training, batch_size=1000, label_dropout=dropout)
+        config = dataclasses.replace(tiny_config, training=training, num_classes=5)
+        given = training_inputs(config, Labelled())(step)[0].labels
+        assert given is not None
+        return given
+
+    assert torch.equal(labels(0.0), torch.arange(1000) % 5)
+    assert (labels(1.0) == 5).all()
+    dropped = labels(0.3) == 5
+    assert 230 < dropped.sum() < 370
+    assert torch.equal(labels(0.3)[~dropped], (torch.arange(1000) % 5)[~dropped])
+    assert torch.equal(labels(0.3), labels(0.3))
+    assert not torch.equal(labels(0.3), labels(0.3, step=1))
 
 
 def test_overwrite_removes_the_runs_own_files_and_no_others(run_copy: Path) -> None:
@@ -113,8 +139,8 @@ def test_a_used_folder_is_refused_before_anything_happens(run_copy: Path, tiny_c
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": ""}, "names no data; pass --data"),
-        ({"data": "cats"}, "'cats'; pass --data with one of: digits, gaussians"),
+        ({"data": ""}, "names no data; pass --data with one of digits"),
+        ({"data": "cats"}, "'cats', which does not exist; pass --data with one of digits"),
         ({"data": "gaussians"}, r"makes samples of shape \(3, 8, 8\), but gaussians has \(2,\)"),
         ({"seed": -1}, "seed is -1"),
     ],

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ddgan import RunConfig
-from ddgan.data import StackedDigits
+from ddgan.data import Batch, StackedDigits
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
-from ddgan.training.run import create_state
+from ddgan.training.setup import create_state
 from ddgan.training.step import (
     OptimizationConfig,
     StepNoise,
@@ -24,7 +24,8 @@ from ddgan.training.step import (
     train_step,
 )
 
-BATCH = StackedDigits(seed=0).batch(0, 6)
+IMAGES = StackedDigits(seed=0).batch(0, 6).images
+BATCH = Batch(IMAGES)
 OBJECTIVES = {
     "paper": ObjectiveConfig(),
     "relativistic": ObjectiveConfig("relativistic", (PenaltyConfig("r1", 0.05), PenaltyConfig("r2", 0.05))),
@@ -48,8 +49,8 @@ def made(config: RunConfig) -> TrainState:
     return state
 
 
-def noise(state: TrainState, step: int = 0, seed: int = 0, batch: Tensor = BATCH) -> StepNoise:
-    return draw_noise(seed, step, batch, state.diffusion.num_steps, 4)
+def noise(state: TrainState, step: int = 0, seed: int = 0) -> StepNoise:
+    return draw_noise(seed, step, IMAGES, state.diffusion.num_steps, 4)
 
 
 def weights(network: nn.Module) -> list[Tensor]:
@@ -85,7 +86,7 @@ def test_a_step_is_a_function_of_state_batch_and_noise(state: TrainState) -> Non
     torch.manual_seed(1)
     first = train_step(state, BATCH, noise(state))
     torch.manual_seed(2)
-    second = train_step(twin, BATCH.clone(), noise(twin))
+    second = train_step(twin, Batch(IMAGES.clone()), noise(twin))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert same(weights(state.generator), weights(twin.generator))
@@ -98,14 +99,14 @@ def test_a_step_is_a_function_of_state_batch_and_noise(state: TrainState) -> Non
 def test_another_batch_or_noise_gives_other_weights(state: TrainState, changed: str) -> None:
     twin = copy.deepcopy(state)
     train_step(state, BATCH, noise(state))
-    other = StackedDigits(seed=1).batch(0, 6) if changed == "batch" else BATCH
+    other = Batch(StackedDigits(seed=1).batch(0, 6).images) if changed == "batch" else BATCH
     train_step(twin, other, noise(twin, step=changed == "noise step", seed=changed == "noise seed"))
     assert not same(weights(state.generator), weights(twin.generator))
     assert not same(weights(state.discriminator), weights(twin.discriminator))
 
 
 def test_noise_depends_on_seed_and_step_alone_and_both_updates_differ() -> None:
-    first, again = draw_noise(3, 7, BATCH, 4, 5), draw_noise(3, 7, BATCH * 0, 4, 5)
+    first, again = draw_noise(3, 7, IMAGES, 4, 5), draw_noise(3, 7, IMAGES * 0, 4, 5)
     for half in ("discriminator", "generator"):
         for field in dataclasses.fields(getattr(first, half)):
             values = getattr(getattr(first, half), field.name)
@@ -113,7 +114,7 @@ def test_noise_depends_on_seed_and_step_alone_and_both_updates_differ() -> None:
     assert not torch.equal(first.discriminator.z, first.generator.z)
     assert not torch.equal(first.generator.noise_prev, first.generator.noise_step)
     for seed, step in [(4, 7), (3, 8)]:
-        assert not torch.equal(first.generator.z, draw_noise(seed, step, BATCH, 4, 5).generator.z)
+        assert not torch.equal(first.generator.z, draw_noise(seed, step, IMAGES, 4, 5).generator.z)
 
 
 def test_t_is_uniform_in_1_to_T() -> None:  # noqa: N802
@@ -128,7 +129,7 @@ def test_the_penalty_and_the_losses_are_those_of_the_formulas(tiny_config: RunCo
     objective = ObjectiveConfig("nonsaturating", (PenaltyConfig("r1", 0.3),), "l2", 0.7, True)
     state = made(dataclasses.replace(tiny_config, objective=objective))
     half = noise(state).discriminator
-    x_prev, x_t = state.diffusion.pair(BATCH, half.t, half.noise_prev, half.noise_step)
+    x_prev, x_t = state.diffusion.pair(IMAGES, half.t, half.noise_prev, half.noise_step)
     with torch.no_grad():
         fake = state.diffusion.sample_posterior(
             state.generator(x_t, half.t, half.z), x_t, half.t, half.noise_posterior
@@ -144,11 +145,11 @@ def test_the_penalty_and_the_losses_are_those_of_the_formulas(tiny_config: RunCo
     torch.testing.assert_close(got["loss_d"], expected.detach())
 
     half = noise(state).generator
-    x_prev, x_t = state.diffusion.pair(BATCH, half.t, half.noise_prev, half.noise_step)
+    x_prev, x_t = state.diffusion.pair(IMAGES, half.t, half.noise_prev, half.noise_step)
     prediction = state.generator(x_t, half.t, half.z)
     fake = state.diffusion.sample_posterior(prediction, x_t, half.t, half.noise_posterior)
     adversarial = -torch.log(torch.sigmoid(state.discriminator(fake, x_t, half.t)))
-    error = (prediction - BATCH).square().mean(dim=(1, 2, 3))
+    error = (prediction - IMAGES).square().mean(dim=(1, 2, 3))
     total = (adversarial + 0.7 * state.diffusion.alpha_bar[half.t] * error).mean()
     gradients = torch.autograd.grad(total, list(state.generator.parameters()))
     got = generator_step(state, BATCH, half)

@@ -1,7 +1,19 @@
 """Data: what a model is trained on and compared with."""
 
-from ddgan.data.digits import StackedDigits
-from ddgan.data.sources import SOURCES, Data, check_source, open_source
+from ddgan.data.base import Batch, Data
+from ddgan.data.dataset import ImageDataset
+from ddgan.data.digits import SingleDigits, StackedDigits
+from ddgan.data.sources import EMBEDDED, check_source, open_source
 from ddgan.data.toy import Gaussians
 
-__all__ = ["SOURCES", "Data", "Gaussians", "StackedDigits", "check_source", "open_source"]
+__all__ = [
+    "EMBEDDED",
+    "Batch",
+    "Data",
+    "Gaussians",
+    "ImageDataset",
+    "SingleDigits",
+    "StackedDigits",
+    "check_source",
+    "open_source",
+]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.data.base import Batch
 from ddgan.random import generator_for
 
 HELD_OUT_PER_CLASS = 36
@@ -41,12 +42,13 @@ def split_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class StackedDigits:
-    """Endless random triples of digits as RGB images, (3, 8, 8) in [-1, 1].
+    """Endless random triples of digits as RGB images, (3, 8, 8) in [-1, 1]; the class is 100 R + 10 G + B.
 
     Batch `step` depends on (seed, step) alone.
     """
 
-    state_shape = (3, 8, 8)
+    state_shape: tuple[int, ...] = (3, 8, 8)
+    num_classes = 1000
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu", split: str = "train") -> None:
         images, labels = split_digits(split)
@@ -57,8 +59,17 @@ class StackedDigits:
     def triples(self, step: int, size: int) -> Tensor:
         """Which three digits each image of the batch is made of, int64 (size, 3)."""
         rng = generator_for(self._seed, "stacked digits", step)
-        return torch.randint(len(self._digits), (size, 3), generator=rng)
+        return torch.randint(len(self._digits), (size, self.state_shape[0]), generator=rng)
 
-    def batch(self, step: int, size: int) -> Tensor:
-        """The images of iteration `step`, (size, 3, 8, 8) in [-1, 1]."""
-        return self._digits[self.triples(step, size).to(self._digits.device)]
+    def batch(self, step: int, size: int) -> Batch:
+        """The images of iteration `step`, (size, 3, 8, 8) in [-1, 1], and their numbers."""
+        chosen = self.triples(step, size).to(self._digits.device)
+        place = torch.tensor([100, 10, 1][-chosen.shape[1] :], device=chosen.device)
+        return Batch(self._digits[chosen], (self.labels[chosen] * place).sum(dim=1))
+
+
+class SingleDigits(StackedDigits):
+    """The same digits one by one, grey, (1, 8, 8) in [-1, 1], with their ten classes."""
+
+    state_shape = (1, 8, 8)
+    num_classes = 10

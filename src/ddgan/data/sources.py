@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import re
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from ddgan.data.digits import StackedDigits
+from ddgan.data.base import Data
+from ddgan.data.dataset import ImageDataset, is_prepared
+from ddgan.data.decode import Preparation
+from ddgan.data.digits import SingleDigits, StackedDigits
+from ddgan.data.readers import FORMS
 from ddgan.data.toy import Gaussians
 
-SOURCES: dict[str, Any] = {"digits": StackedDigits, "gaussians": Gaussians}
+EMBEDDED: dict[str, Any] = {
+    "digits": StackedDigits,
+    "single_digits": SingleDigits,
+    "gaussians": Gaussians,
+}
+"""What comes with the package, by name."""
 
-
-class Data(Protocol):
-    """Training data: batch `step` of `size` samples, (size, *state_shape); images in [-1, 1]."""
-
-    state_shape: tuple[int, ...]
-
-    def batch(self, step: int, size: int) -> Tensor: ...
+PREFIXED = re.compile(r"^(hf|stackedmnist):.")
 
 
 def check_source(name: str) -> None:
-    """Complain where `name` is no data source.
+    """Complain where `name` is no data source, before any work is done.
 
     Raises:
-        ValueError: naming the sources that exist.
+        ValueError: saying what data may be.
     """
-    if name not in SOURCES:
-        given = f"data is '{name}'" if name else "this configuration names no data"
-        raise ValueError(f"{given}; pass --data with one of: {', '.join(SOURCES)}")
+    if name in EMBEDDED or PREFIXED.match(name) or (name and Path(name).expanduser().exists()):
+        return
+    given = f"data is '{name}', which does not exist" if name else "this configuration names no data"
+    raise ValueError(f"{given}; pass --data with one of {', '.join(EMBEDDED)}, or {FORMS}")
 
 
-def open_source(name: str, seed: int, device: torch.device | str = "cpu") -> Data:
+def open_source(
+    name: str,
+    seed: int,
+    device: torch.device | str = "cpu",
+    state_shape: tuple[int, ...] | None = None,
+    *,
+    progress: bool = False,
+) -> Data:
     """The training data called `name`, in an order that depends on `seed`.
 
+    A source of images that is not prepared yet is prepared into the cache, at the size and with the
+    channels of `state_shape`.
+
     Raises:
-        ValueError: if there is no such source.
+        ValueError: if there is no such source, it is damaged, or it has other shapes.
     """
     check_source(name)
-    return SOURCES[name](seed=seed, device=device)
+    if name in EMBEDDED:
+        source = EMBEDDED[name](seed=seed, device=device)
+    else:
+        path = Path(name).expanduser()
+        if not is_prepared(path):
+            path = _prepared(name, state_shape, progress)
+        source = ImageDataset(path, seed, device)
+    if state_shape is not None and source.state_shape != state_shape:
+        raise ValueError(
+            f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}"
+        )
+    return source
+
+
+def _prepared(name: str, state_shape: tuple[int, ...] | None, progress: bool) -> Path:
+    from ddgan.data.prepare import prepare
+
+    if state_shape is None:
+        return prepare(name, progress=progress)
+    if len(state_shape) != 3:
+        raise ValueError(f"the model makes samples of shape {state_shape}, but '{name}' has images")
+    channels, height, width = state_shape
+    if height != width:
+        raise ValueError(
+            f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
+            "so prepare the data first: ddgan prepare --help"
+        )
+    return prepare(name, options=Preparation(size=height, channels=channels), progress=progress)

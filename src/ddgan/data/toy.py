@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ddgan.data.base import Batch
 from ddgan.random import generator_for
 
 SCALE = 2.828
@@ -26,13 +27,14 @@ class Gaussians:
     """Endless samples of the mixture, (2,); batch `step` depends on (seed, step) alone."""
 
     state_shape = (2,)
+    num_classes = 0
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self._seed = seed
         self._device = device
 
-    def batch(self, step: int, size: int) -> Tensor:
+    def batch(self, step: int, size: int) -> Batch:
         """The points of iteration `step`, (size, 2)."""
         rng = generator_for(self._seed, "gaussians", step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
-        return (centre + SPREAD * torch.randn(size, 2, generator=rng)).to(self._device)
+        return Batch((centre + SPREAD * torch.randn(size, 2, generator=rng)).to(self._device))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddgan.data.sources import check_source
+from ddgan.data import EMBEDDED, check_source
 from ddgan.metrics.modes import SCORES, CoverageScore, as_table
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
@@ -70,7 +70,7 @@ class Report:
 def evaluate(
     model: DDGAN | str | Path,
     data: str | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     n: int = DEFAULT_SAMPLES,
     seed: int = 0,
     *,
@@ -80,8 +80,9 @@ def evaluate(
 
     Args:
         model: a DDGAN, a run folder or a weights file.
-        data: "digits" or "gaussians"; by default what the model was trained on.
-        metrics: any of "modes" (coverage and KL) and "speed" (images per second).
+        data: what to compare with; by default what the model was trained on.
+        metrics: any of "modes" (coverage and KL; for digits and gaussians) and "speed" (images per
+            second); by default all that the data has.
         n: number of samples; the paper's StackedMNIST protocol has 26,000.
         seed: of the samples.
         progress: show a progress bar.
@@ -91,12 +92,17 @@ def evaluate(
     """
     model = model if isinstance(model, DDGAN) else DDGAN.from_pretrained(model)
     data = model.config.data if data is None else data
+    if metrics is None:
+        metrics = [metric for metric in METRICS if metric != "modes" or data in SCORES]
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown or not metrics:
         given = ", ".join(unknown) or "empty"
         raise ValueError(f"metrics: {given} is not known; choose from {', '.join(METRICS)}")
     check_source(data)
-    check_same_shape(model, data)
+    if "modes" in metrics and data not in SCORES:
+        raise ValueError(f"metrics: modes are counted for {' and '.join(SCORES)}, not for {data}; use speed")
+    if data in EMBEDDED:
+        check_same_shape(model, data)
 
     clock = SamplingClock()
     with progress_bar("scoring", n, enabled=progress) as advance:
@@ -120,10 +126,8 @@ def evaluate(
 
 
 def check_same_shape(model: DDGAN, data: str) -> None:
-    """Complain where the model makes other samples than `data` has."""
-    from ddgan.data.sources import SOURCES
-
-    wanted = SOURCES[data].state_shape
+    """Complain where the model makes other samples than the embedded `data` has."""
+    wanted = EMBEDDED[data].state_shape
     if model.state_shape != wanted:
         raise ValueError(f"the model makes samples of shape {model.state_shape}, but {data} has {wanted}")
 

@@ -105,7 +105,7 @@ def score_gaussians(batches: Iterable[Tensor]) -> GaussiansScore:
     """Score points given in batches (B, 2)."""
     points = torch.cat([batch.cpu() for batch in batches])
     counts, within = _nearest_counts(points)
-    real_counts, within_real = _nearest_counts(toy.Gaussians(seed=1).batch(0, len(points)))
+    real_counts, within_real = _nearest_counts(toy.Gaussians(seed=1).batch(0, len(points)).images)
     return GaussiansScore(
         num_samples=len(points),
         modes=int((counts > 0).sum()),

@@ -1,7 +1,8 @@
 """The networks, and the one place that turns a configuration into one.
 
-Generators are called as G(x_t, t, z), discriminators as D(x_prev, x_t, t); both take samples of
-shape (B, *state_shape), t int64 in 1..T and z (B, latent_size).
+Generators are called as G(x_t, t, z, y), discriminators as D(x_prev, x_t, t, y); both take samples of
+shape (B, *state_shape), t int64 in 1..T, z (B, latent_size), and classes y int64 in 0..num_classes, where
+num_classes is the null class, or None. A network made with num_classes = 0 ignores y.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ GeneratorConfig = NCSNppConfig | MLPConfig
 DiscriminatorConfig = ResNetDiscriminatorConfig | MLPDiscriminatorConfig
 
 
-def build_generator(config: GeneratorConfig) -> Generator | MLPGenerator:
+def build_generator(config: GeneratorConfig, num_classes: int = 0) -> Generator | MLPGenerator:
     """The generator that `config` describes."""
-    return Generator(config) if isinstance(config, NCSNppConfig) else MLPGenerator(config)
+    if isinstance(config, NCSNppConfig):
+        return Generator(config, num_classes)
+    return MLPGenerator(config, num_classes)
 
 
-def build_discriminator(config: DiscriminatorConfig, state_shape: tuple[int, ...]) -> nn.Module:
+def build_discriminator(
+    config: DiscriminatorConfig, state_shape: tuple[int, ...], num_classes: int = 0
+) -> nn.Module:
     """The discriminator that `config` describes, for samples of shape `state_shape`.
 
     Raises:
@@ -53,7 +58,7 @@ def build_discriminator(config: DiscriminatorConfig, state_shape: tuple[int, ...
                 "discriminator.kind is mlp, which takes points, but the generator makes images; "
                 "use discriminator.kind resnet"
             )
-        return MLPDiscriminator(config, state_shape[0])
+        return MLPDiscriminator(config, state_shape[0], num_classes)
     if len(state_shape) != 3:
         raise ValueError(
             "discriminator.kind is resnet, which takes images, but the generator makes points; "
@@ -65,4 +70,4 @@ def build_discriminator(config: DiscriminatorConfig, state_shape: tuple[int, ...
             f"{sum(config.downsample)} times, as discriminator.downsample asks; "
             f"use a multiple of {config.size_divisor} or fewer halvings"
         )
-    return Discriminator(config, state_shape[0])
+    return Discriminator(config, state_shape[0], num_classes)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddgan.networks.layers import NEARLY_ZERO, TimeEmbedding, conv, linear
+from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear
 from ddgan.networks.resample import downsample
 
 SLOPE = 0.2
@@ -111,12 +111,13 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """D(x_prev, x_t, t) -> (B,) logits: is (x_{t-1}, x_t) a true pair of the forward process?
+    """D(x_prev, x_t, t, y) -> (B,) logits: is (x_{t-1}, x_t) a true pair of the forward process?
 
-    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T.
+    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T, y int64 (B,) in 0..num_classes or None.
+    Classes, which the paper does not have, enter as a projection (Miyato and Koyama, 2018).
     """
 
-    def __init__(self, config: ResNetDiscriminatorConfig, image_channels: int) -> None:
+    def __init__(self, config: ResNetDiscriminatorConfig, image_channels: int, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
         features = config.time_features
@@ -130,8 +131,9 @@ class Discriminator(nn.Module):
         last = widths[-1]
         self.output_conv = conv(last + (config.stddev_group > 0), last, 3, scale=NEARLY_ZERO)
         self.output = linear(last, 1)
+        self.projection = ClassProjection(num_classes, last) if num_classes else None
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         time = F.leaky_relu(self.time_embedding(t), SLOPE)
         h = self.input(torch.cat([x_prev, x_t], dim=1))
         for block in self.blocks:
@@ -139,4 +141,6 @@ class Discriminator(nn.Module):
         if self.config.stddev_group:
             h = minibatch_stddev(h, self.config.stddev_group)
         h = F.leaky_relu(self.output_conv(h), SLOPE)
-        return self.output(h.sum(dim=(2, 3))).squeeze(1)
+        features = h.sum(dim=(2, 3))
+        logits = self.output(features).squeeze(1)
+        return logits if self.projection is None else logits + self.projection(features, y)

@@ -21,6 +21,7 @@ from ddgan.networks.layers import (
     RESAMPLERS,
     AdaptiveGroupNorm,
     Attention,
+    ClassEmbedding,
     TimeEmbedding,
     conv,
     group_norm,
@@ -137,16 +138,27 @@ class PyramidStep(nn.Module):
         return F.conv2d(blur(pyramid, padding=2), self.conv.weight, self.conv.bias, stride=2)
 
 
-class MappingNetwork(nn.Module):
-    """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU]."""
+def pixel_norm(z: Tensor) -> Tensor:
+    """(B, F) with a mean square of 1 per row."""
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
-    def __init__(self, latent_size: int, features: int, depth: int) -> None:
+
+class MappingNetwork(nn.Module):
+    """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU].
+
+    With classes, the pixel-normalised embedding of the class stands beside z.
+    """
+
+    def __init__(self, latent_size: int, features: int, depth: int, num_classes: int = 0) -> None:
         super().__init__()
-        sizes = [latent_size] + [features] * (depth + 1)
+        self.classes = ClassEmbedding(num_classes, features) if num_classes else None
+        sizes = [latent_size + (features if num_classes else 0)] + [features] * (depth + 1)
         self.layers = nn.ModuleList(map(linear, sizes[:-1], sizes[1:]))
 
-    def forward(self, z: Tensor) -> Tensor:
-        w = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        w = pixel_norm(z) if z.shape[1] else z
+        if self.classes is not None:
+            w = torch.cat([w, pixel_norm(self.classes(y, len(z)))], dim=1)
         for layer in self.layers:
             w = F.silu(layer(w))
         return w
@@ -219,22 +231,25 @@ class DecoderLevel(nn.Module):
 
 
 class Generator(nn.Module):
-    """G(x_t, t, z) -> prediction, all of shape (B, C, H, W); with tanh the output is in [-1, 1].
+    """G(x_t, t, z, y) -> prediction, all of shape (B, C, H, W); with tanh the output is in [-1, 1].
 
-    `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix; at the
-    default settings it has 48,432,515 parameters, as published.
+    `t` is int64 (B,) in 1..T, `z` is (B, latent_size), `y` int64 (B,) in 0..num_classes or None. Source:
+    paper section 4 and appendix, but for the classes, which are ours; at the default settings it has
+    48,432,515 parameters, as published.
     """
 
-    def __init__(self, config: NCSNppConfig) -> None:
+    def __init__(self, config: NCSNppConfig, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
         base = config.base_channels
         widths = [base * multiplier for multiplier in config.channel_multipliers]
-        style = config.mapping_features if config.latent_size else 0
+        style = config.mapping_features if config.latent_size or num_classes else 0
         embedding = (4 * base, style)
 
         self.time_embedding = TimeEmbedding(base, 4 * base, nn.SiLU())
-        self.mapping = MappingNetwork(config.latent_size, style, config.mapping_depth) if style else None
+        self.mapping = (
+            MappingNetwork(config.latent_size, style, config.mapping_depth, num_classes) if style else None
+        )
         self.input = conv(config.image_channels, base, 3)
 
         skips, width, pyramid = [base], base, config.image_channels
@@ -270,9 +285,9 @@ class Generator(nn.Module):
         self.output_norm = group_norm(width)
         self.output = conv(width, config.image_channels, 3, scale=NEARLY_ZERO)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         time = F.silu(self.time_embedding(t))
-        w = None if self.mapping is None else self.mapping(z)
+        w = None if self.mapping is None else self.mapping(z, y)
         h, pyramid = self.input(x_t), x_t
         skips = [h]
         for level in self.encoder.values():

@@ -65,6 +65,35 @@ class TimeEmbedding(nn.Module):
         return self.output(self.activation(self.input(embedding)))
 
 
+class ClassEmbedding(nn.Module):
+    """Classes int64 (B,) -> (B, features); class `num_classes` is the null class, "no class given".
+
+    Without labels (None) every sample has the null class.
+    """
+
+    def __init__(self, num_classes: int, features: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.table = nn.Embedding(num_classes + 1, features)
+
+    def forward(self, y: Tensor | None, batch: int) -> Tensor:
+        if y is None:
+            y = torch.full((batch,), self.num_classes, device=self.table.weight.device)
+        return self.table(y)
+
+
+class ClassProjection(nn.Module):
+    """Features (B, F) of a discriminator and classes -> (B,): the part of the logit that knows the class."""
+
+    def __init__(self, num_classes: int, features: int) -> None:
+        super().__init__()
+        self.classes = ClassEmbedding(num_classes, features)
+        nn.init.normal_(self.classes.table.weight, std=features**-0.5)
+
+    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
+        return (features * self.classes(y, len(features))).sum(dim=1)
+
+
 def num_groups(channels: int) -> int:
     """Groups of a group norm: the largest divisor of `channels` up to min(channels / 4, 32)."""
     limit = max(min(channels // 4, 32), 1)

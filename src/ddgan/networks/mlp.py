@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddgan.networks.layers import TimeEmbedding, linear
+from ddgan.networks.layers import ClassEmbedding, ClassProjection, TimeEmbedding, linear
 
 SLOPE = 0.2
 RESIDUAL_SCALE = 1e-4
@@ -116,27 +116,30 @@ class ModulatedBlock(nn.Module):
 
 
 class MLPGenerator(nn.Module):
-    """G(x_t, t, z) -> prediction, (B, *state_shape); with tanh the output is in [-1, 1].
+    """G(x_t, t, z, y) -> prediction, (B, *state_shape); with tanh the output is in [-1, 1].
 
-    t and z together set scale and shift of every block, as AdaGN does in the U-Net.
+    t, z and the class together set scale and shift of every block, as AdaGN does in the U-Net.
     """
 
-    def __init__(self, config: MLPConfig) -> None:
+    def __init__(self, config: MLPConfig, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
         values = math.prod(config.state_shape)
         features, embedding = config.hidden_features, 2 * config.time_features
         self.time_embedding = TimeEmbedding(config.time_features, embedding, nn.SiLU())
         self.latent = linear(config.latent_size, embedding) if config.latent_size else None
+        self.classes = ClassEmbedding(num_classes, embedding) if num_classes else None
         self.input = linear(values * (1 + 2 * config.num_frequencies), features)
         self.blocks = nn.ModuleList(ModulatedBlock(features, embedding) for _ in range(config.num_blocks))
         self.output_norm = nn.LayerNorm(features)
         self.output = linear(features, values, 0.01)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         embedding = self.time_embedding(t)
         if self.latent is not None:
             embedding = embedding + self.latent(z)
+        if self.classes is not None:
+            embedding = embedding + self.classes(y, len(x_t))
         embedding = F.silu(embedding)
         h = self.input(octaves(x_t.flatten(1), self.config.num_frequencies))
         for block in self.blocks:
@@ -146,19 +149,21 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """D(x_prev, x_t, t) -> (B,) logits for samples of shape (B, num_features)."""
+    """D(x_prev, x_t, t, y) -> (B,) logits for samples of shape (B, num_features)."""
 
-    def __init__(self, config: MLPDiscriminatorConfig, num_features: int) -> None:
+    def __init__(self, config: MLPDiscriminatorConfig, num_features: int, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
         points, time = 2 * num_features * (1 + 2 * config.num_frequencies), config.time_features
         self.time_embedding = TimeEmbedding(time, time, nn.LeakyReLU(SLOPE))
         widths = [points + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.projection = ClassProjection(num_classes, widths[-2]) if num_classes else None
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         points = octaves(torch.cat([x_prev, x_t], dim=1), self.config.num_frequencies)
         h = torch.cat([points, self.time_embedding(t)], dim=1)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)
-        return self.layers[-1](h).squeeze(1)
+        logits = self.layers[-1](h).squeeze(1)
+        return logits if self.projection is None else logits + self.projection(h, y)

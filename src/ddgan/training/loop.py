@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
+from ddgan.data.base import Batch
 from ddgan.training.logging import StatisticsMeter
 
 
@@ -29,8 +30,8 @@ S = TypeVar("S", bound=HasStep)
 
 def fit(
     state: S,
-    step: Callable[[S, Tensor, Any], dict[str, Tensor]],
-    inputs: Callable[[int], tuple[Tensor, Any]],
+    step: Callable[[S, Batch, Any], dict[str, Tensor]],
+    inputs: Callable[[int], tuple[Batch, Any]],
     num_iterations: int,
     meter: StatisticsMeter,
     *,
@@ -57,7 +58,7 @@ def fit(
     while state.step < num_iterations and not should_stop():
         batch, noise = inputs(state.step)
         meter.add(step(state, batch, noise))
-        images += len(batch)
+        images += len(batch.images)
         on_step()
         if state.step % log_every == 0 or state.step == num_iterations:
             statistics = meter.read()  # waits for the device, so the clock is right

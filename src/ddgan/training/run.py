@@ -17,21 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ddgan import images
 from ddgan.config import RunConfig
-from ddgan.data.sources import Data, open_source
-from ddgan.diffusion import Diffusion
-from ddgan.metrics.evaluate import Report, check_same_shape, evaluate
+from ddgan.data import Data, check_source, open_source
+from ddgan.metrics.evaluate import Report, evaluate
 from ddgan.model import DDGAN, WEIGHTS_NAME
-from ddgan.networks import build_discriminator, build_generator
 from ddgan.progress import progress_bar
-from ddgan.random import generator_for
 from ddgan.training.logging import JsonLines, StatisticsMeter
 from ddgan.training.loop import fit, interruptible
-from ddgan.training.step import StepNoise, TrainState, draw_noise, train_step
+from ddgan.training.setup import check_networks, choose_device, classes_for, create_state, training_inputs
+from ddgan.training.step import TrainState, train_step
 
 CONFIG_NAME, LOG_NAME, GRID_NAME = "config.yaml", "log.jsonl", "samples.png"
 SCORES_NAME, REPORT_NAME = "scores.json", "report.html"
@@ -83,10 +78,14 @@ def train(
         RunConfig.load(config), **{name: value for name, value in changes.items() if value is not None}
     )
     device = choose_device(config.training.device)
+    check_networks(config)
+    check_source(config.data)
+    check_folder(Path(out), overwrite)
+    shape = config.generator.state_shape
+    source = open_source(config.data, config.seed, device, shape, progress=verbose)
+    config = dataclasses.replace(config, num_classes=classes_for(config, source))
     state = create_state(config, device)
-    source = open_source(config.data, config.seed, device)
     model = DDGAN(state.ema, config)
-    check_same_shape(model, config.data)
     path = make_folder(Path(out), overwrite)
     (path / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
 
@@ -103,37 +102,6 @@ def train(
     if config.training.score_samples and not interrupted:
         report = score_and_report(model, path, verbose)
     return Run(path, model, report, interrupted)
-
-
-def create_state(config: RunConfig, device: torch.device) -> TrainState:
-    """Networks with weights from the seed, and their optimizers, at step 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_for(config.seed, "weights").initial_seed())
-        generator = build_generator(config.generator).to(device)
-        discriminator = build_discriminator(config.discriminator, config.generator.state_shape).to(device)
-    return TrainState.create(
-        generator,
-        discriminator,
-        Diffusion(config.diffusion).to(device),
-        config.objective,
-        config.optimization,
-        config.training.num_iterations,
-    )
-
-
-def training_inputs(config: RunConfig, source: Data) -> Callable[[int], tuple[Tensor, StepNoise]]:
-    """iteration -> (batch, noise), both depending on (seed, iteration) alone."""
-
-    def inputs(step: int) -> tuple[Tensor, StepNoise]:
-        batch = source.batch(step, config.training.batch_size)
-        if config.training.horizontal_flip:
-            rng = generator_for(config.seed, "flip", step, device=batch.device)
-            flipped = torch.rand(len(batch), 1, 1, 1, generator=rng, device=batch.device) < 0.5
-            batch = torch.where(flipped, batch.flip(-1), batch)
-        steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
-        return batch, draw_noise(config.seed, step, batch, steps, latent_size)
-
-    return inputs
 
 
 def _fit(
@@ -200,39 +168,29 @@ def score_and_report(model: DDGAN, path: Path, verbose: bool) -> Report:
 def _save_grid(model: DDGAN, path: Path) -> None:
     samples = images.to_uint8(model.sample(64))
     if samples.shape[-1] <= 4:
-        images.save_png(images.grid(samples, zoom=images.zoom_for(samples.shape[1])), path)
+        columns = model.grid_columns()
+        images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), path)
 
 
-def make_folder(path: Path, overwrite: bool) -> Path:
-    """Make the run folder; with `overwrite`, remove what an earlier run left in it, and only that.
+def check_folder(path: Path, overwrite: bool) -> None:
+    """Complain where a run cannot be put.
 
     Raises:
-        ValueError: if it is in use, or is a file.
+        ValueError: if the folder is in use, or is a file.
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"out is '{path}', which is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise ValueError(f"out is '{path}', which exists; name another folder or pass --overwrite")
+
+
+def make_folder(path: Path, overwrite: bool) -> Path:
+    """Make the run folder; with `overwrite`, remove what an earlier run left in it, and only that."""
+    check_folder(path, overwrite)
     path.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME):
         (path / name).unlink(missing_ok=True)
     return path
-
-
-def choose_device(name: str) -> torch.device:
-    """The device for a run.
-
-    Raises:
-        ValueError: if it is unknown, or was asked for by name and is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(there)}")
-    if not there[name]:
-        raise ValueError(f"device is {name}, which this machine does not have; use auto or cpu")
-    return torch.device(name)
 
 
 class Speaker:

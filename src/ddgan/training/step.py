@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan import losses
+from ddgan.data.base import Batch
 from ddgan.diffusion import Diffusion
 from ddgan.losses import ObjectiveConfig
 from ddgan.random import generator_for
@@ -145,8 +146,8 @@ class TrainState:
         )
 
 
-def train_step(state: TrainState, batch: Tensor, noise: StepNoise) -> dict[str, Tensor]:
-    """Update D, then G and its average, on images (B, ...) in [-1, 1].
+def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> dict[str, Tensor]:
+    """Update D, then G and its average, on images (B, ...) in [-1, 1] and their classes, if any.
 
     Returns:
         Detached values per sample, (B,): `t_d`, `d_real`, `d_fake`, `loss_d`, the penalties by name
@@ -162,20 +163,20 @@ def train_step(state: TrainState, batch: Tensor, noise: StepNoise) -> dict[str, 
     return statistics
 
 
-def discriminator_step(state: TrainState, batch: Tensor, noise: HalfStepNoise) -> dict[str, Tensor]:
+def discriminator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> dict[str, Tensor]:
     """One update of D: real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient."""
     diffusion, objective = state.diffusion, state.objective
-    t = noise.t
-    x_prev, x_t = diffusion.pair(batch, t, noise.noise_prev, noise.noise_step)
+    x_0, y, t = batch.images, batch.labels, noise.t
+    x_prev, x_t = diffusion.pair(x_0, t, noise.noise_prev, noise.noise_step)
     with torch.no_grad():
-        prediction = state.generator(x_t, t, noise.z)
+        prediction = state.generator(x_t, t, noise.z, y)
         fake_prev = diffusion.denoise(prediction, x_t, t, noise.noise_posterior)
 
     weights: dict[str, float] = {p.kind: p.weight(state.step) for p in objective.penalties}
     x_prev.requires_grad_(weights.get("r1", 0) > 0)
     fake_prev.requires_grad_(weights.get("r2", 0) > 0)
-    d_real = state.discriminator(x_prev, x_t, t)
-    d_fake = state.discriminator(fake_prev, x_t, t)
+    d_real = state.discriminator(x_prev, x_t, t, y)
+    d_fake = state.discriminator(fake_prev, x_t, t, y)
     loss = losses.discriminator_loss(objective.adversarial, d_real, d_fake)
     statistics = {"t_d": t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
     for kind, (logits, x) in {"r1": (d_real, x_prev), "r2": (d_fake, fake_prev)}.items():
@@ -187,24 +188,24 @@ def discriminator_step(state: TrainState, batch: Tensor, noise: HalfStepNoise) -
     return {name: value.detach() for name, value in statistics.items()}
 
 
-def generator_step(state: TrainState, batch: Tensor, noise: HalfStepNoise) -> dict[str, Tensor]:
+def generator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> dict[str, Tensor]:
     """One update of G against the updated D, whose weights get no gradient."""
     diffusion, objective = state.diffusion, state.objective
-    t = noise.t
-    x_prev, x_t = diffusion.pair(batch, t, noise.noise_prev, noise.noise_step)
+    x_0, y, t = batch.images, batch.labels, noise.t
+    x_prev, x_t = diffusion.pair(x_0, t, noise.noise_prev, noise.noise_step)
     state.discriminator.requires_grad_(False)
-    prediction = state.generator(x_t, t, noise.z)
+    prediction = state.generator(x_t, t, noise.z, y)
     fake_prev = diffusion.denoise(prediction, x_t, t, noise.noise_posterior)
     d_real = None
     if objective.adversarial == "relativistic":
         with torch.no_grad():
-            d_real = state.discriminator(x_prev, x_t, t)
-    d_fake = state.discriminator(fake_prev, x_t, t)
+            d_real = state.discriminator(x_prev, x_t, t, y)
+    d_fake = state.discriminator(fake_prev, x_t, t, y)
     loss = losses.generator_loss(objective.adversarial, d_real, d_fake)
     statistics = {"t_g": t, "loss_g": loss}
     if objective.reconstruction != "none":
-        x_0 = diffusion.predicted_x_0(prediction, x_t, t)
-        error = losses.reconstruction_loss(objective.reconstruction, x_0, batch)
+        predicted = diffusion.predicted_x_0(prediction, x_t, t)
+        error = losses.reconstruction_loss(objective.reconstruction, predicted, x_0)
         statistics["reconstruction"] = error
         signal = diffusion.alpha_bar[t] if objective.reconstruction_by_signal else 1.0
         loss = loss + objective.reconstruction_weight * signal * error

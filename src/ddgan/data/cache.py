@@ -1,0 +1,113 @@
+"""Where prepared datasets are kept, and under what key: the contents of the source and the options.
+
+The place is one setting, the environment variable DDGAN_CACHE (default ~/.cache/ddgan, or ddgan below
+XDG_CACHE_HOME).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "DDGAN_CACHE"
+BLOCK = 1 << 20
+
+
+def cache_folder() -> Path:
+    """The folder of everything that can be made again."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddgan"
+
+
+def dataset_folder(source: str, fingerprint: str, options: dict[str, Any]) -> Path:
+    """Where the dataset made from these contents with these options is, or will be."""
+    key = hashlib.sha256(json.dumps([fingerprint, options], sort_keys=True).encode()).hexdigest()[:20]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source).name or source).strip("-")[:40] or "data"
+    return cache_folder() / "datasets" / f"{stem}-{key}"
+
+
+def fingerprint_of(files: list[Path], root: Path, identity: str) -> str:
+    """A digest of the names and contents of files.
+
+    Reading everything again at each start would take minutes for a large source, so the digest is kept,
+    and is taken anew when the size, the inode or a time of any file has changed.
+    """
+    stats = [file.stat() for file in files if file.exists()]
+    seen = [[os.path.relpath(file, root) for file in files], identity]
+    state = [[s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns] for s in stats]
+    memory = cache_folder() / "fingerprints" / f"{_digest([str(root.resolve()), seen, state])}.txt"
+    if memory.is_file():
+        return memory.read_text(encoding="utf-8")
+    digest = hashlib.sha256(json.dumps(seen).encode())
+    for file in files:
+        digest.update(_file_digest(file))
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(memory, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def _file_digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        digest.update(f"unreadable: {error.strerror}".encode())
+    return digest.digest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file has the old text or the new one, never a part."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+@contextmanager
+def folder_made_atomically(path: Path) -> Iterator[Path]:
+    """Yield a new folder to fill; it becomes `path` when the block ends, and vanishes if that fails.
+
+    Where another process was faster, its folder stays and ours is dropped: both hold the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        for file in partial.iterdir():
+            _flush(file)
+        _flush(partial)
+        try:
+            os.rename(partial, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        else:
+            _flush(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

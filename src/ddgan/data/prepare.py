@@ -1,0 +1,276 @@
+"""Preparing: any source of images, decoded once into a memory-mapped dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ddgan.data.cache import dataset_folder, fingerprint_of, folder_made_atomically
+from ddgan.data.dataset import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
+from ddgan.data.decode import Preparation, decode, prepare_image
+from ddgan.data.readers import Item, Reader, open_reader
+from ddgan.progress import progress_bar
+
+CHUNK = 64
+"""Images that go to a worker at a time."""
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a source is taken.
+
+    Args:
+        split: train, test, validation or all, for sources that have splits.
+        labels: "auto" keeps the classes that the source has; "none" leaves them out.
+        image_column: column of the images in parquet and Hub sources; empty for the customary names.
+        label_column: column of the labels; empty for the customary names.
+    """
+
+    split: str = "train"
+    labels: Literal["auto", "none"] = "auto"
+    image_column: str = ""
+    label_column: str = ""
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("auto", "none"):
+            raise ValueError(f"labels is '{self.labels}'; it must be auto or none")
+
+    def open(self, source: str) -> Reader:
+        """The reader of this part of `source`."""
+        return open_reader(source, self.split, self.image_column or None, self.label_column or None)
+
+
+def prepare(
+    source: str,
+    out: str | Path | None = None,
+    options: Preparation | None = None,
+    selection: Selection | None = None,
+    *,
+    workers: int = 0,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Prepare `source` for training; returns the folder of the dataset.
+
+    Args:
+        source: what `open_reader` takes: a path, hf:OWNER/NAME or stackedmnist:FOLDER.
+        out: the folder to make; by default one in the cache, which is found again the next time.
+        options: size, channels and how to get there.
+        selection: split, labels, columns.
+        workers: processes that decode; 0 takes one per core.
+        skip_bad: leave out images that cannot be used, and list them, instead of stopping.
+        overwrite: replace the dataset that is in `out`.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if the source or an image cannot be used, in one line that names it.
+    """
+    options, selection = options or Preparation(), selection or Selection()
+    if workers < 0:
+        raise ValueError(f"workers is {workers}; it must be 0 or more")
+    reader = selection.open(source)
+    fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
+    asked = dataclasses.asdict(options) | dataclasses.asdict(selection) | {"skip_bad": skip_bad}
+    path = Path(out) if out else dataset_folder(source, fingerprint, asked | {"format": FORMAT})
+    if out and path.exists():
+        _make_room(path, overwrite)
+    elif is_prepared(path):
+        try:
+            ImageDataset(path)
+            return path
+        except ValueError:
+            shutil.rmtree(path)  # cut short: it is made again
+    with folder_made_atomically(path) as partial:
+        facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
+        with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
+            few = 0 < len(reader) <= 8 * CHUNK  # not worth starting processes
+            decoded = advancing(
+                decode_all(reader, options, 1 if few else workers or os.cpu_count() or 1), advance
+            )
+            _write(partial, decoded, reader, selection, skip_bad, facts)
+    return path
+
+
+def _root(source: str) -> Path:
+    path = Path(source.partition(":")[2] if ":" in source else source).expanduser()
+    return path if path.is_dir() else path.parent
+
+
+def _make_room(path: Path, overwrite: bool) -> None:
+    if not path.is_dir():
+        raise ValueError(f"out is '{path}', which is a file; name a folder")
+    if any(path.iterdir()):
+        if not overwrite:
+            raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
+        if not is_prepared(path):
+            raise ValueError(f"out is '{path}', which holds no prepared dataset; choose another name")
+        for name in (INFO_NAME, IMAGES_NAME, LABELS_NAME):
+            (path / name).unlink(missing_ok=True)
+    if any(path.iterdir()):
+        raise ValueError(f"out is '{path}', which holds other files too; choose another name")
+    path.rmdir()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as it will be stored, uint8 (C, H, W), or the reason why there is none."""
+
+    name: str
+    pixels: np.ndarray | None
+    label: int | None
+    problem: str = ""
+    has_color: bool = False
+
+
+def decode_item(item: Item, options: Preparation) -> Decoded:
+    """Decode, resize and convert one item; what is wrong with it comes back as its problem."""
+    if item.problem:
+        return Decoded(item.name, None, item.label, item.problem)
+    try:
+        image = decode(item.content)
+        pixels = prepare_image(image, options)
+    except ValueError as error:
+        return Decoded(item.name, None, item.label, str(error))
+    return Decoded(item.name, pixels, item.label, has_color=image.shape[2] >= 3)
+
+
+def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:
+    """Every item of a reader, decoded by `workers` processes, in order.
+
+    With channels = 0 the first usable image decides, before the others are handed out.
+    """
+    items = iter(reader)
+    first: list[Item] = []
+    if options.channels == 0:
+        for item in items:
+            first.append(item)
+            decoded = decode_item(item, options)
+            if decoded.pixels is not None:
+                given = len(decoded.pixels)
+                options = dataclasses.replace(options, channels=3 if given == 4 else given)
+                break
+    for chunk in _map_chunks(_chained(first, items), options, workers):
+        for decoded in chunk:
+            if options.channels == 1 and decoded.has_color and first:
+                problem = "it has colour, and the first image has none; pass --channels 3 or --channels 1"
+                yield dataclasses.replace(decoded, pixels=None, problem=problem)
+            else:
+                yield decoded
+
+
+def _chained(first: list[Item], items: Iterator[Item]) -> Iterator[Item]:
+    yield from first
+    yield from items
+
+
+def _map_chunks(items: Iterator[Item], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
+    from joblib import Parallel, delayed
+
+    chunks = iter(lambda: list(islice(items, CHUNK)), [])
+    pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="2 * n_jobs")
+    yield from pool(delayed(_decode_chunk)(chunk, options) for chunk in chunks)
+
+
+def _decode_chunk(items: list[Item], options: Preparation) -> list[Decoded]:
+    return [decode_item(item, options) for item in items]
+
+
+def advancing(items: Iterable[Decoded], advance: Any) -> Iterator[Decoded]:
+    """The same items; the progress bar is told."""
+    for item in items:
+        yield item
+        advance(1)
+
+
+@dataclass
+class _Tally:
+    """What is learned while the images pass."""
+
+    shape: tuple[int, ...] | None = None
+    first_name: str = ""
+    labels: list[int | None] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def problem_of(self, item: Decoded) -> str:
+        """Why an image cannot be stored, or nothing."""
+        if item.pixels is None:
+            return item.problem
+        if self.shape is not None and item.pixels.shape != self.shape:
+            return (
+                f"it is {_size(item.pixels.shape)}, and '{self.first_name}' is {_size(self.shape)}; "
+                "pass --size to make all equal"
+            )
+        return ""
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]} x {shape[1]} with {shape[0]} channels"
+
+
+def _write(
+    folder: Path,
+    decoded: Iterable[Decoded],
+    reader: Reader,
+    selection: Selection,
+    skip_bad: bool,
+    facts: dict[str, Any],
+) -> None:
+    tally = _Tally()
+    with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
+        for item in decoded:
+            if problem := tally.problem_of(item):
+                if not skip_bad:
+                    raise ValueError(
+                        f"'{item.name}' cannot be used: {problem} (--skip-bad leaves such images out)"
+                    )
+                tally.skipped.append({"name": item.name, "problem": problem})
+                continue
+            assert item.pixels is not None
+            if tally.shape is None:
+                tally.shape, tally.first_name = item.pixels.shape, item.name
+            data = item.pixels.tobytes()
+            file.write(data)
+            tally.digest.update(data)
+            tally.labels.append(item.label)
+    if tally.shape is None:
+        named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
+        raise ValueError(f"'{facts['source']}' has no usable image ({named or 'it is empty'})")
+    labels = tally.labels
+    has_labels = selection.labels == "auto" and all(label is not None for label in labels)
+    classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
+    if has_labels:
+        array = np.array(labels, dtype=np.int64)
+        tally.digest.update(array.tobytes())
+        np.save(folder / LABELS_NAME, array)
+        classes = _classes(array, reader.class_names, facts["source"])
+    info = {
+        "format": FORMAT,
+        "shape": [len(labels), *tally.shape],
+        **classes,
+        **facts,
+        "checksum": tally.digest.hexdigest(),
+        "num_skipped": len(tally.skipped),
+        "skipped": tally.skipped,
+    }
+    (folder / INFO_NAME).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+
+
+def _classes(labels: np.ndarray, names: tuple[str, ...] | None, source: str) -> dict[str, Any]:
+    count = len(names) if names else int(labels.max()) + 1
+    if labels.max() >= count:
+        raise ValueError(f"'{source}' has a label {labels.max()}, but names only {count} classes")
+    per_class = np.bincount(labels, minlength=count).tolist()
+    return {"num_classes": count, "class_names": list(names) if names else None, "per_class": per_class}

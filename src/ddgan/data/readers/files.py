@@ -1,0 +1,113 @@
+"""Image files in a folder, a zip or a tar."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from ddgan.data.readers.base import Item, Reader, classes_of, is_image_name
+
+
+class FolderReader(Reader):
+    """Image files below a folder, sorted by path; sub-folders are classes.
+
+    Links are followed; a link that leads back into its own path is not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names = sorted(_walk(folder, folder, frozenset()))
+        self.class_names, self._labels = classes_of(self._names)
+        if not self._names:
+            raise ValueError(f"'{folder}' holds no images (png, jpeg, webp, bmp, tiff)")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[Item]:
+        for name, label in zip(self._names, self._labels, strict=True):
+            path = self._folder / name
+            try:
+                yield Item(str(path), path.read_bytes(), label)
+            except OSError as error:
+                yield Item(str(path), b"", label, error.strerror or str(error))
+
+    def files(self) -> list[Path]:
+        return [self._folder / name for name in self._names]
+
+
+def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
+    """Relative paths of the images below `folder`; `above` are the folders that lead to it."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), root, above | {real})
+            elif is_image_name(entry.name):
+                yield Path(entry.path).relative_to(root).as_posix()
+
+
+class ArchiveReader(Reader):
+    """Image files in a zip or a tar (compressed or not), read in place: nothing is unpacked to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_zip = zipfile.is_zipfile(path)
+        try:
+            names = list(self._zip_names() if self._is_zip else self._tar_names())
+        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+            raise ValueError(f"'{path}' is no whole zip or tar archive: {error}") from None
+        self._names = sorted(names) if self._is_zip else names  # a tar is read from front to back
+        self.class_names, labels = classes_of(sorted(self._names))
+        self._labels = dict(zip(sorted(self._names), labels, strict=True))
+        if not self._names:
+            raise ValueError(f"'{path}' holds no images (png, jpeg, webp, bmp, tiff)")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _zip_names(self) -> Iterator[str]:
+        with zipfile.ZipFile(self._path) as archive:
+            yield from (info.filename for info in archive.infolist() if _wanted(info.filename, info.is_dir()))
+
+    def _tar_names(self) -> Iterator[str]:
+        with tarfile.open(self._path) as archive:
+            yield from (member.name for member in archive if _wanted(member.name, not member.isfile()))
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from self._zip_items() if self._is_zip else self._tar_items()
+
+    def _zip_items(self) -> Iterator[Item]:
+        with zipfile.ZipFile(self._path) as archive:
+            for name in self._names:
+                try:
+                    yield self._item(name, archive.read(name))
+                except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+                    yield self._item(name, b"", str(error))
+
+    def _tar_items(self) -> Iterator[Item]:
+        with tarfile.open(self._path) as archive:
+            for member in archive:
+                if _wanted(member.name, not member.isfile()):
+                    file = archive.extractfile(member)
+                    yield self._item(member.name, b"" if file is None else file.read())
+
+    def _item(self, name: str, content: bytes, problem: str = "") -> Item:
+        path = PurePosixPath(name)
+        if ".." in path.parts or path.is_absolute():
+            content, problem = b"", "its path leads out of the archive"
+        return Item(f"{self._path}:{name}", content, self._labels[name], problem)
+
+    def files(self) -> list[Path]:
+        return [self._path]
+
+
+def _wanted(name: str, is_folder: bool) -> bool:
+    return not is_folder and is_image_name(name)
