@@ -70,7 +70,9 @@ class ImageDataset:
         try:
             labels = np.load(self.path / LABELS_NAME, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"'{self.path / LABELS_NAME}' cannot be read: {error}") from None
+            raise ValueError(
+                f"'{self.path / LABELS_NAME}' cannot be read: {error}; prepare the dataset again"
+            ) from None
         if labels.shape != (len(self),) or labels.min() < 0 or labels.max() >= self.info["num_classes"]:
             raise ValueError(f"'{self.path / LABELS_NAME}' does not fit its dataset; prepare it again")
         return labels

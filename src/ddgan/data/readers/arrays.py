@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,7 +134,7 @@ def read_idx_images(path: Path, split: str) -> ArrayReader:
     images, labels, used = [], [], list(files)
     for file in files:
         images.append(read_idx(file))
-        beside = file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
+        beside = file.with_name(re.sub(r"idx\d", "idx1", file.name.replace("images", "labels")))
         if beside != file and beside.is_file():
             labels.append(read_idx(beside))
             used.append(beside)

@@ -79,7 +79,16 @@ class ArchiveReader(Reader):
 
     def _tar_names(self) -> Iterator[str]:
         with tarfile.open(self._path) as archive:
-            yield from (member.name for member in archive if _wanted(member.name, not member.isfile()))
+            end = 0
+            for member in archive:
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                if _wanted(member.name, not member.isfile()):
+                    yield member.name
+        with self._path.open("rb") as file:  # a tar that is cut short raises nothing by itself
+            is_plain = not file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+            file.seek(end)
+            if is_plain and file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError("it has no end mark")
 
     def __iter__(self) -> Iterator[Item]:
         yield from self._zip_items() if self._is_zip else self._tar_items()

@@ -1,0 +1,185 @@
+"""One image: the unusual kinds, on purpose."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from data_files import png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ddgan.data import decode as module
+from ddgan.data.decode import Preparation, decode, prepare_image, with_channels
+
+RNG = np.random.default_rng(0)
+COLOR = RNG.integers(256, size=(6, 5, 3), dtype=np.uint8)
+GREY = RNG.integers(256, size=(6, 5), dtype=np.uint8)
+
+
+def saved(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_lossless_forms_keep_every_pixel(form: str) -> None:
+    options = {"lossless": True} if form == "WEBP" else {}
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(COLOR), form, **options)), COLOR)
+
+
+def test_jpeg_is_read() -> None:
+    smooth = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    assert np.abs(decode(saved(Image.fromarray(smooth), "JPEG")).astype(int) - smooth).max() < 8
+
+
+def test_grey_stays_one_channel_and_bits_become_black_and_white() -> None:
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(GREY)))[..., 0], GREY)
+    bits = decode(saved(Image.fromarray(GREY).point(lambda v: 255 * (v > 127)).convert("1")))
+    np.testing.assert_array_equal(bits[..., 0], np.where(GREY > 127, 255, 0))
+
+
+def test_palettes_become_colours() -> None:
+    picture = Image.fromarray(COLOR).quantize(256)
+    np.testing.assert_array_equal(decode(saved(picture)), np.asarray(picture.convert("RGB")))
+    transparent = decode(saved(picture, transparency=0))
+    assert transparent.shape == (6, 5, 4)
+    assert set(np.unique(transparent[..., 3])) == {0, 255}
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_not_clipped(form: str) -> None:
+    values = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
+    picture = Image.fromarray(values)
+    np.testing.assert_array_equal(decode(saved(picture, form))[..., 0], [[0, 1, 128, 255]])
+
+
+def test_exif_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
+    data = saved(Image.fromarray(COLOR), "PNG", exif=exif)
+    np.testing.assert_array_equal(decode(data), np.rot90(COLOR, -1))
+
+
+def test_transparent_parts_become_white_unless_four_channels_are_asked_for() -> None:
+    alpha = np.zeros((6, 5, 1), np.uint8)
+    alpha[:3] = 255
+    image = decode(png(np.concatenate([COLOR, alpha], axis=2)))
+    np.testing.assert_array_equal(with_channels(image, 4)[..., 3:], alpha)
+    flat = with_channels(image, 3)
+    np.testing.assert_array_equal(flat[:3], COLOR[:3])
+    assert (flat[3:] == 255).all()
+    grey_alpha = Image.fromarray(np.stack([GREY, np.zeros_like(GREY)], axis=2), "LA")
+    assert (with_channels(decode(saved(grey_alpha)), 1) == 255).all()
+
+
+def test_grey_and_colour_become_each_other() -> None:
+    rgb = with_channels(GREY[..., None], 3)
+    assert all((rgb[..., c] == GREY).all() for c in range(3))
+    np.testing.assert_array_equal(with_channels(rgb, 1)[..., 0], GREY)
+    luminance = COLOR.astype(float) @ [0.299, 0.587, 0.114]
+    assert np.abs(with_channels(COLOR, 1)[..., 0] - luminance).max() <= 1
+    assert with_channels(GREY[..., None], 4)[0, 0].tolist() == [GREY[0, 0]] * 3 + [255]
+    with pytest.raises(ValueError, match="it has 5 channels, which cannot become 3"):
+        with_channels(np.zeros((2, 2, 5), np.uint8), 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "it is no image"),
+        (png(COLOR)[:40], "damaged|no image"),
+        (
+            saved(Image.fromarray(RNG.integers(256, size=(64, 64, 3), dtype=np.uint8)))[:-2000],
+            "it is damaged",
+        ),
+        (saved(Image.fromarray(COLOR).convert("CMYK"), "TIFF"), "its colours are CMYK"),
+        (saved(Image.fromarray(COLOR).convert("CMYK"), "JPEG"), "its colours are CMYK"),
+        (saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "its colours are F"),
+        (saved(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"), "32-bit integers"),
+        (saved(Image.fromarray(COLOR).convert("LAB"), "TIFF"), "its colours are LAB"),
+    ],
+    ids=["empty", "text", "header", "truncated", "cmyk", "cmyk jpeg", "float", "32 bits", "lab"],
+)
+def test_what_cannot_be_used_says_why(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        decode(data)
+
+
+def test_bombs_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = saved(Image.new("1", (20_000, 20_000)))
+    assert len(bomb) < 100_000
+    with pytest.raises(ValueError, match=r"20000 x 20000 pixels|more than 100,000,000 pixels"):
+        decode(bomb)
+    monkeypatch.setattr(module, "MAX_PIXELS", 29)
+    with pytest.raises(ValueError, match="it has 5 x 6 pixels; at most 29"):
+        decode(png(COLOR))
+
+
+def test_crop_takes_the_centred_square_and_fit_the_whole() -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    cropped = prepare_image(wide, Preparation(size=10))
+    assert cropped.shape == (3, 10, 10)
+    assert (cropped == 200).all()
+    fitted = prepare_image(wide, Preparation(size=15, resize="fit", filter="bilinear"))
+    assert (fitted[:, :5] == 0).all()
+    assert (fitted[:, 10:] == 0).all()
+    assert fitted[0, 7, 7] == 200
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    channels=st.sampled_from([1, 2, 3, 4, 6]),
+    size=st.integers(1, 24),
+    resize=st.sampled_from(["crop", "fit"]),
+    filter_=st.sampled_from(["lanczos", "bilinear"]),
+)
+def test_any_image_becomes_the_size_asked_for_and_a_constant_stays(
+    height: int, width: int, channels: int, size: int, resize: str, filter_: str
+) -> None:
+    image = np.full((height, width, channels), 77, np.uint8)
+    if channels == 4:
+        image[..., 3] = 255
+    options = Preparation(size=size, resize=resize, filter=filter_)  # type: ignore[arg-type]
+    result = prepare_image(image, options)
+    assert result.shape == (channels, size, size)
+    assert result.dtype == np.uint8
+    if resize == "crop":
+        assert (result[:3] == 77).all()
+    else:
+        middle = (size - 1) // 2
+        assert (result[:3, middle, middle] == 77).all()
+
+
+def test_an_image_of_the_right_size_is_untouched() -> None:
+    square = RNG.integers(256, size=(7, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(prepare_image(square, Preparation(size=7)), square.transpose(2, 0, 1))
+
+
+def test_shrinking_is_antialiased() -> None:
+    """A board of single black and white pixels becomes grey, as seen from afar."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None]
+    for name in ("lanczos", "bilinear"):
+        small = prepare_image(board, Preparation(size=16, filter=name))  # type: ignore[arg-type]
+        assert np.abs(small.astype(int) - 127).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ({"size": -1}, "size is -1"),
+        ({"channels": -3}, "channels is -3"),
+        ({"resize": "squash"}, "resize is 'squash'; it must be one of crop, fit"),
+        ({"filter": "nearest"}, "filter is 'nearest'; it must be one of lanczos, bilinear"),
+    ],
+)
+def test_mistakes_in_the_options(mistake: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Preparation(**mistake)  # type: ignore[arg-type]
