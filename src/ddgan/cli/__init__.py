@@ -1,0 +1,57 @@
+"""The `ddgan` command: parsing and printing only.
+
+Each verb is a module of this package with `run(arguments) -> exit code`, imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from importlib import import_module
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+VERBS = {
+    "prepare": "make a dataset of images ready for training, or check one",
+    "train": "train a model, sample it and score it",
+    "sample": "make images with a trained model",
+    "evaluate": "score a trained model",
+}
+
+
+def usage() -> str:
+    """What `ddgan --help` prints."""
+    verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    return f"usage: ddgan VERB ...\n\n{verbs}\n\n'ddgan VERB --help' lists the options of a verb."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else BAD_INPUT
+    verb, *rest = arguments
+    if verb == "--version":
+        from ddgan import __version__
+
+        print(__version__)
+        return 0
+    if verb not in VERBS:
+        return _refuse(f"'{verb}' is no verb; choose from {', '.join(VERBS)}")
+    try:
+        return import_module(f"ddgan.cli.{verb}").run(rest)
+    except (ValueError, ArgumentError) as error:
+        from ddgan.config import one_line
+
+        return _refuse(one_line(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _refuse(message: str) -> int:
+    print(f"ddgan: {message}", file=sys.stderr)
+    return BAD_INPUT

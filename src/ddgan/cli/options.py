@@ -1,0 +1,29 @@
+"""What the verbs that open a model share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ddgan.model import DDGAN
+from ddgan.training.setup import choose_device
+
+
+def verb_parser(verb: str, description: str) -> ArgumentParser:
+    """A parser with the options of a verb that opens a model and writes something."""
+    parser = ArgumentParser(
+        prog=f"ddgan {verb}", description=description, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("model", help="a run folder or a .safetensors file")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    return parser
+
+
+def open_model(options: Any) -> DDGAN:
+    """The model that the options name, on their device."""
+    if options.seed < 0:
+        raise ValueError(f"--seed is {options.seed}; it must be 0 or more")
+    return DDGAN.from_pretrained(options.model, device=choose_device(options.device))

@@ -1,0 +1,3 @@
+"""`ddgan prepare`."""
+
+from __future__ import annotations

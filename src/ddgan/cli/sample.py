@@ -1,0 +1,32 @@
+"""`ddgan sample`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ddgan.cli.options import open_model, verb_parser
+from ddgan.saving import check_output, save_samples
+
+
+def run(arguments: list[str]) -> int:
+    """Sample into files."""
+    parser = verb_parser("sample", "Make images with a trained model; image i depends on (seed, i) alone.")
+    parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
+    parser.add_argument(
+        "--out", help="X.png: one grid; X.npz: uint8 array 'images' (n, H, W, C); else a folder of PNG files"
+    )
+    parser.add_argument("--batch_size", type=int, help="images at a time (default: sized to memory)")
+    parser.add_argument(
+        "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
+    )
+    options = parser.parse_args(arguments)
+    if options.out is None:
+        raise ValueError("sample needs --out X.png, X.npz or a folder")
+    out = check_output(Path(options.out), options.overwrite)
+    model = open_model(options)
+    record = save_samples(
+        model, options.n, options.seed, out, options.batch_size, classes=options["class"], progress=True
+    )
+    print(f"{options.n} samples in {out} ({record['images_per_second']:.0f} images/s)", file=sys.stderr)
+    return 0

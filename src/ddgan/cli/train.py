@@ -1,0 +1,85 @@
+"""`ddgan train`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddgan.cli import INTERRUPTED
+from ddgan.config import KINDS, RunConfig, config_parser, parse_settings, preset_names, read_settings
+from ddgan.training.run import train
+
+
+def run(arguments: list[str]) -> int:
+    """Train; the exit code is 130 if Ctrl-C ended it early."""
+    settings = _base_settings(arguments)
+    parser = config_parser(
+        settings,
+        prog="ddgan train",
+        description="Train a denoising diffusion GAN, then sample and score it. A setting of the preset or "
+        "configuration file is overridden by its dotted name, as in --training.batch_size 32.",
+    )
+    parser.add_argument("--preset", help="settings by name; 'ddgan train --help --preset NAME' shows them")
+    parser.add_argument("--config", help="settings from a YAML file (copy a preset, edit it)")
+    parser.add_argument("--out", help="the run folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
+    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
+    own: dict[str, Any] = {}
+
+    def parse(parser: Any) -> Any:
+        parser.set_defaults(_flat(settings))
+        parsed = parser.parse_args(arguments)
+        own.update({name: parsed[name] for name in ("out", "overwrite", "print_config")})
+        return parsed
+
+    config = parse_settings(parser, parse)
+    if own["print_config"]:
+        print(config.to_yaml(), end="")
+        return 0
+    if own["out"] is None:
+        raise ValueError("train needs --out RUN, the folder to make")
+    result = train(config, own["out"], overwrite=own["overwrite"])
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _base_settings(arguments: list[str]) -> dict[str, Any]:
+    """The preset's or file's settings, with the kinds of network that dotted options choose."""
+    chosen = {name: _peek(arguments, f"--{name}") for name in ("preset", "config")}
+    if chosen["preset"] is not None and chosen["config"] is not None:
+        raise ValueError("--preset and --config were both given; name one")
+    source = chosen["preset"] if chosen["preset"] is not None else chosen["config"]
+    helping = "-h" in arguments or "--help" in arguments
+    if source is None:
+        if not helping:
+            presets = ", ".join(preset_names())
+            raise ValueError(f"train needs --preset NAME ({presets}) or --config FILE.yaml")
+        return {}
+    settings = read_settings(source)
+    for section in KINDS:
+        kind = _peek(arguments, f"--{section}.kind")
+        if kind is not None and kind != settings.get(section, {}).get("kind", next(iter(KINDS[section]))):
+            settings[section] = {"kind": kind}
+    if chosen["config"] is not None or not helping:
+        settings = RunConfig.from_dict(settings).to_dict()
+    return settings
+
+
+def _peek(arguments: list[str], option: str) -> str | None:
+    """The value of an option, before the parser that knows it is built."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument.startswith(option + "="):
+            value = argument[len(option) + 1 :]
+        elif argument == option and index + 1 < len(arguments):
+            value = arguments[index + 1]
+    return value
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
