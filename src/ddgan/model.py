@@ -185,17 +185,28 @@ class DDGAN:
         return path
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, device: torch.device | str = "cpu") -> DDGAN:
+    def from_pretrained(
+        cls, source: str | Path, device: torch.device | str = "cpu", *, ema: float | None = None
+    ) -> DDGAN:
         """Open a run folder or a .safetensors file; its settings come with it.
 
+        Args:
+            source: the run folder or the file.
+            device: where the weights go.
+            ema: of a run with several averages, the one with this half-life in thousands of images
+                (optimization.ema_half_lives); by default the one of optimization.ema_decay.
+
         Raises:
-            ValueError: if `source` is neither, or the file is damaged or not of this format.
+            ValueError: if `source` is neither, or the file is damaged or not of this format, or the run
+                has no such average.
         """
         path = Path(source)
         if path.is_dir():
             if not (path / WEIGHTS_NAME).is_file():
                 raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
-            path = path / WEIGHTS_NAME
+            path = _average_in(path, ema)
+        elif ema is not None:
+            raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
         elif not path.is_file():
             raise ValueError(f"'{source}' does not exist; name a run folder or a .safetensors file")
         tensors, metadata = _read_safetensors(path)
@@ -210,6 +221,22 @@ class DDGAN:
         generator = build_generator(config.generator, config.num_classes)
         _load(generator, tensors, path)
         return cls(generator.to(device), config)
+
+
+def average_name(half_life: float | None) -> str:
+    """The file of a run's average with this half-life (thousands of images), or of its first."""
+    return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
+
+
+def _average_in(run: Path, half_life: float | None) -> Path:
+    path = run / average_name(half_life)
+    if not path.is_file():
+        found = sorted(
+            file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
+        )
+        there = f"it has {', '.join(found)}" if found else "it has only the one of optimization.ema_decay"
+        raise ValueError(f"ema is {half_life:g}, but '{run}' has no average of that half-life; {there}")
+    return path
 
 
 def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
