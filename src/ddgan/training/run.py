@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddgan import images
 from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, open_source
 from ddgan.metrics.evaluate import Report, evaluate
 from ddgan.model import DDGAN, WEIGHTS_NAME
 from ddgan.progress import progress_bar
+from ddgan.saving import has_png_form, save_grid
 from ddgan.training.logging import JsonLines, StatisticsMeter
 from ddgan.training.loop import fit, interruptible
 from ddgan.training.setup import check_networks, choose_device, classes_for, create_state, training_inputs
@@ -97,8 +97,8 @@ def train(
     done = "stopped" if interrupted else "trained"
     say(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
     report = None
-    if len(model.state_shape) == 3:
-        _save_grid(model, path / GRID_NAME)
+    if has_png_form(model):
+        save_grid(model, path / GRID_NAME)
     if config.training.score_samples and not interrupted:
         report = score_and_report(model, path, verbose)
     return Run(path, model, report, interrupted)
@@ -163,13 +163,6 @@ def score_and_report(model: DDGAN, path: Path, verbose: bool) -> Report:
         say(f"  {name:<40} {value}")
     say(f"report in {path / REPORT_NAME}")
     return report
-
-
-def _save_grid(model: DDGAN, path: Path) -> None:
-    samples = images.to_uint8(model.sample(64))
-    if samples.shape[-1] <= 4:
-        columns = model.grid_columns()
-        images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), path)
 
 
 def check_folder(path: Path, overwrite: bool) -> None:
