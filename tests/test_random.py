@@ -60,7 +60,11 @@ def test_noise_is_standard_normal() -> None:
 
 
 def test_a_stream_of_another_purpose_is_another_stream() -> None:
-    ours, again, other = ImageNoise(0, range(2)), ImageNoise(0, range(2)), ImageNoise(0, range(2), purpose="mask")
+    ours, again, other = (
+        ImageNoise(0, range(2)),
+        ImageNoise(0, range(2)),
+        ImageNoise(0, range(2), purpose="mask"),
+    )
     assert not torch.equal(ours(4), other(4))
     again(4)
     assert torch.equal(ours(4), again(4))

@@ -46,7 +46,7 @@ def model_card(
         f"![A grid of samples]({picture})" if picture else "",
         use.format(name=name, shape=shape),
         f"## Licence\n\n{model.license or UNSTATED}",
-        f"## Model\n\n{_table(_facts(model))}",
+        f"## Model\n\n{_table(facts(model))}",
         f"## Scores\n\n{_table(_flat(scores))}" if scores else "",
         f"## Settings\n\n```yaml\n{model.config.to_yaml()}```",
     ]
@@ -68,7 +68,8 @@ def _license_metadata(license: str) -> dict[str, str]:
     }
 
 
-def _facts(model: DDGAN) -> dict[str, Any]:
+def facts(model: DDGAN) -> dict[str, Any]:
+    """What a model is, by name, in words and numbers."""
     diffusion = model.config.diffusion
     return {
         "data": model.config.data or "not stated",
