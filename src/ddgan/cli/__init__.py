@@ -19,6 +19,7 @@ VERBS = {
     "sample": "make images with a trained model",
     "edit": "change images with a trained model",
     "evaluate": "score a trained model",
+    "export": "write a model for diffusers or ONNX",
     "convert": "read and write the published checkpoints",
 }
 
