@@ -139,6 +139,8 @@ def _reason(error: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the client's lines about each attempt; what went wrong is told once, at the end."""
+    import huggingface_hub.utils.logging  # its first import sets the level  # noqa: F401
+
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)
