@@ -12,7 +12,8 @@ ICLR 2022.
 from ddgan.config import RunConfig
 from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN
-from ddgan.training.run import Run, train
+from ddgan.training.processes import TrainingError
+from ddgan.training.run import Run, resume, train
 
-__all__ = ["DDGAN", "Report", "Run", "RunConfig", "evaluate", "train"]
+__all__ = ["DDGAN", "Report", "Run", "RunConfig", "TrainingError", "evaluate", "resume", "train"]
 __version__ = "0.1.0"

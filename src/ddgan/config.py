@@ -28,42 +28,11 @@ from ddgan.networks import (
     NCSNppConfig,
     ResNetDiscriminatorConfig,
 )
-from ddgan.training.step import OptimizationConfig
+from ddgan.training.optimization import OptimizationConfig
+from ddgan.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How long and on what a run trains, and what it scores at the end.
-
-    Args:
-        batch_size: images per iteration over all processes.
-        num_iterations: iterations, each one update of D and one of G.
-        horizontal_flip: mirror each image with probability 1/2.
-        label_dropout: how often a class is replaced by the null class, where there are classes.
-        log_every: iterations between two lines of the log.
-        score_samples: N, the samples drawn for the scores at the end; 0 for none.
-        device: "auto" takes CUDA, then Apple's MPS, then the CPU.
-    """
-
-    batch_size: int = 256
-    num_iterations: int = 351_000
-    horizontal_flip: bool = True
-    label_dropout: float = 0.1
-    log_every: int = 50
-    score_samples: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "num_iterations", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"training.label_dropout is {self.label_dropout}; it must be in 0..1")
-        if self.score_samples < 0:
-            raise ValueError(f"training.score_samples is {self.score_samples}; it must be 0 or more")
 
 
 @dataclass(frozen=True)

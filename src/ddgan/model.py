@@ -200,22 +200,28 @@ class DDGAN:
         return path
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, device: torch.device | str = "cpu") -> DDGAN:
+    def from_pretrained(
+        cls, source: str | Path, device: torch.device | str = "cpu", *, ema: float | None = None
+    ) -> DDGAN:
         """Open a run folder, a .safetensors file or a Hub name; its settings come with it.
 
         Args:
             source: a path, or "user/name" (or "user/name@revision") on the Hub; what exists locally wins.
             device: where the weights go.
+            ema: of a run with several averages, the one with this half-life in thousands of images
+                (optimization.ema_half_lives); by default the one of optimization.ema_decay.
 
         Raises:
             ValueError: if `source` is none of these or cannot be fetched, or the file is damaged or not of
-                this format.
+                this format, or the run has no such average.
         """
         path = Path(source)
         if path.is_dir():
             if not (path / WEIGHTS_NAME).is_file():
                 raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
-            path = path / WEIGHTS_NAME
+            path = _average_in(path, ema)
+        elif ema is not None:
+            raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
         elif not path.is_file():
             from ddgan.hub import download_weights
 
@@ -245,6 +251,22 @@ class DDGAN:
         from ddgan.hub import push_to_hub
 
         return push_to_hub(self, repo, license=license, private=private, token=token)
+
+
+def average_name(half_life: float | None) -> str:
+    """The file of a run's average with this half-life (thousands of images), or of its first."""
+    return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
+
+
+def _average_in(run: Path, half_life: float | None) -> Path:
+    path = run / average_name(half_life)
+    if not path.is_file():
+        found = sorted(
+            file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
+        )
+        there = f"it has {', '.join(found)}" if found else "it has only the one of optimization.ema_decay"
+        raise ValueError(f"ema is {half_life:g}, but '{run}' has no average of that half-life; {there}")
+    return path
 
 
 def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:

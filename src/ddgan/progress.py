@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None, *, enabled: bool = True) -> Iterator[Callable[..., None]]:
-    """Yield advance(count, text=""): moves the bar and sets the text behind it.
+def progress_bar(
+    title: str, total: int | None, completed: int = 0, *, enabled: bool = True
+) -> Iterator[Callable[..., None]]:
+    """Yield advance(count, text="", total=None): moves the bar, sets the text behind it and the end.
 
-    `total` may be None where it is not known.
+    `total` may be None where it is not known; `completed` is where the bar begins.
     """
     if not enabled or not sys.stderr.isatty():
-        yield lambda count, text="": None
+        yield lambda count, text="", total=None: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,10 +29,10 @@ def progress_bar(title: str, total: int | None, *, enabled: bool = True) -> Iter
         TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(title, total=total, text="")
+        task = bars.add_task(title, total=total, completed=completed, text="")
 
-        def advance(count: int, text: str | None = None) -> None:
-            bars.update(task, advance=count)
+        def advance(count: int, text: str | None = None, total: int | None = None) -> None:
+            bars.update(task, advance=count, total=total)
             if text is not None:
                 bars.update(task, text=text)
 

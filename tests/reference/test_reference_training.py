@@ -17,7 +17,9 @@ from ddgan.interop.nvlabs import (
 )
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
-from ddgan.training.step import HalfStepNoise, OptimizationConfig, StepNoise, TrainState, train_step
+from ddgan.training.noise import HalfStepNoise, StepNoise
+from ddgan.training.optimization import OptimizationConfig
+from ddgan.training.step import TrainState, train_step
 from reference import helpers
 from reference.helpers import error, noise
 

@@ -13,16 +13,17 @@ from torch import Tensor
 
 from ddgan.data import Batch
 from ddgan.training.logging import StatisticsMeter
-from ddgan.training.loop import fit, interruptible
+from ddgan.training.loop import SIGNALS, fit, signals_as_wish
 
 
 @dataclass
 class Counter:
     step: int = 0
+    num_iterations: int = 0
 
 
 def run(num_iterations: int, log_every: int, stop_at: int | None = None, start: int = 0) -> dict[str, Any]:
-    state, asked, logs, calls = Counter(start), [], [], []
+    state, asked, logs, calls = Counter(start, num_iterations), [], [], []
 
     def step(state: Counter, batch: Batch, noise: Any) -> dict[str, Tensor]:
         assert noise == f"noise {state.step}"
@@ -38,7 +39,6 @@ def run(num_iterations: int, log_every: int, stop_at: int | None = None, start: 
         state,
         step,
         inputs,
-        num_iterations,
         StatisticsMeter(1),
         log_every=log_every,
         on_log=logs.append,
@@ -52,12 +52,12 @@ def test_each_iteration_gets_its_own_inputs_and_averages_are_since_the_last_line
     result = run(5, log_every=2)
     assert result["asked"] == [0, 1, 2, 3, 4]
     assert result["calls"] == [1, 2, 3, 4, 5]
-    assert [(log["step"], log["images"], log["loss_d"]) for log in result["logs"]] == [
-        (2, 8, 0.5),
-        (4, 16, 2.5),
-        (5, 20, 4.0),  # the last step is always logged
+    assert [(log["step"], log["loss_d"]) for log in result["logs"]] == [
+        (2, 0.5),
+        (4, 2.5),
+        (5, 4.0),  # the last step is always logged
     ]
-    assert all(log["images_per_second"] > 0 and log["seconds"] > 0 for log in result["logs"])
+    assert all(log["iterations_per_second"] > 0 and log["seconds"] > 0 for log in result["logs"])
 
 
 def test_it_stops_between_two_steps_when_asked() -> None:
@@ -71,32 +71,49 @@ def test_it_goes_on_from_the_states_own_step() -> None:
     assert run(6, log_every=6, start=6)["asked"] == []
 
 
-def test_the_first_ctrl_c_is_a_wish_and_the_second_an_order() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible() as should_stop:
-        assert not should_stop()
-        signal.raise_signal(signal.SIGINT)
-        assert should_stop()
+def test_the_end_may_move_on_the_way() -> None:
+    state, seen = Counter(0, 10), []
+
+    def step(state: Counter, batch: Batch, noise: Any) -> dict[str, Tensor]:
+        seen.append(state.step)
+        state.step += 1
+        state.num_iterations = 4
+        t = torch.ones(1, dtype=torch.int64)
+        return {"t_d": t, "t_g": t, "loss_d": torch.zeros(1)}
+
+    fit(
+        state,
+        step,
+        lambda step: (Batch(torch.zeros(1)), None),
+        StatisticsMeter(1),
+        log_every=100,
+        on_log=lambda record: seen.append(record["step"]),
+        on_step=lambda: None,
+        should_stop=lambda: False,
+    )
+    assert seen == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_a_wish_and_a_second_ctrl_c_an_order(number: int) -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    with signals_as_wish() as received:
+        assert received() == 0
+        signal.raise_signal(number)
+        assert received() == number
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_the_handler_is_put_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
 
 
 def test_in_another_thread_it_does_nothing() -> None:
     seen = []
 
     def work() -> None:
-        with interruptible() as should_stop:
-            seen.append(should_stop())
+        with signals_as_wish() as received:
+            seen.append(received())
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [False]
+    assert seen == [0]

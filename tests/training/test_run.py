@@ -14,13 +14,20 @@ from PIL import Image
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.data import Batch
+from ddgan.data.base import EVERY
+from ddgan.training.console import Speaker
+from ddgan.training.folder import clear
 from ddgan.training.logging import read_log
-from ddgan.training.run import Speaker, make_folder
-from ddgan.training.setup import choose_device, training_inputs
+from ddgan.training.processes import Processes, choose_device
+from ddgan.training.setup import training_inputs
+
+ALONE = Processes(torch.device("cpu"))
 
 
 def test_a_run_leaves_what_it_says(tiny_run: Run, tiny_config: RunConfig) -> None:
     assert {file.name for file in tiny_run.path.iterdir()} == {
+        ".lock",
+        "checkpoints",
         "config.yaml",
         "log.jsonl",
         "model.safetensors",
@@ -79,16 +86,17 @@ def test_inputs_depend_on_the_iteration_and_flips_on_the_seed(tiny_config: RunCo
     class Ramp:
         state_shape, num_classes = (3, 8, 8), 5
 
-        def batch(self, step: int, size: int) -> Batch:
-            return Batch(torch.arange(8.0).expand(size, 3, 8, 8) + step, torch.arange(size) % 5)
+        def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
+            images = torch.arange(8.0).expand(size, 3, 8, 8) + step
+            return Batch(images, torch.arange(size) % 5).rows(rows)
 
-    plain = training_inputs(tiny_config, Ramp())
+    plain = training_inputs(tiny_config, Ramp(), ALONE)
     (batch, labels), noise = plain(2)
     assert torch.equal(batch, Ramp().batch(2, 8).images)
     assert labels is None  # without num_classes they are ignored
     assert noise.generator.z.shape == (8, 4)
     training = dataclasses.replace(tiny_config.training, horizontal_flip=True, batch_size=64)
-    flipping = training_inputs(dataclasses.replace(tiny_config, training=training), Ramp())
+    flipping = training_inputs(dataclasses.replace(tiny_config, training=training), Ramp(), ALONE)
     batch = flipping(2)[0].images
     flipped = batch[:, 0, 0, 0] == 9
     assert 10 < flipped.sum() < 54
@@ -101,13 +109,13 @@ def test_labels_are_dropped_as_often_as_asked(tiny_config: RunConfig) -> None:
     class Labelled:
         state_shape, num_classes = (3, 8, 8), 5
 
-        def batch(self, step: int, size: int) -> Batch:
-            return Batch(torch.zeros(size, 3, 8, 8), torch.arange(size) % 5)
+        def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
+            return Batch(torch.zeros(size, 3, 8, 8), torch.arange(size) % 5).rows(rows)
 
     def labels(dropout: float, step: int = 0) -> torch.Tensor:
         training = dataclasses.replace(tiny_config.training, batch_size=1000, label_dropout=dropout)
         config = dataclasses.replace(tiny_config, training=training, num_classes=5)
-        given = training_inputs(config, Labelled())(step)[0].labels
+        given = training_inputs(config, Labelled(), ALONE)(step)[0].labels
         assert given is not None
         return given
 
@@ -123,15 +131,15 @@ def test_labels_are_dropped_as_often_as_asked(tiny_config: RunConfig) -> None:
 def test_overwrite_removes_the_runs_own_files_and_no_others(run_copy: Path) -> None:
     (run_copy / "notes.txt").write_text("mine")
     (run_copy / "sub").mkdir()
-    make_folder(run_copy, overwrite=True)
-    assert {file.name for file in run_copy.iterdir()} == {"notes.txt", "sub"}
+    clear(run_copy)
+    assert {file.name for file in run_copy.iterdir()} == {".lock", "notes.txt", "sub"}
 
 
 def test_a_used_folder_is_refused_before_anything_happens(run_copy: Path, tiny_config: RunConfig) -> None:
-    before = {file.name: file.read_bytes() for file in run_copy.iterdir()}
+    before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
     with pytest.raises(ValueError, match=r"exists; name another folder or pass --overwrite"):
         ddgan.train(tiny_config, run_copy, verbose=False)
-    assert {file.name: file.read_bytes() for file in run_copy.iterdir()} == before
+    assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
     with pytest.raises(ValueError, match="which is a file; name a folder"):
         ddgan.train(tiny_config, run_copy / "config.yaml", overwrite=True, verbose=False)
 

@@ -13,16 +13,11 @@ from torch import Tensor, nn
 from ddgan import RunConfig
 from ddgan.data import Batch, StackedDigits
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
+from ddgan.training.noise import StepNoise, draw_noise
+from ddgan.training.optimization import OptimizationConfig
+from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import (
-    OptimizationConfig,
-    StepNoise,
-    TrainState,
-    discriminator_step,
-    draw_noise,
-    generator_step,
-    train_step,
-)
+from ddgan.training.step import TrainState, discriminator_step, generator_step, train_step
 
 IMAGES = StackedDigits(seed=0).batch(0, 6).images
 BATCH = Batch(IMAGES)
@@ -39,7 +34,7 @@ def state(request: pytest.FixtureRequest, tiny_config: RunConfig) -> TrainState:
 
 
 def made(config: RunConfig) -> TrainState:
-    state = create_state(config, torch.device("cpu"))
+    state = create_state(config, Processes(torch.device("cpu")))
     with torch.no_grad():  # away from the start, where a generator outputs almost nothing
         for network in (state.generator, state.discriminator):
             for parameter in network.parameters():
@@ -80,7 +75,6 @@ def test_the_generators_step_leaves_the_discriminator_alone(state: TrainState) -
     assert not state.optimizer_d.state
 
 
-@pytest.mark.filterwarnings("ignore:Seems like")  # the copied scheduler of the twin
 def test_a_step_is_a_function_of_state_batch_and_noise(state: TrainState) -> None:
     twin = copy.deepcopy(state)
     torch.manual_seed(1)
@@ -94,7 +88,6 @@ def test_a_step_is_a_function_of_state_batch_and_noise(state: TrainState) -> Non
     assert not any(value.requires_grad for value in first.values())
 
 
-@pytest.mark.filterwarnings("ignore:Seems like")
 @pytest.mark.parametrize("changed", ["batch", "noise seed", "noise step"])
 def test_another_batch_or_noise_gives_other_weights(state: TrainState, changed: str) -> None:
     twin = copy.deepcopy(state)
@@ -174,10 +167,9 @@ def test_learning_rates_follow_a_cosine_in_periods(tiny_config: RunConfig) -> No
     state = made(dataclasses.replace(tiny_config, optimization=optimization))  # 5 iterations: 2 periods
     rates = []
     for step in range(5):
-        rates.append(
-            [optimizer.param_groups[0]["lr"] for optimizer in (state.optimizer_g, state.optimizer_d)]
-        )
         train_step(state, BATCH, noise(state, step))
+        used = [optimizer.param_groups[0]["lr"] for optimizer in (state.optimizer_g, state.optimizer_d)]
+        rates.append(used)
     halfway = [0.001 + (lr - 0.001) * (1 + math.cos(math.pi / 2)) / 2 for lr in (0.02, 0.01)]
     expected = [[0.02, 0.01]] * 2 + [halfway] * 2 + [[0.001, 0.001]]
     torch.testing.assert_close(torch.tensor(rates), torch.tensor(expected))
@@ -202,6 +194,9 @@ def test_the_average_follows_the_generator(state: TrainState) -> None:
         ({"ema_decay": -0.1}, "ema_decay is -0.1"),
         ({"final_lr": -1.0}, "final_lr is -1.0"),
         ({"decay_every": 0}, "decay_every is 0"),
+        ({"ema_half_lives": (0.0,)}, "ema_half_lives is"),
+        ({"ema_half_lives": (5.0, 5.0)}, "names one twice"),
+        ({"ema_rampup": -1.0}, "ema_rampup is -1.0"),
     ],
 )
 def test_mistakes_in_the_settings(mistake: dict[str, float], words: str) -> None:

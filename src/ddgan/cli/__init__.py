@@ -10,8 +10,11 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
 
+from ddgan.training.processes import TrainingError
+
 INTERRUPTED = 130
 BAD_INPUT = 2
+FAILED = 1
 
 VERBS = {
     "prepare": "make a dataset of images ready for training, or check one",
@@ -31,7 +34,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run one verb; returns the exit code: 0, 2 for bad input, 1 for failed training, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ddgan.config import one_line
 
         return _refuse(one_line(error))
+    except TrainingError as error:
+        print(f"ddgan: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

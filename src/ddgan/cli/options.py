@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ddgan.model import DDGAN
-from ddgan.training.setup import choose_device
+from ddgan.training.processes import choose_device
 
 
 def verb_parser(verb: str, description: str) -> ArgumentParser:
@@ -18,6 +18,8 @@ def verb_parser(verb: str, description: str) -> ArgumentParser:
     parser.add_argument("model", help="a run folder, a .safetensors file, or user/name on the Hub")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"
+    parser.add_argument("--ema", type=float, help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     return parser
 
@@ -26,4 +28,4 @@ def open_model(options: Any) -> DDGAN:
     """The model that the options name, on their device."""
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; it must be 0 or more")
-    return DDGAN.from_pretrained(options.model, device=choose_device(options.device))
+    return DDGAN.from_pretrained(options.model, choose_device(options.device), ema=options.ema)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ddgan.cli import INTERRUPTED
 from ddgan.config import KINDS, RunConfig, config_parser, parse_settings, preset_names, read_settings
-from ddgan.training.run import train
+from ddgan.training.run import Run, resume, train
 
 
 def run(arguments: list[str]) -> int:
-    """Train; the exit code is 130 if Ctrl-C ended it early."""
+    """Train, or go on with a run."""
+    if resumed := _peek(arguments, "--resume"):
+        if len(arguments) != 1 + ("--resume" in arguments):
+            raise ValueError("--resume RUN goes alone: the run's own settings are used")
+        return _exit_code(resume(resumed))
     settings = _base_settings(arguments)
     parser = config_parser(
         settings,
@@ -22,13 +25,15 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--config", help="settings from a YAML file (copy a preset, edit it)")
     parser.add_argument("--out", help="the run folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
+    parser.add_argument("--init", help="begin with the weights of this run or weights file")
+    parser.add_argument("--resume", help="go on with this run, to the same end; no other option goes with it")
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     own: dict[str, Any] = {}
 
     def parse(parser: Any) -> Any:
         parser.set_defaults(_flat(settings))
         parsed = parser.parse_args(arguments)
-        own.update({name: parsed[name] for name in ("out", "overwrite", "print_config")})
+        own.update({name: parsed[name] for name in ("out", "overwrite", "print_config", "init")})
         return parsed
 
     config = parse_settings(parser, parse)
@@ -37,8 +42,12 @@ def run(arguments: list[str]) -> int:
         return 0
     if own["out"] is None:
         raise ValueError("train needs --out RUN, the folder to make")
-    result = train(config, own["out"], overwrite=own["overwrite"])
-    return INTERRUPTED if result.interrupted else 0
+    return _exit_code(train(config, own["out"], init=own["init"], overwrite=own["overwrite"]))
+
+
+def _exit_code(run: Run) -> int:
+    """0, or as a shell says it: 128 and the signal that ended the run early."""
+    return 128 + run.ended_by if run.interrupted else 0
 
 
 def _base_settings(arguments: list[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data.base import Batch
+from ddgan.data.base import EVERY, Batch
 from ddgan.random import generator_for
 
 IMAGES_NAME, LABELS_NAME, INFO_NAME = "images.bin", "labels.npy", "dataset.json"
@@ -38,6 +38,7 @@ class ImageDataset:
         path: its folder.
         device: where training wants the batches; on a GPU the whole set is placed there when it fits.
         seed: of the order.
+        num_held_out: how many images, a fixed random choice, no batch ever has.
 
     Attributes:
         info: what dataset.json says.
@@ -49,7 +50,9 @@ class ImageDataset:
         ValueError: if it is cut short, of another version, or no prepared dataset.
     """
 
-    def __init__(self, path: Path, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, path: Path, seed: int = 0, device: torch.device | str = "cpu", num_held_out: int = 0
+    ) -> None:
         self.path, self.info = path, read_info(path)
         shape = tuple(self.info["shape"])
         size = (path / IMAGES_NAME).stat().st_size if (path / IMAGES_NAME).is_file() else 0
@@ -59,6 +62,11 @@ class ImageDataset:
         self.labels = self._read_labels()
         self.state_shape = shape[1:]
         self._seed, self._device = seed, torch.device(device)
+        if num_held_out >= len(self):
+            raise ValueError(
+                f"training.held_out is {num_held_out}, but '{path}' has {len(self)} images; hold out fewer"
+            )
+        self._held_out, self._trained = _split(len(self), num_held_out)
         self._pixels = _as_tensor(self.images)
         self._classes = None if self.labels is None else torch.from_numpy(self.labels)
         if self._device.type == "cuda" and size <= SHARE_OF_DEVICE * torch.cuda.mem_get_info(self._device)[0]:
@@ -91,17 +99,23 @@ class ImageDataset:
         Every epoch shows each image once, in an order that depends on (seed, epoch) alone; batches run
         over the ends of epochs.
         """
+        count = len(self._trained)
         place = torch.arange(step * size, (step + 1) * size)
-        epochs = place // len(self)
+        epochs = place // count
         parts = [
-            _order(self._seed, int(epoch), len(self))[place[epochs == epoch] % len(self)]
-            for epoch in epochs.unique()
+            _order(self._seed, int(epoch), count)[place[epochs == epoch] % count] for epoch in epochs.unique()
         ]
-        return torch.cat(parts)
+        return self._trained[torch.cat(parts)]
 
-    def batch(self, step: int, size: int) -> Batch:
-        """Batch `step` of `size` images, on the device."""
-        indices = self.indices(step, size)
+    def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
+        """Batch `step` of `size` images, or these rows of it, on the device."""
+        return self._at(self.indices(step, size)[rows])
+
+    def held_out(self, size: int) -> Batch | None:
+        """Up to `size` of the images kept from training, or None."""
+        return self._at(self._held_out[:size]) if len(self._held_out) else None
+
+    def _at(self, indices: Tensor) -> Batch:
         pixels = self._pixels[indices.to(self._pixels.device)].to(self._device, non_blocking=True)
         labels = None if self._classes is None else self._classes[indices].to(self._device)
         return Batch(pixels.float().div_(127.5).sub_(1), labels)
@@ -138,6 +152,14 @@ def read_info(path: Path) -> dict[str, Any]:
     if len(shape) != 4 or min(shape) < 1:
         raise ValueError(f"'{path / INFO_NAME}' is damaged: its shape is {shape}; prepare the dataset again")
     return info
+
+
+def _split(count: int, num_held_out: int) -> tuple[Tensor, Tensor]:
+    """The indices held out, and those trained on, which stay in order."""
+    if not num_held_out:
+        return torch.zeros(0, dtype=torch.int64), torch.arange(count)
+    shuffled = torch.randperm(count, generator=generator_for(0, "held out"))
+    return shuffled[:num_held_out], shuffled[num_held_out:].sort().values
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data.base import Batch
+from ddgan.data.base import EVERY, Batch
 from ddgan.random import generator_for
 
 HELD_OUT_PER_CLASS = 36
@@ -54,18 +54,24 @@ class StackedDigits:
         images, labels = split_digits(split)
         self.labels = torch.from_numpy(labels).to(device)
         self._digits = torch.from_numpy(images).to(device).float() / 127.5 - 1
-        self._seed = seed
+        self._seed, self._device, self._split = seed, device, split
 
     def triples(self, step: int, size: int) -> Tensor:
         """Which three digits each image of the batch is made of, int64 (size, 3)."""
         rng = generator_for(self._seed, "stacked digits", step)
         return torch.randint(len(self._digits), (size, self.state_shape[0]), generator=rng)
 
-    def batch(self, step: int, size: int) -> Batch:
+    def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """The images of iteration `step`, (size, 3, 8, 8) in [-1, 1], and their numbers."""
-        chosen = self.triples(step, size).to(self._digits.device)
+        chosen = self.triples(step, size)[rows].to(self._digits.device)
         place = torch.tensor([100, 10, 1][-chosen.shape[1] :], device=chosen.device)
         return Batch(self._digits[chosen], (self.labels[chosen] * place).sum(dim=1))
+
+    def held_out(self, size: int) -> Batch | None:
+        """Images made of the test split's digits; None for the test split itself."""
+        if self._split == "test":
+            return None
+        return type(self)(self._seed, self._device, "test").batch(0, size)
 
 
 class SingleDigits(StackedDigits):

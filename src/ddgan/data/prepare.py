@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ddgan.data.cache import dataset_folder, fingerprint_of, folder_made_atomically
+from ddgan.data.cache import dataset_folder, fingerprint_of
 from ddgan.data.dataset import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
 from ddgan.data.decode import Preparation, decode, prepare_image
 from ddgan.data.readers import Item, Reader, open_reader
+from ddgan.files import folder_made_atomically
 from ddgan.progress import progress_bar
 
 CHUNK = 64

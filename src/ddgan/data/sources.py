@@ -43,12 +43,14 @@ def open_source(
     device: torch.device | str = "cpu",
     state_shape: tuple[int, ...] | None = None,
     *,
+    num_held_out: int = 0,
     progress: bool = False,
 ) -> Data:
     """The training data called `name`, in an order that depends on `seed`.
 
     A source of images that is not prepared yet is prepared into the cache, at the size and with the
-    channels of `state_shape`.
+    channels of `state_shape`. `num_held_out` of them are kept from training; what is embedded holds out
+    by itself.
 
     Raises:
         ValueError: if there is no such source, it is damaged, or it has other shapes.
@@ -60,7 +62,7 @@ def open_source(
         path = Path(name).expanduser()
         if not is_prepared(path):
             path = _prepared(name, state_shape, progress)
-        source = ImageDataset(path, seed, device)
+        source = ImageDataset(path, seed, device, num_held_out)
     if state_shape is not None and source.state_shape != state_shape:
         raise ValueError(
             f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddgan.data.base import Batch
+from ddgan.data.base import EVERY, Batch
 from ddgan.random import generator_for
 
 SCALE = 2.828
@@ -33,8 +33,13 @@ class Gaussians:
         self._seed = seed
         self._device = device
 
-    def batch(self, step: int, size: int) -> Batch:
+    def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """The points of iteration `step`, (size, 2)."""
         rng = generator_for(self._seed, "gaussians", step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
-        return Batch((centre + SPREAD * torch.randn(size, 2, generator=rng)).to(self._device))
+        points = centre + SPREAD * torch.randn(size, 2, generator=rng)
+        return Batch(points[rows].to(self._device))
+
+    def held_out(self, size: int) -> Batch | None:
+        """None: of endless samples, none is ever seen again."""
+        return None

@@ -1,4 +1,4 @@
-"""Exponential moving average of the generator's weights: what is sampled from after training."""
+"""Exponential moving averages of the generator's weights: what is sampled from after training."""
 
 from __future__ import annotations
 

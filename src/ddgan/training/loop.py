@@ -19,20 +19,20 @@ from ddgan.data.base import Batch
 from ddgan.training.logging import StatisticsMeter
 
 
-class HasStep(Protocol):
-    """A training state that counts its own steps."""
+class Trainable(Protocol):
+    """A training state that counts its own steps and knows where to end."""
 
     step: int
+    num_iterations: int
 
 
-S = TypeVar("S", bound=HasStep)
+S = TypeVar("S", bound=Trainable)
 
 
 def fit(
     state: S,
     step: Callable[[S, Batch, Any], dict[str, Tensor]],
     inputs: Callable[[int], tuple[Batch, Any]],
-    num_iterations: int,
     meter: StatisticsMeter,
     *,
     log_every: int,
@@ -40,49 +40,51 @@ def fit(
     on_step: Callable[[], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Train until `num_iterations` or until `should_stop`, which is asked between two steps.
+    """Train until `state.num_iterations`, or until `should_stop`, which is asked between two steps.
 
     Args:
         state: what is trained; `state.step` is the number of finished iterations.
-        step: one iteration, (state, batch, noise) -> statistics per sample.
+        step: one iteration, (state, batch, noise) -> statistics.
         inputs: iteration -> (batch, noise).
-        num_iterations: where to end, counted from the state's beginning.
         meter: gathers the statistics.
         log_every: iterations between two records.
-        on_log: takes the record: step, images, seconds, images_per_second and the averaged statistics.
-        on_step: called after each iteration.
+        on_log: takes the record: step, seconds, iterations_per_second and the averaged statistics.
+        on_step: called after each iteration; may move `state.num_iterations`.
         should_stop: whether to end early.
     """
     start = last = time.perf_counter()
-    images = images_at_last = 0
-    while state.step < num_iterations and not should_stop():
-        batch, noise = inputs(state.step)
-        meter.add(step(state, batch, noise))
-        images += len(batch.images)
+    step_at_last = state.step
+    while state.step < state.num_iterations and not should_stop():
+        meter.add(step(state, *inputs(state.step)))
         on_step()
-        if state.step % log_every == 0 or state.step == num_iterations:
+        if state.step % log_every == 0 or state.step == state.num_iterations:
             statistics = meter.read()  # waits for the device, so the clock is right
             now = time.perf_counter()
-            speed = (images - images_at_last) / (now - last)
-            record = {"step": state.step, "images": images, "seconds": now - start}
-            on_log(record | {"images_per_second": speed} | statistics)
-            last, images_at_last = now, images
+            speed = (state.step - step_at_last) / (now - last)
+            record = {"step": state.step, "seconds": now - start, "iterations_per_second": speed}
+            on_log(record | statistics)
+            last, step_at_last = time.perf_counter(), state.step
+
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+"""What asks a run to save and stop: Ctrl-C, an ending job, and SLURM's early warning."""
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C only sets the flag that is yielded; a second one interrupts."""
-    flag = threading.Event()
+def signals_as_wish() -> Iterator[Callable[[], int]]:
+    """Within it, a signal to stop only sets the number that is yielded; a second Ctrl-C interrupts."""
+    received = [0]
     if threading.current_thread() is not threading.main_thread():
-        yield flag.is_set
+        yield lambda: 0
         return
 
     def on_signal(number: int, frame: object) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, previous)
+        received[0] = number
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
 
-    previous = signal.signal(signal.SIGINT, on_signal)
+    previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
-        yield flag.is_set
+        yield lambda: received[0]
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

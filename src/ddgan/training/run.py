@@ -1,37 +1,48 @@
-"""A run: from a configuration to a folder with everything that training leaves behind.
-
-RUN/config.yaml        the whole configuration
-RUN/log.jsonl          one JSON object per log step: losses, also per t, speed, learning rates
-RUN/model.safetensors  the averaged weights of the generator, with the configuration
-RUN/samples.png        a grid of samples (images only)
-RUN/scores.json        the scores, and RUN/report.html, a page to look at (if scores were asked for)
-"""
+"""A run: from a configuration to a folder with everything that training leaves behind (see `folder`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
-from collections.abc import Callable
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, open_source
+from ddgan.files import write_atomically
 from ddgan.metrics.evaluate import Report, evaluate
 from ddgan.model import DDGAN, WEIGHTS_NAME
 from ddgan.progress import progress_bar
-from ddgan.saving import has_png_form, save_grid
-from ddgan.training.logging import JsonLines, StatisticsMeter
-from ddgan.training.loop import fit, interruptible
-from ddgan.training.setup import check_networks, choose_device, classes_for, create_state, training_inputs
+from ddgan.training.checkpoint import restore
+from ddgan.training.console import Speaker
+from ddgan.training.folder import (
+    CONFIG_NAME,
+    LOG_NAME,
+    REPORT_NAME,
+    SCORES_NAME,
+    check_folder,
+    checkpoints_of,
+    clear,
+    locked,
+)
+from ddgan.training.logging import StatisticsMeter, rewind_log
+from ddgan.training.loop import fit, signals_as_wish
+from ddgan.training.processes import Processes, join_processes
+from ddgan.training.settings import INDEPENDENT
+from ddgan.training.setup import (
+    check_batch,
+    check_networks,
+    classes_for,
+    create_state,
+    training_inputs,
+    warm_start,
+)
 from ddgan.training.step import TrainState, train_step
-
-CONFIG_NAME, LOG_NAME, GRID_NAME = "config.yaml", "log.jsonl", "samples.png"
-SCORES_NAME, REPORT_NAME = "scores.json", "report.html"
-SECONDS_BETWEEN_LINES = 15.0
-"""How often training says a line where there is no terminal."""
+from ddgan.training.supervisor import Supervisor
+from ddgan.training.tracking import check_trackers
 
 
 @dataclass(frozen=True)
@@ -42,13 +53,18 @@ class Run:
         path: the run folder.
         model: the averaged generator.
         report: the scores, if they were asked for.
-        interrupted: whether Ctrl-C ended it early; the folder is usable all the same.
+        ended_by: the number of the signal that ended it early, or 0; the folder is usable all the same.
     """
 
     path: Path
     model: DDGAN
     report: Report | None
-    interrupted: bool
+    ended_by: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended early; `resume` goes on with it."""
+        return self.ended_by != 0
 
 
 def train(
@@ -57,6 +73,7 @@ def train(
     *,
     data: str | None = None,
     seed: int | None = None,
+    init: str | Path | None = None,
     overwrite: bool = False,
     verbose: bool = True,
 ) -> Run:
@@ -67,139 +84,180 @@ def train(
         out: the run folder to make.
         data: data source, instead of the configuration's.
         seed: instead of the configuration's.
+        init: begin with the weights of this run or weights file instead of random ones.
         overwrite: replace the run that is in `out`.
         verbose: say what happens on standard error.
 
     Raises:
         ValueError: if the configuration is wrong, the data does not fit it, or `out` exists.
+        TrainingError: if training cannot go on; what it had learned is kept.
     """
     changes: dict[str, Any] = {"data": data, "seed": seed}
     config = dataclasses.replace(
         RunConfig.load(config), **{name: value for name, value in changes.items() if value is not None}
     )
-    device = choose_device(config.training.device)
+    path = Path(out)
     check_networks(config)
     check_source(config.data)
-    check_folder(Path(out), overwrite)
-    shape = config.generator.state_shape
-    source = open_source(config.data, config.seed, device, shape, progress=verbose)
+    check_trackers(config.training.trackers)
+    check_folder(path, overwrite)
+    processes = join_processes(config.training.device)
+    check_batch(config.training, processes)
+    say = Speaker(verbose and processes.is_main)
+    source = open_together(config, processes, say)
     config = dataclasses.replace(config, num_classes=classes_for(config, source))
-    state = create_state(config, device)
-    model = DDGAN(state.ema, config)
-    path = make_folder(Path(out), overwrite)
-    (path / CONFIG_NAME).write_text(config.to_yaml(), encoding="utf-8")
-
-    say = Speaker(verbose)
-    with interruptible() as should_stop:
-        _fit(config, state, source, path, say, should_stop)
-        interrupted = state.step < config.training.num_iterations
-    model.save(path)
-    done = "stopped" if interrupted else "trained"
-    say(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
-    report = None
-    if has_png_form(model):
-        save_grid(model, path / GRID_NAME)
-    if config.training.score_samples and not interrupted:
-        report = score_and_report(model, path, verbose)
-    return Run(path, model, report, interrupted)
+    state = create_state(config, processes)
+    if init is not None:
+        for line in warm_start(state, str(init)):
+            say(line)
+    with held(path, processes):
+        if processes.is_main:
+            check_folder(path, overwrite)  # again, now that nobody else can fill it
+            clear(path)
+            checkpoints_of(path, config.training).save(state, {"seconds": 0.0, "config": config.to_dict()})
+            write_atomically(path / CONFIG_NAME, config.to_yaml())  # from now on it is a run
+        return carry_on(config, state, source, processes, path, say)
 
 
-def _fit(
+def resume(run: str | Path, *, verbose: bool = True) -> Run:
+    """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped.
+
+    Args:
+        run: the run folder.
+        verbose: say what happens on standard error.
+
+    Raises:
+        ValueError: if it is no run, has no whole checkpoint, or its config.yaml was changed in a setting
+            that matters.
+        TrainingError: as `train`.
+    """
+    path = Path(run)
+    if not (path / CONFIG_NAME).is_file():
+        raise ValueError(f"'{path}' is no run folder: it holds no {CONFIG_NAME}")
+    config = RunConfig.load(path / CONFIG_NAME)
+    processes = join_processes(config.training.device)
+    check_batch(config.training, processes)
+    say = Speaker(verbose and processes.is_main)
+    with held(path, processes):
+        checkpoints = checkpoints_of(path, config.training)
+        if processes.is_main:
+            checkpoints.clean()
+        newest, problems = checkpoints.newest()
+        for problem in problems:
+            say(f"warning: {problem}; taking an older checkpoint")
+        if newest is None:
+            raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
+        check_same_settings(config, newest.facts["config"])
+        source = open_together(config, processes, say)
+        state = create_state(config, processes)
+        restore(state, newest.tensors, newest.facts)
+        say(f"resuming at iteration {state.step} of {state.num_iterations}")
+        if processes.is_main:
+            rewind_log(path / LOG_NAME, state.step)
+        return carry_on(config, state, source, processes, path, say, newest.facts["seconds"])
+
+
+def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
+    """Complain where config.yaml was changed in a setting that matters.
+
+    Raises:
+        ValueError: naming the first such setting, and both values.
+    """
+    for section, ours in config.to_dict().items():
+        theirs = saved.get(section)
+        if not isinstance(ours, dict) or not isinstance(theirs, dict):
+            ours, theirs = {"": ours}, {"": theirs}
+        for name in ours.keys() | theirs.keys():
+            if ours.get(name) != theirs.get(name) and not (section == "training" and name in INDEPENDENT):
+                raise ValueError(
+                    f"{section}.{name}".rstrip(".") + f" is {ours.get(name)!r} in {CONFIG_NAME}, but the "
+                    f"checkpoint was made with {theirs.get(name)!r}; put it back, or train a new run "
+                    "with --init"
+                )
+
+
+@contextmanager
+def held(path: Path, processes: Processes) -> Iterator[None]:
+    """The run folder, locked by the main process; the others wait until it is."""
+    if processes.is_main:
+        with locked(path):
+            processes.largest(0)
+            yield
+    else:
+        processes.largest(0)
+        yield
+
+
+def open_together(config: RunConfig, processes: Processes, say: Speaker) -> Data:
+    """The training data; the main process prepares it, if it must be, before the others look."""
+
+    def opened() -> Data:
+        return open_source(
+            config.data,
+            config.seed,
+            processes.device,
+            config.generator.state_shape,
+            num_held_out=config.training.held_out,
+            progress=say.verbose,
+        )
+
+    source = opened() if processes.is_main else None
+    processes.largest(0)
+    return source or opened()
+
+
+def carry_on(
     config: RunConfig,
     state: TrainState,
     source: Data,
+    processes: Processes,
     path: Path,
     say: Speaker,
-    should_stop: Callable[[], bool],
-) -> None:
+    seconds: float = 0.0,
+) -> Run:
+    """Train from the state's step to the end, then sample and score."""
     training = config.training
-    log = JsonLines(path / LOG_NAME)
-    with progress_bar("training", training.num_iterations, enabled=say.verbose) as advance:
-
-        def on_log(record: dict[str, Any]) -> None:
-            rates = {
-                "lr_g": state.schedulers[0].get_last_lr()[0],
-                "lr_d": state.schedulers[1].get_last_lr()[0],
-            }
-            log.write(record | rates)
-            text = (
-                f"{record['images_per_second']:.0f} images/s  "
-                f"D {record['loss_d']:.3f}  G {record['loss_g']:.3f}"
-            )
-            advance(0, text)
-            say.sometimes(f"{_progress_line(record, training.num_iterations)}  {text}")
-
+    with (
+        signals_as_wish() as received,
+        progress_bar("training", state.num_iterations, state.step, enabled=say.verbose) as advance,
+    ):
+        supervisor = Supervisor(config, state, source, processes, path, say, advance, seconds)
         try:
             fit(
                 state,
                 train_step,
-                training_inputs(config, source),
-                training.num_iterations,
-                StatisticsMeter(config.diffusion.num_steps),
+                training_inputs(config, source, processes),
+                StatisticsMeter(config.diffusion.num_steps, processes),
                 log_every=training.log_every,
-                on_log=on_log,
-                on_step=lambda: advance(1),
-                should_stop=should_stop,
+                on_log=supervisor.on_log,
+                on_step=supervisor.on_step,
+                should_stop=lambda: processes.any(received() > 0),
             )
         finally:
-            log.close()
+            supervisor.finish()
+        ended_by = processes.largest(received()) if state.step < state.num_iterations else 0
+        report = None
+        if processes.is_main:
+            supervisor.save()
+            done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
+            say(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
+            supervisor.save_final_grid()
+    model = supervisor.model()
+    if processes.is_main and training.score_samples and not ended_by:
+        report = score_and_report(model, path, say)
+    processes.largest(0)  # wait for the main process, which may still be scoring
+    return Run(path, model, report, ended_by)
 
 
-def _progress_line(record: dict[str, Any], num_iterations: int) -> str:
-    remaining = (num_iterations - record["step"]) * record["seconds"] / record["step"]
-    return f"{record['step']}/{num_iterations}  {remaining / 60:.1f} min left"
-
-
-def score_and_report(model: DDGAN, path: Path, verbose: bool) -> Report:
+def score_and_report(model: DDGAN, path: Path, say: Speaker) -> Report:
     """Score the model of a run, and write its scores and its page."""
     from ddgan.report import write_report
 
-    say = Speaker(verbose)
     say(f"scoring {model.config.training.score_samples} samples")
-    report = evaluate(model, n=model.config.training.score_samples, progress=verbose)
+    report = evaluate(model, n=model.config.training.score_samples, progress=say.verbose)
     report.save(path / SCORES_NAME)
     write_report(model, report, path)
     for name, value in report.table():
         say(f"  {name:<40} {value}")
     say(f"report in {path / REPORT_NAME}")
     return report
-
-
-def check_folder(path: Path, overwrite: bool) -> None:
-    """Complain where a run cannot be put.
-
-    Raises:
-        ValueError: if the folder is in use, or is a file.
-    """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"out is '{path}', which is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise ValueError(f"out is '{path}', which exists; name another folder or pass --overwrite")
-
-
-def make_folder(path: Path, overwrite: bool) -> Path:
-    """Make the run folder; with `overwrite`, remove what an earlier run left in it, and only that."""
-    check_folder(path, overwrite)
-    path.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME):
-        (path / name).unlink(missing_ok=True)
-    return path
-
-
-class Speaker:
-    """Lines on standard error for a person."""
-
-    def __init__(self, verbose: bool) -> None:
-        self.verbose = verbose
-        self._last = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        """Say a line."""
-        if self.verbose:
-            print(line, file=sys.stderr, flush=True)
-
-    def sometimes(self, line: str) -> None:
-        """Say a line if none was said for a while and no progress bar is shown instead."""
-        if not sys.stderr.isatty() and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            self(line)

@@ -1,40 +1,46 @@
-"""From settings to what a run needs: device, networks and optimizers, and the inputs of each iteration."""
+"""From settings to what a run needs: networks and optimizers, and the inputs of each iteration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ddgan.config import RunConfig
 from ddgan.data import Batch, Data
 from ddgan.diffusion import Diffusion
+from ddgan.model import DDGAN
 from ddgan.networks import build_discriminator, build_generator
+from ddgan.networks.discriminator import DiscriminatorBlock
+from ddgan.networks.generator import ResidualBlock
 from ddgan.random import generator_for
-from ddgan.training.step import StepNoise, TrainState, draw_noise
-
-
-def choose_device(name: str) -> torch.device:
-    """The device for a run.
-
-    Raises:
-        ValueError: if it is unknown, or was asked for by name and is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(there)}")
-    if not there[name]:
-        raise ValueError(f"device is {name}, which this machine does not have; use auto or cpu")
-    return torch.device(name)
+from ddgan.training.noise import StepNoise, draw_noise
+from ddgan.training.processes import Processes
+from ddgan.training.settings import TrainingConfig
+from ddgan.training.step import TrainState
 
 
 def check_networks(config: RunConfig) -> None:
     """Complain where the two networks do not fit each other, before the data is touched."""
     with torch.device("meta"):
         build_discriminator(config.discriminator, config.generator.state_shape)
+
+
+def check_batch(training: TrainingConfig, processes: Processes) -> None:
+    """Complain where the batch cannot be shared out.
+
+    Raises:
+        ValueError: naming a batch size that can.
+    """
+    shares = processes.count * training.accumulation
+    if training.batch_size % shares:
+        raise ValueError(
+            f"training.batch_size is {training.batch_size}, which {processes.count} processes with "
+            f"training.accumulation {training.accumulation} cannot share; use a multiple of {shares}"
+        )
 
 
 def classes_for(config: RunConfig, source: Data) -> int:
@@ -59,49 +65,113 @@ def classes_for(config: RunConfig, source: Data) -> int:
     return config.num_classes
 
 
-def create_state(config: RunConfig, device: torch.device) -> TrainState:
+def create_state(config: RunConfig, processes: Processes) -> TrainState:
     """Networks with weights from the seed, and their optimizers, at step 0.
 
     `config.num_classes` is a number.
     """
     assert config.num_classes != "auto"
+    training, device = config.training, processes.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_for(config.seed, "weights").initial_seed())
         generator = build_generator(config.generator, config.num_classes).to(device)
         discriminator = build_discriminator(
             config.discriminator, config.generator.state_shape, config.num_classes
         ).to(device)
-    return TrainState.create(
+    if training.channels_last:
+        for network in (generator, discriminator):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = TrainState.create(
         generator,
         discriminator,
         Diffusion(config.diffusion).to(device),
         config.objective,
         config.optimization,
-        config.training.num_iterations,
+        training.planned_iterations,
     )
+    state.num_parts, state.average_ = training.accumulation, processes.average_
+    state.batch_size = training.batch_size
+    state.precision = torch.bfloat16 if training.precision == "bf16" else None
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.tf32
+    for network in (generator, discriminator):
+        if training.activation_checkpointing:
+            recompute_blocks(network)
+        if training.compile:
+            network.compile()
+    return state
 
 
-def training_inputs(config: RunConfig, source: Data) -> Callable[[int], tuple[Batch, StepNoise]]:
-    """iteration -> (batch, noise), both depending on (seed, iteration) alone.
+def recompute_blocks(network: nn.Module) -> None:
+    """Let each residual block compute its inner values again when gradients need them."""
+    for block in network.modules():
+        if isinstance(block, ResidualBlock | DiscriminatorBlock):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+
+def warm_start(state: TrainState, source: str) -> list[str]:
+    """Begin with the weights of a trained model instead of random ones; says what was taken.
+
+    G and its averages take the model's generator; D takes a discriminator where `source` is a run whose
+    newest checkpoint has a fitting one.
+
+    Raises:
+        ValueError: if the model's generator has other shapes than ours.
+    """
+    from ddgan.training.folder import discriminator_weights
+
+    weights = DDGAN.from_pretrained(source).generator.state_dict()
+    for network in (state.generator, *state.averages):
+        _take(network, weights, source)
+    found = discriminator_weights(source)
+    if found is None:
+        return [f"the generator begins as '{source}', the discriminator anew"]
+    _take(state.discriminator, found, source)
+    return [f"both networks begin as '{source}'"]
+
+
+def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    ours = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    if wrong:
+        raise ValueError(
+            f"init is '{source}', whose {type(network).__name__} differs from this run's in {len(wrong)} "
+            f"tensors, the first '{wrong[0]}'; use its settings (its config.yaml) for the networks"
+        )
+    network.load_state_dict(weights)
+
+
+def training_inputs(
+    config: RunConfig, source: Data, processes: Processes
+) -> Callable[[int], tuple[Batch, StepNoise]]:
+    """iteration -> this process's rows of (batch, noise), both depending on (seed, iteration) alone.
 
     Images are flipped, and labels dropped, as the settings ask; without classes there are no labels.
     """
+    training, size = config.training, config.training.batch_size
+    rows = processes.rows(size)
+    layout = torch.channels_last if training.channels_last else torch.contiguous_format
 
-    def chosen(purpose: str, step: int, images: Tensor, probability: float) -> Tensor:
-        rng = generator_for(config.seed, purpose, step, device=images.device)
-        return torch.rand(len(images), generator=rng, device=images.device) < probability
+    def chosen(purpose: str, step: int, device: torch.device, probability: float) -> Tensor:
+        rng = generator_for(config.seed, purpose, step, device=device)
+        return torch.rand(size, generator=rng, device=device)[rows] < probability
 
     def inputs(step: int) -> tuple[Batch, StepNoise]:
-        images, labels = source.batch(step, config.training.batch_size)
-        if config.training.horizontal_flip:
-            flipped = chosen("flip", step, images, 0.5).view(-1, 1, 1, 1)
+        images, labels = source.batch(step, size, rows)
+        if training.horizontal_flip:
+            flipped = chosen("flip", step, images.device, 0.5).view(-1, 1, 1, 1)
             images = torch.where(flipped, images.flip(-1), images)
         if not config.num_classes:
             labels = None
         elif labels is not None:
-            dropped = chosen("label dropout", step, images, config.training.label_dropout)
+            dropped = chosen("label dropout", step, images.device, training.label_dropout)
             labels = labels.masked_fill(dropped, int(config.num_classes))
+        whole = images[:1].expand(size, *images.shape[1:])
         steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
-        return Batch(images, labels), draw_noise(config.seed, step, images, steps, latent_size)
+        noise = draw_noise(config.seed, step, whole, steps, latent_size).rows(rows)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=layout)
+        return Batch(images, labels), noise
 
     return inputs

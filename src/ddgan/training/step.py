@@ -7,108 +7,60 @@ random numbers of its own. Both updates see the same images with different t, no
 from __future__ import annotations
 
 import copy
-import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan import losses
 from ddgan.data.base import Batch
 from ddgan.diffusion import Diffusion
 from ddgan.losses import ObjectiveConfig
-from ddgan.random import generator_for
 from ddgan.training.ema import update_ema
+from ddgan.training.noise import HalfStepNoise, StepNoise
+from ddgan.training.optimization import OptimizationConfig, adam, decayed, guarded_update
+
+Statistics = dict[str, Tensor]
+"""Detached values by name: (B,) one per sample, or () one per iteration."""
 
 
-@dataclass(frozen=True)
-class OptimizationConfig:
-    """Optimizers, their schedule and the average; the defaults are the paper's for CIFAR-10.
-
-    Args:
-        generator_lr: Adam's learning rate for G.
-        discriminator_lr: Adam's learning rate for D.
-        betas: Adam's decay rates.
-        final_lr: where the cosine decay ends, at the last iteration.
-        decay_every: iterations between two changes of the learning rate (the paper: one epoch).
-        ema_decay: decay of the average of G's weights, per iteration; 0 keeps the weights themselves.
-    """
-
-    generator_lr: float = 1.6e-4
-    discriminator_lr: float = 1.25e-4
-    betas: tuple[float, float] = (0.5, 0.9)
-    final_lr: float = 1e-5
-    decay_every: int = 1
-    ema_decay: float = 0.9999
-
-    def __post_init__(self) -> None:
-        for name in ("generator_lr", "discriminator_lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"optimization.{name} is {getattr(self, name)}; it must be finite and above 0"
-                )
-        if self.decay_every < 1:
-            raise ValueError(f"optimization.decay_every is {self.decay_every}; it must be at least 1")
-        if not 0 <= self.final_lr < math.inf:
-            raise ValueError(f"optimization.final_lr is {self.final_lr}; it must be finite and 0 or more")
-        for name in ("betas", "ema_decay"):
-            values = getattr(self, name)
-            if not all(0 <= value < 1 for value in (values if name == "betas" else [values])):
-                raise ValueError(f"optimization.{name} is {values}; it must be in [0, 1)")
-
-
-@dataclass(frozen=True)
-class HalfStepNoise:
-    """The random numbers of one update, for a batch of B images."""
-
-    t: Tensor  # int64 (B,) in 1..T
-    z: Tensor  # (B, latent_size)
-    noise_prev: Tensor  # (B, ...): x_0 -> x_{t-1}
-    noise_step: Tensor  # (B, ...): x_{t-1} -> x_t
-    noise_posterior: Tensor  # (B, ...): the fake x_{t-1}
-
-
-@dataclass(frozen=True)
-class StepNoise:
-    """The random numbers of one iteration."""
-
-    discriminator: HalfStepNoise
-    generator: HalfStepNoise
-
-
-def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size: int) -> StepNoise:
-    """The noise of iteration `step` for a global batch like `images` (B, ...); t is uniform in 1..T."""
-
-    def half(purpose: str) -> HalfStepNoise:
-        rng = generator_for(seed, purpose, step, device=images.device)
-
-        def normal(shape: torch.Size | tuple[int, ...]) -> Tensor:
-            return torch.randn(shape, generator=rng, device=images.device, dtype=images.dtype)
-
-        size = (len(images),)
-        t = torch.randint(1, num_steps + 1, size, generator=rng, device=images.device)
-        z = normal((*size, latent_size))
-        return HalfStepNoise(t, z, normal(images.shape), normal(images.shape), normal(images.shape))
-
-    return StepNoise(half("discriminator step"), half("generator step"))
+def leave_alone(tensors: Iterable[Tensor]) -> None:
+    """The average over one process."""
 
 
 @dataclass
 class TrainState:
-    """Everything that training changes, and the fixed parts that a step needs."""
+    """Everything that training changes, and the fixed parts that a step needs.
+
+    Attributes:
+        averages: moving averages of the generator; the first is what a run ends with.
+        num_iterations: where the learning rate's decay ends.
+        is_budgeted: whether a budget of minutes has been turned into `num_iterations`.
+        batch_size: images per iteration over all processes; 0 for those that a step is given.
+        num_parts: parts that a batch is worked through in, their gradients added up.
+        precision: what the networks compute in; losses, penalties and averages are in float32.
+        average_: replaces gradients by their mean over all processes.
+        step: finished iterations.
+        streak: how many of the last iterations in a row skipped an update, int64 ().
+    """
 
     generator: nn.Module
     discriminator: nn.Module
-    ema: nn.Module
+    averages: tuple[nn.Module, ...]
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
-    schedulers: tuple[CosineAnnealingLR, CosineAnnealingLR]
     diffusion: Diffusion
     objective: ObjectiveConfig
-    ema_decay: float
-    decay_every: int = 1
+    optimization: OptimizationConfig
+    num_iterations: int
+    is_budgeted: bool = False
+    batch_size: int = 0
+    num_parts: int = 1
+    precision: torch.dtype | None = None
+    average_: Callable[[Iterable[Tensor]], None] = leave_alone
     step: int = 0
+    streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
 
     @classmethod
     def create(
@@ -121,101 +73,167 @@ class TrainState:
         num_iterations: int,
     ) -> TrainState:
         """A state at step 0; the learning rates follow a cosine over `num_iterations`."""
-        optimizers = [
-            torch.optim.Adam(network.parameters(), lr=lr, betas=optimization.betas, fused=True)
-            for network, lr in (
-                (generator, optimization.generator_lr),
-                (discriminator, optimization.discriminator_lr),
-            )
-        ]
-        periods = max(num_iterations // optimization.decay_every, 1)
-        schedulers = [
-            CosineAnnealingLR(optimizer, periods, eta_min=optimization.final_lr) for optimizer in optimizers
-        ]
+        count = 1 + len(optimization.ema_half_lives)
+        device = next(generator.parameters()).device
         return cls(
             generator,
             discriminator,
-            copy.deepcopy(generator).requires_grad_(False).eval(),
-            optimizers[0],
-            optimizers[1],
-            (schedulers[0], schedulers[1]),
+            tuple(copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(count)),
+            adam(generator, optimization.generator_lr, optimization.betas),
+            adam(discriminator, optimization.discriminator_lr, optimization.betas),
             diffusion,
             objective,
-            optimization.ema_decay,
-            optimization.decay_every,
+            optimization,
+            num_iterations,
+            streak=torch.zeros((), dtype=torch.int64, device=device),
+        )
+
+    @property
+    def ema(self) -> nn.Module:
+        """The average that a run ends with."""
+        return self.averages[0]
+
+    def learning_rates(self) -> tuple[float, float]:
+        """Those of G and D at this iteration."""
+        settings = self.optimization
+        return (
+            decayed(settings.generator_lr, settings, self.step, self.num_iterations),
+            decayed(settings.discriminator_lr, settings, self.step, self.num_iterations),
         )
 
 
-def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> dict[str, Tensor]:
-    """Update D, then G and its average, on images (B, ...) in [-1, 1] and their classes, if any.
+def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
+    """Update D, then G and its averages, on images (B, ...) in [-1, 1] and their classes, if any.
+
+    An update whose gradient is not finite is left out, on every process alike.
 
     Returns:
-        Detached values per sample, (B,): `t_d`, `d_real`, `d_fake`, `loss_d`, the penalties by name
-        (absent where skipped), `t_g`, `loss_g`, and `reconstruction` where it is part of the loss.
+        Per sample, (B,): `t_d`, `d_real`, `d_fake`, `loss_d`, the penalties by name (absent where
+        skipped), `t_g`, `loss_g`, `variance_fake` and `variance_real` (of the predicted and the true x_0
+        over the batch), and `reconstruction` where it is part of the loss. Per iteration, (): `skipped`,
+        how many of the two updates were left out.
     """
-    statistics = discriminator_step(state, batch, noise.discriminator)
-    statistics |= generator_step(state, batch, noise.generator)
-    update_ema(state.ema, state.generator, state.ema_decay if state.step else 0.0)
+    of_d = discriminator_step(state, batch, noise.discriminator)
+    of_g = generator_step(state, batch, noise.generator)
+    decays = state.optimization.ema_decays(state.batch_size or len(batch.images), state.step)
+    for average, decay in zip(state.averages, decays, strict=True):
+        update_ema(average, state.generator, decay)
+    skipped = of_d["skipped"] + of_g["skipped"]
+    state.streak = torch.where(skipped > 0, state.streak + 1, 0)
     state.step += 1
-    if state.step % state.decay_every == 0:
-        for scheduler in state.schedulers:
-            scheduler.step()
-    return statistics
+    return of_d | of_g | {"skipped": skipped}
 
 
-def discriminator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> dict[str, Tensor]:
+def discriminator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> Statistics:
     """One update of D: real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient."""
+    state.optimizer_d.zero_grad(set_to_none=True)
+    parts = []
+    for part, part_noise in in_parts(state.num_parts, batch, noise):
+        loss, statistics = discriminator_loss(state, part, part_noise)
+        (loss.mean() / state.num_parts).backward()
+        parts.append(statistics)
+    return joined(parts) | {"skipped": _update(state, state.optimizer_d, state.learning_rates()[1])}
+
+
+def discriminator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Statistics]:
+    """The loss of D per sample, (B,), and what it is made of."""
     diffusion, objective = state.diffusion, state.objective
     x_0, y, t = batch.images, batch.labels, noise.t
     x_prev, x_t = diffusion.pair(x_0, t, noise.noise_prev, noise.noise_step)
     with torch.no_grad():
-        prediction = state.generator(x_t, t, noise.z, y)
+        prediction = run(state, state.generator, x_t, t, noise.z, y)
         fake_prev = diffusion.denoise(prediction, x_t, t, noise.noise_posterior)
 
     weights: dict[str, float] = {p.kind: p.weight(state.step) for p in objective.penalties}
     x_prev.requires_grad_(weights.get("r1", 0) > 0)
     fake_prev.requires_grad_(weights.get("r2", 0) > 0)
-    d_real = state.discriminator(x_prev, x_t, t, y)
-    d_fake = state.discriminator(fake_prev, x_t, t, y)
+    d_real = run(state, state.discriminator, x_prev, x_t, t, y)
+    d_fake = run(state, state.discriminator, fake_prev, x_t, t, y)
     loss = losses.discriminator_loss(objective.adversarial, d_real, d_fake)
     statistics = {"t_d": t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
     for kind, (logits, x) in {"r1": (d_real, x_prev), "r2": (d_fake, fake_prev)}.items():
         if weights.get(kind, 0) > 0:
             statistics[kind] = weights[kind] * losses.squared_gradient(logits, x)
             loss = loss + statistics[kind]
-
-    _update(state.optimizer_d, loss)
-    return {name: value.detach() for name, value in statistics.items()}
+    return loss, detached(statistics)
 
 
-def generator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> dict[str, Tensor]:
+def generator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> Statistics:
     """One update of G against the updated D, whose weights get no gradient."""
+    state.discriminator.requires_grad_(False)
+    state.optimizer_g.zero_grad(set_to_none=True)
+    parts = []
+    for part, part_noise in in_parts(state.num_parts, batch, noise):
+        loss, statistics = generator_loss(state, part, part_noise)
+        (loss.mean() / state.num_parts).backward()
+        parts.append(statistics)
+    state.discriminator.requires_grad_(True)
+    return joined(parts) | {"skipped": _update(state, state.optimizer_g, state.learning_rates()[0])}
+
+
+def generator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Statistics]:
+    """The loss of G per sample, (B,), and what it is made of."""
     diffusion, objective = state.diffusion, state.objective
     x_0, y, t = batch.images, batch.labels, noise.t
     x_prev, x_t = diffusion.pair(x_0, t, noise.noise_prev, noise.noise_step)
-    state.discriminator.requires_grad_(False)
-    prediction = state.generator(x_t, t, noise.z, y)
+    prediction = run(state, state.generator, x_t, t, noise.z, y)
     fake_prev = diffusion.denoise(prediction, x_t, t, noise.noise_posterior)
     d_real = None
     if objective.adversarial == "relativistic":
         with torch.no_grad():
-            d_real = state.discriminator(x_prev, x_t, t, y)
-    d_fake = state.discriminator(fake_prev, x_t, t, y)
+            d_real = run(state, state.discriminator, x_prev, x_t, t, y)
+    d_fake = run(state, state.discriminator, fake_prev, x_t, t, y)
     loss = losses.generator_loss(objective.adversarial, d_real, d_fake)
     statistics = {"t_g": t, "loss_g": loss}
-    if objective.reconstruction != "none":
+    if diffusion.config.prediction != "x_prev":
         predicted = diffusion.predicted_x_0(prediction, x_t, t)
-        error = losses.reconstruction_loss(objective.reconstruction, predicted, x_0)
-        statistics["reconstruction"] = error
-        signal = diffusion.alpha_bar[t] if objective.reconstruction_by_signal else 1.0
-        loss = loss + objective.reconstruction_weight * signal * error
+        statistics |= {"variance_fake": variance(predicted.detach()), "variance_real": variance(x_0)}
+        if objective.reconstruction != "none":
+            error = losses.reconstruction_loss(objective.reconstruction, predicted, x_0)
+            statistics["reconstruction"] = error
+            signal = diffusion.alpha_bar[t] if objective.reconstruction_by_signal else 1.0
+            loss = loss + objective.reconstruction_weight * signal * error
+    return loss, detached(statistics)
 
-    _update(state.optimizer_g, loss)
-    state.discriminator.requires_grad_(True)
+
+def run(state: TrainState, network: nn.Module, first: Tensor, *others: Tensor | None) -> Tensor:
+    """A network's output in the precision of its weights, computed in the state's precision.
+
+    What a penalty differentiates twice is computed in full precision, and without a compiler, which
+    cannot do that.
+    """
+    if first.requires_grad and first.is_leaf:
+        return network.forward(first, *others)
+    with torch.autocast(first.device.type, state.precision, enabled=state.precision is not None):
+        output = network(first, *others)
+    return output if state.precision is None else output.to(first.dtype)
+
+
+def variance(x: Tensor) -> Tensor:
+    """The mean squared distance of each sample (B, ...) to the batch's mean, (B,)."""
+    return (x - x.mean(dim=0)).square().flatten(1).mean(dim=1)
+
+
+def in_parts(count: int, batch: Batch, noise: HalfStepNoise) -> Iterator[tuple[Batch, HalfStepNoise]]:
+    """The batch and its noise in `count` parts of equal size."""
+    size = len(batch.images) // count
+    for first in range(0, size * count, size):
+        rows = slice(first, first + size)
+        yield batch.rows(rows), noise.rows(rows)
+
+
+def joined(parts: list[Statistics]) -> Statistics:
+    """The statistics of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def detached(statistics: Statistics) -> Statistics:
+    """The values without what they were computed from."""
     return {name: value.detach() for name, value in statistics.items()}
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.mean().backward()
-    optimizer.step()
+def _update(state: TrainState, optimizer: torch.optim.Adam, lr: float) -> Tensor:
+    state.average_([p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None])
+    return guarded_update(optimizer, lr)

@@ -1,0 +1,200 @@
+"""Checkpoints: all that training changes, in folders that are whole or not there.
+
+RUN/checkpoints/step-00001200/state.safetensors   networks, averages, the optimizers' moments
+RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the other; no pickle
+
+Everything else of an iteration follows from (seed, step), so training goes on from a checkpoint exactly
+as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddgan.files import folder_made_atomically
+from ddgan.training.step import TrainState
+
+STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
+FORMAT = 1
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
+    """What training has made, by name."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in _networks(state).items():
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+    for name, (network, optimizer) in _optimizers(state).items():
+        for key, parameter in network.named_parameters():
+            moments = optimizer.state.get(parameter, {})
+            tensors |= {f"{name}.{key}.{moment}": moments[moment] for moment in moments}
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Give a new state what a checkpoint holds.
+
+    Raises:
+        ValueError: if the checkpoint does not fit the state.
+    """
+    try:
+        for name, network in _networks(state).items():
+            network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
+        for name, (network, optimizer) in _optimizers(state).items():
+            for key, parameter in network.named_parameters():
+                if f"{name}.{key}.step" in tensors:
+                    optimizer.state[parameter] = _moments(f"{name}.{key}", tensors, parameter)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"the checkpoint does not fit the settings of the run: {error}") from None
+    state.step, state.num_iterations = facts["step"], facts["num_iterations"]
+    state.is_budgeted = facts["is_budgeted"]
+    state.streak.fill_(facts["streak"])
+
+
+def _moments(name: str, tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    moments = {"step": tensors[f"{name}.step"].to(parameter.device)}
+    for moment in MOMENTS[1:]:  # in the parameter's own memory format
+        moments[moment] = torch.empty_like(parameter).copy_(tensors[f"{name}.{moment}"])
+    return moments
+
+
+def _networks(state: TrainState) -> dict[str, nn.Module]:
+    averages = {f"average{i}": average for i, average in enumerate(state.averages)}
+    return {"generator": state.generator, "discriminator": state.discriminator, **averages}
+
+
+def _optimizers(state: TrainState) -> dict[str, tuple[nn.Module, torch.optim.Adam]]:
+    return {
+        "optimizer_g": (state.generator, state.optimizer_g),
+        "optimizer_d": (state.discriminator, state.optimizer_d),
+    }
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and is whole.
+
+    Attributes:
+        path: its folder.
+        facts: step, num_iterations, streak, seconds, config, score.
+        tensors: see `state_tensors`.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of a run, oldest first.
+
+    Args:
+        folder: where they are.
+        keep_last: how many of the newest are kept.
+        keep_every: those at multiples of this many iterations are kept too; 0 for none.
+    """
+
+    def __init__(self, folder: Path, keep_last: int = 2, keep_every: int = 0) -> None:
+        self.folder = folder
+        self._keep_last, self._keep_every = keep_last, keep_every
+
+    def paths(self) -> list[Path]:
+        """The folders of all checkpoints, by step."""
+        return sorted(self.folder.glob("step-*"))
+
+    def save(self, state: TrainState, facts: dict[str, Any]) -> Path:
+        """Write a checkpoint, then remove those that need not be kept; returns its folder.
+
+        Args:
+            state: what to save.
+            facts: more to remember; `score`, the lower the better, keeps the best one from removal.
+
+        Raises:
+            OSError: if it cannot be written; those written before are untouched.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        path = self.folder / f"step-{state.step:08d}"
+        known: dict[str, Any] = {"format": FORMAT, "step": state.step, "num_iterations": state.num_iterations}
+        known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak), **facts}
+        with folder_made_atomically(path) as partial:
+            try:
+                save_file(state_tensors(state), partial / STATE_NAME)
+            except SafetensorError as error:
+                raise OSError(str(error)) from None
+            known["sha256"] = _digest(partial / STATE_NAME)
+            (partial / FACTS_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        self._prune()
+        return path
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, and what is wrong with newer ones, which are removed."""
+        problems: list[str] = []
+        for path in reversed(self.paths()):
+            try:
+                return read_checkpoint(path), problems
+            except ValueError as error:
+                problems.append(str(error))
+                shutil.rmtree(path, ignore_errors=True)
+        return None, problems
+
+    def clean(self) -> None:
+        """Remove what a kill left half-written."""
+        for partial in self.folder.glob(".*.partial-*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _prune(self) -> None:
+        paths = self.paths()
+        kept = set(paths[-self._keep_last :])
+        scores = {path: score for path in paths if (score := _score(path)) is not None}
+        if scores:
+            kept.add(min(scores, key=lambda path: scores[path]))
+        for path in paths:
+            permanent = self._keep_every and int(path.name[5:]) % self._keep_every == 0
+            if path not in kept and not permanent:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint, once its checksum is found right.
+
+    Raises:
+        ValueError: if it is not whole, or of another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise ValueError(f"'{path}' has format {facts['format']}; this version reads {FORMAT}")
+        if _digest(path / STATE_NAME) != facts["sha256"]:
+            raise ValueError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
+        return Checkpoint(path, facts, load_file(path / STATE_NAME))
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"'{path}' is damaged: {error}") from None
+
+
+def _score(path: Path) -> float | None:
+    try:
+        return json.loads((path / FACTS_NAME).read_text(encoding="utf-8")).get("score")
+    except (OSError, ValueError):
+        return None
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

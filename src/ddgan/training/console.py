@@ -1,0 +1,61 @@
+"""What a run says to a person while it trains."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import torch
+
+SECONDS_BETWEEN_LINES = 15.0
+"""How often training says a line where there is no terminal."""
+
+
+class Speaker:
+    """Lines on standard error for a person."""
+
+    def __init__(self, verbose: bool) -> None:
+        self.verbose = verbose
+        self._last = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """Say a line."""
+        if self.verbose:
+            print(line, file=sys.stderr, flush=True)
+
+    def sometimes(self, line: str) -> None:
+        """Say a line if none was said for a while and no progress bar is shown instead."""
+        if not sys.stderr.isatty() and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self(line)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A record in a few words: speed, losses, learning rates, memory."""
+    losses = [f"{name} {_number(record.get(key))}" for name, key in (("D", "loss_d"), ("G", "loss_g"))]
+    speed, rates = (
+        f"{record['images_per_second']:.0f} images/s",
+        f"lr {record['lr_g']:.1e} {record['lr_d']:.1e}",
+    )
+    return "  ".join([speed, *losses, rates, f"{record['memory_gb']:.1f} GB"])
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3f}"
+
+
+def time_left(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def memory_gb(device: torch.device) -> float:
+    """Memory of this process in GB: the GPU's peak where there is one, else the resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e9

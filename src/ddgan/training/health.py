@@ -1,0 +1,114 @@
+"""Health of a run, read from its log records, and said in words.
+
+Healthy adversarial training hovers: D tells real from fake a little better than chance, G's images vary
+as much as real ones, and D is no surer of its training images than of others. The signs of trouble:
+
+- updates left out, because a gradient was not finite;
+- logits or losses far outside what a balanced game gives, most often from too high a learning rate;
+- D has won: it is nearly always right, so G's gradient says little;
+- G has collapsed: at t = T, where many images are right, its guesses hardly differ from each other;
+- overfitting: D's score on held-out real images falls from the training images' towards the fakes'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 3
+"""Records in a row that must show a sign before it is told."""
+LARGEST_LOGIT = 50.0
+WON_LOSS, LOST_LOSS = 0.05, 4.0
+SMALLEST_SPREAD = 0.2
+LARGEST_MEMORY = 0.5
+GRACE = 1000
+"""Iterations before G's images are expected to differ; a new generator's are all grey."""
+LEAST_MARGIN = 0.5
+"""D's mean logits on real and fake must differ by this for overfitting to be judged."""
+
+Record = dict[str, Any]
+
+
+def is_skipping(record: Record) -> bool:
+    """Whether updates were left out."""
+    return (record.get("skipped") or 0) > 0
+
+
+def is_extreme(record: Record) -> bool:
+    """Whether logits or losses are far too large."""
+    values = [record.get(name) for name in ("d_real", "d_fake", "loss_d", "loss_g")]
+    return any(value is not None and abs(value) > LARGEST_LOGIT for value in values)
+
+
+def has_d_won(record: Record) -> bool:
+    """Whether D is nearly always right."""
+    loss_d, loss_g = record.get("loss_d"), record.get("loss_g")
+    return loss_d is not None and loss_g is not None and loss_d < WON_LOSS and loss_g > LOST_LOSS
+
+
+def has_g_collapsed(record: Record) -> bool:
+    """Whether G's guesses at t = T vary far less than real images."""
+    fake, real = (record.get(f"variance_{kind}_by_t", [None])[-1] for kind in ("fake", "real"))
+    if fake is None or real is None or record["step"] < GRACE:
+        return False
+    return fake < SMALLEST_SPREAD * real
+
+
+def is_overfitting(record: Record) -> bool:
+    """Whether D knows its training images by heart."""
+    memory = memorised(record)
+    return memory is not None and memory > LARGEST_MEMORY
+
+
+def memorised(record: Record) -> float | None:
+    """How far D's logit on held-out images has fallen from training images' (0) to fakes' (1)."""
+    real, fake, held_out = (record.get(name) for name in ("d_real", "d_fake", "d_held_out"))
+    if real is None or fake is None or held_out is None or real - fake < LEAST_MARGIN:
+        return None
+    return (real - held_out) / (real - fake)
+
+
+SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
+    "skipping": (
+        is_skipping,
+        "updates are being left out because a gradient is not finite; if it goes on, lower the learning "
+        "rates, or use --training.precision float32",
+    ),
+    "extreme": (
+        is_extreme,
+        "the losses are far too large: training diverges; lower optimization.generator_lr and "
+        "discriminator_lr (by 10, say)",
+    ),
+    "won": (
+        has_d_won,
+        "D is nearly always right, so G learns little; lower optimization.discriminator_lr or raise the "
+        "penalties' gamma",
+    ),
+    "collapsed": (
+        has_g_collapsed,
+        "G collapses: from pure noise it makes nearly the same image each time; lower the learning rates "
+        "or raise the penalties' gamma",
+    ),
+    "overfitting": (
+        is_overfitting,
+        "D knows its training images by heart (held-out ones look fake to it); use more images, flips, a "
+        "smaller discriminator or fewer iterations",
+    ),
+}
+
+
+class Health:
+    """Watches the records of a run; tells each sign once, and again only after it had gone."""
+
+    def __init__(self, patience: int = PATIENCE) -> None:
+        self._patience = patience
+        self._seen = dict.fromkeys(SIGNS, 0)
+
+    def warnings(self, record: Record) -> list[str]:
+        """What is to be said of this record."""
+        told = []
+        for name, (shows, words) in SIGNS.items():
+            self._seen[name] = self._seen[name] + 1 if shows(record) else 0
+            if self._seen[name] == self._patience:
+                told.append(words)
+        return told

@@ -1,0 +1,58 @@
+"""The random numbers of an iteration, drawn for the global batch from (seed, iteration) alone.
+
+Each process takes its own rows of them, so the same images get the same noise on any number of processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddgan.random import generator_for
+
+
+@dataclass(frozen=True)
+class HalfStepNoise:
+    """The random numbers of one update, for a batch of B images."""
+
+    t: Tensor  # int64 (B,) in 1..T
+    z: Tensor  # (B, latent_size)
+    noise_prev: Tensor  # (B, ...): x_0 -> x_{t-1}
+    noise_step: Tensor  # (B, ...): x_{t-1} -> x_t
+    noise_posterior: Tensor  # (B, ...): the fake x_{t-1}
+
+    def rows(self, rows: slice) -> HalfStepNoise:
+        """Those of some of the images."""
+        parts = (self.t, self.z, self.noise_prev, self.noise_step, self.noise_posterior)
+        return HalfStepNoise(*(part[rows] for part in parts))
+
+
+@dataclass(frozen=True)
+class StepNoise:
+    """The random numbers of one iteration."""
+
+    discriminator: HalfStepNoise
+    generator: HalfStepNoise
+
+    def rows(self, rows: slice) -> StepNoise:
+        """Those of some of the images."""
+        return StepNoise(self.discriminator.rows(rows), self.generator.rows(rows))
+
+
+def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size: int) -> StepNoise:
+    """The noise of iteration `step` for a global batch like `images` (B, ...); t is uniform in 1..T."""
+
+    def half(purpose: str) -> HalfStepNoise:
+        rng = generator_for(seed, purpose, step, device=images.device)
+
+        def normal(shape: torch.Size | tuple[int, ...]) -> Tensor:
+            return torch.randn(shape, generator=rng, device=images.device, dtype=images.dtype)
+
+        size = (len(images),)
+        t = torch.randint(1, num_steps + 1, size, generator=rng, device=images.device)
+        z = normal((*size, latent_size))
+        return HalfStepNoise(t, z, normal(images.shape), normal(images.shape), normal(images.shape))
+
+    return StepNoise(half("discriminator step"), half("generator step"))

@@ -1,0 +1,108 @@
+"""TrainingConfig: how long, on what and how carefully a run trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+NOT_NEGATIVE = (
+    *("max_images", "max_minutes", "held_out", "checkpoint_minutes"),
+    *("keep_every", "grid_every", "score_every", "score_samples"),
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a run trains, what it keeps, and what it says on the way.
+
+    Args:
+        batch_size: images per iteration over all processes and parts.
+        num_iterations: iterations, each one update of D and one of G.
+        max_images: a budget of images instead, over all iterations; 0 for none.
+        max_minutes: a budget of minutes instead: turned into iterations once, after a warm-up; 0 for none.
+        accumulation: parts that each process works its share of the batch through in, adding up
+            gradients, to save memory; minibatch statistics are taken over each part.
+        horizontal_flip: mirror each image with probability 1/2.
+        label_dropout: how often a class is replaced by the null class, where there are classes.
+        held_out: images kept from training, to see whether D learns its images by heart; 0 for none.
+        device: "auto" takes CUDA, then Apple's MPS, then the CPU.
+        precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
+            averages stay in float32).
+        tf32: lets a GPU multiply float32 matrices in TF32.
+        channels_last: keeps images and weights with the channels innermost, which convolutions like.
+        compile: compiles the networks with torch.compile (the first iterations take minutes).
+        activation_checkpointing: computes the networks' inner values again when gradients need them,
+            instead of keeping them: less memory, a third more time; for 256 px and above.
+        log_every: iterations between two lines of the log.
+        checkpoint_minutes: minutes between two checkpoints; more if saving would take over 1 % of the time.
+        keep_last: checkpoints kept, counted from the newest.
+        keep_every: iterations between checkpoints that are kept for good; 0 for none.
+        grid_every: iterations between two grids of samples from the same noise; 0 for none.
+        score_every: iterations between two scorings with `score_samples`, whose best is kept; 0 for none.
+        score_samples: N, the samples drawn for the scores at the end; 0 for none.
+        max_skipped: iterations in a row with a non-finite gradient after which the run stops.
+        trackers: where the log goes beside log.jsonl.
+    """
+
+    batch_size: int = 256
+    num_iterations: int = 351_000
+    max_images: int = 0
+    max_minutes: float = 0.0
+    accumulation: int = 1
+    horizontal_flip: bool = True
+    label_dropout: float = 0.1
+    held_out: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    tf32: bool = True
+    channels_last: bool = False
+    compile: bool = False
+    activation_checkpointing: bool = False
+    log_every: int = 50
+    checkpoint_minutes: float = 1.0
+    keep_last: int = 2
+    keep_every: int = 0
+    grid_every: int = 0
+    score_every: int = 0
+    score_samples: int = 0
+    max_skipped: int = 100
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_iterations", "accumulation", "log_every", "keep_last", "max_skipped"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"training.{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"training.label_dropout is {self.label_dropout}; it must be in 0..1")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"training.batch_size is {self.batch_size}, which training.accumulation {self.accumulation} "
+                "does not divide"
+            )
+        if self.max_images and self.max_minutes:
+            raise ValueError("training.max_images and training.max_minutes are both given; give one")
+        if self.score_every and not self.score_samples:
+            raise ValueError(
+                f"training.score_every is {self.score_every}, but training.score_samples is 0; "
+                "say how many samples to score"
+            )
+
+    @property
+    def planned_iterations(self) -> int:
+        """How many iterations there will be, before a budget of minutes is measured."""
+        return -(-self.max_images // self.batch_size) if self.max_images else self.num_iterations
+
+
+INDEPENDENT = (
+    "device",
+    "log_every",
+    "checkpoint_minutes",
+    "keep_last",
+    "keep_every",
+    "grid_every",
+    "trackers",
+)
+"""Settings that may change between two sittings of a run: they do not touch what it learns."""
