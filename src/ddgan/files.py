@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
+
 
 def write_atomically(path: Path, text: str) -> None:
     """The file has the old text or the new one, never a part."""
@@ -21,6 +23,25 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         partial.chmod(0o644)
         partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a .safetensors file, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written; what was there stays.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        partial.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
+from ddgan.files import save_tensors
 from ddgan.networks import build_generator
 from ddgan.random import ImageNoise
 from ddgan.sampling import Noise, Step, denoising_steps
@@ -183,20 +184,15 @@ class DDGAN:
 
         A folder gets a file named model.safetensors. The file appears whole or not at all.
         """
-        from safetensors.torch import save_file
-
         path = Path(path)
         if path.suffix != ".safetensors":
             path.mkdir(parents=True, exist_ok=True)
             path = path / WEIGHTS_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.contiguous() for name, tensor in self.generator.state_dict().items()}
         metadata = {"format": FORMAT, "config": json.dumps(self.config.to_dict())}
         if self.license:
             metadata["license"] = self.license
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata)
-        partial.replace(path)
+        save_tensors(path, self.generator.state_dict(), metadata)
         return path
 
     @classmethod

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddgan.files import folder_made_atomically
+from ddgan.files import folder_made_atomically, save_tensors
 from ddgan.training.step import TrainState
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
@@ -36,7 +36,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
         for key, parameter in network.named_parameters():
             moments = optimizer.state.get(parameter, {})
             tensors |= {f"{name}.{key}.{moment}": moments[moment] for moment in moments}
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    return tensors
 
 
 @torch.no_grad()
@@ -121,17 +121,11 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; those written before are untouched.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         path = self.folder / f"step-{state.step:08d}"
         known: dict[str, Any] = {"format": FORMAT, "step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak), **facts}
         with folder_made_atomically(path) as partial:
-            try:
-                save_file(state_tensors(state), partial / STATE_NAME)
-            except SafetensorError as error:
-                raise OSError(str(error)) from None
+            save_tensors(partial / STATE_NAME, state_tensors(state))
             known["sha256"] = _digest(partial / STATE_NAME)
             (partial / FACTS_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         self._prune()

@@ -1,0 +1,147 @@
+"""Checkpoints: whole or not there, kept by a policy, found when the newest is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddgan import RunConfig
+from ddgan.data import Batch, StackedDigits
+from ddgan.training.checkpoint import (
+    FACTS_NAME,
+    STATE_NAME,
+    Checkpoints,
+    read_checkpoint,
+    restore,
+    state_tensors,
+)
+from ddgan.training.noise import draw_noise
+from ddgan.training.processes import Processes
+from ddgan.training.setup import create_state
+from ddgan.training.step import TrainState, train_step
+
+ALONE = Processes(torch.device("cpu"))
+FACTS = {"seconds": 1.5, "config": {}}
+
+
+def fresh(config: RunConfig) -> TrainState:
+    return create_state(config, ALONE)
+
+
+def trained(config: RunConfig, steps: int = 2) -> TrainState:
+    state = fresh(config)
+    for _ in range(steps):
+        advance(state)
+    return state
+
+
+def advance(state: TrainState) -> None:
+    images = StackedDigits(seed=0).batch(state.step, 6).images
+    train_step(state, Batch(images), draw_noise(0, state.step, images, state.diffusion.num_steps, 4))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_restored_state_goes_on_bit_for_bit(
+    tiny_config: RunConfig, tmp_path: Path, layout: torch.memory_format
+) -> None:
+    optimization = dataclasses.replace(tiny_config.optimization, ema_half_lives=(0.02, 0.05))
+    training = dataclasses.replace(tiny_config.training, channels_last=layout == torch.channels_last)
+    config = dataclasses.replace(tiny_config, optimization=optimization, training=training)
+    state, again = trained(config), fresh(config)
+    state.num_iterations, state.is_budgeted = 77, True
+    path = Checkpoints(tmp_path).save(state, FACTS)
+    saved = read_checkpoint(path)
+    restore(again, saved.tensors, saved.facts)
+    assert (again.step, again.num_iterations, again.is_budgeted) == (2, 77, True)
+    for _ in range(3):
+        advance(state)
+        advance(again)
+    ours, theirs = state_tensors(again), state_tensors(state)
+    assert len(state.averages) == 3
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_every_moment_of_the_optimizers_is_there(tiny_config: RunConfig) -> None:
+    state = trained(tiny_config)
+    names = state_tensors(state).keys()
+    for side, network in (("optimizer_g", state.generator), ("optimizer_d", state.discriminator)):
+        for name, _ in network.named_parameters():
+            assert {f"{side}.{name}.{moment}" for moment in ("step", "exp_avg", "exp_avg_sq")} <= names
+
+
+def test_old_ones_go_and_the_best_and_every_nth_stay(tiny_config: RunConfig, tmp_path: Path) -> None:
+    state = fresh(tiny_config)
+    checkpoints = Checkpoints(tmp_path, keep_last=2, keep_every=4)
+    scores = {2: 0.9, 3: 0.1, 5: 0.4}
+    for step in range(8):
+        state.step = step
+        checkpoints.save(state, FACTS | ({"score": scores[step]} if step in scores else {}))
+    assert [path.name for path in checkpoints.paths()] == [f"step-{n:08d}" for n in (0, 3, 4, 6, 7)]
+
+
+@pytest.mark.parametrize(
+    "damage", ["short", "flipped", "no facts", "half facts", "empty folder", "other format"]
+)
+def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, damage: str) -> None:
+    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
+    good = checkpoints.save(state, FACTS)
+    state.step = 1
+    bad = checkpoints.save(state, FACTS)
+    content, facts = (bad / STATE_NAME).read_bytes(), (bad / FACTS_NAME).read_text()
+    if damage == "short":
+        (bad / STATE_NAME).write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        (bad / STATE_NAME).write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    elif damage == "half facts":
+        (bad / FACTS_NAME).write_text(facts[:40])
+    elif damage == "other format":
+        (bad / FACTS_NAME).write_text(json.dumps(json.loads(facts) | {"format": 99}))
+    else:
+        (bad / FACTS_NAME).unlink()
+        if damage == "empty folder":
+            (bad / STATE_NAME).unlink()
+    newest, problems = checkpoints.newest()
+    assert newest is not None
+    assert newest.path == good
+    assert len(problems) == 1
+    assert "step-00000001" in problems[0]
+    assert not bad.exists()
+
+
+def test_a_failed_save_leaves_the_others_and_no_rubbish(
+    tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
+    good = checkpoints.save(state, FACTS)
+    state.step = 1
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ddgan.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(state, FACTS)
+    assert [path for path in tmp_path.iterdir()] == [good]  # noqa: C416
+
+
+def test_what_a_kill_left_half_written_is_removed(tiny_config: RunConfig, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    good = checkpoints.save(fresh(tiny_config), FACTS)
+    half = tmp_path / ".step-00000009.partial-abc"
+    half.mkdir()
+    (half / STATE_NAME).write_bytes(b"half")
+    checkpoints.clean()
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_another_architecture_is_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
+    path = Checkpoints(tmp_path).save(fresh(tiny_config), FACTS)
+    wider = dataclasses.replace(tiny_config.generator, base_channels=16)
+    saved = read_checkpoint(path)
+    with pytest.raises(ValueError, match="does not fit the settings"):
+        restore(fresh(dataclasses.replace(tiny_config, generator=wider)), saved.tensors, saved.facts)

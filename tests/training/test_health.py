@@ -1,0 +1,68 @@
+"""Signs of trouble in the records, and only there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ddgan.training.health import SIGNS, Health, memorised
+
+HEALTHY: dict[str, Any] = {
+    "step": 5000,
+    "d_real": 0.4,
+    "d_fake": -0.3,
+    "d_held_out": 0.35,
+    "loss_d": 1.2,
+    "loss_g": 0.9,
+    "skipped": 0.0,
+    "variance_fake_by_t": [0.26, 0.25, 0.22],
+    "variance_real_by_t": [0.26, 0.26, 0.26],
+}
+SICK: dict[str, dict[str, Any]] = {
+    "skipping": {"skipped": 0.02},
+    "extreme": {"d_fake": -80.0},
+    "won": {"loss_d": 0.01, "loss_g": 6.0},
+    "collapsed": {"variance_fake_by_t": [0.2, 0.1, 0.01]},
+    "overfitting": {"d_real": 3.0, "d_fake": -3.0, "d_held_out": -2.0},
+}
+
+
+def test_a_healthy_run_is_not_warned_of() -> None:
+    health = Health()
+    assert all(health.warnings(HEALTHY) == [] for _ in range(20))
+
+
+@pytest.mark.parametrize("sign", SICK)
+def test_each_sign_is_told_once_after_it_has_stayed(sign: str) -> None:
+    health = Health(patience=3)
+    told = [health.warnings(HEALTHY | SICK[sign]) for _ in range(6)]
+    assert told == [[], [], [SIGNS[sign][1]], [], [], []]
+    health.warnings(HEALTHY)
+    assert [health.warnings(HEALTHY | SICK[sign]) for _ in range(3)][-1] == [SIGNS[sign][1]]
+
+
+def test_a_single_bad_record_is_no_sign() -> None:
+    health = Health()
+    for _ in range(5):
+        assert health.warnings(HEALTHY | SICK["won"]) == []
+        assert health.warnings(HEALTHY) == []
+
+
+def test_a_young_generator_may_be_grey() -> None:
+    health = Health()
+    young = HEALTHY | SICK["collapsed"] | {"step": 100}
+    assert all(health.warnings(young) == [] for _ in range(5))
+
+
+def test_missing_numbers_are_no_signs() -> None:
+    health = Health()
+    for _ in range(5):
+        assert health.warnings({"step": 5000, "loss_d": None, "loss_g": None, "skipped": 0.0}) == []
+
+
+def test_memory_is_a_share_of_the_way_to_the_fakes() -> None:
+    record = {"d_real": 2.0, "d_fake": -2.0, "d_held_out": 1.0}
+    assert memorised(record) == pytest.approx(0.25)
+    assert memorised(record | {"d_fake": 1.9}) is None  # D cannot tell real from fake at all
+    assert memorised({"d_real": 2.0, "d_fake": -2.0}) is None

@@ -1,0 +1,244 @@
+"""A run goes on exactly where it was, however it ended."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+import ddgan
+from ddgan import RunConfig, TrainingError
+from ddgan.training import run as run_module
+from ddgan.training.checkpoint import Checkpoints, read_checkpoint
+from ddgan.training.folder import locked
+from ddgan.training.logging import read_log
+from ddgan.training.step import train_step
+
+
+def kept_config(tiny_config: RunConfig, **training: object) -> RunConfig:
+    """Settings that leave a checkpoint after every step, with all that a state can have."""
+    settings = tiny_config.to_dict()
+    settings["optimization"]["ema_half_lives"] = [0.02]
+    settings["training"] |= {"keep_every": 1, "accumulation": 2, **training}
+    return RunConfig.from_dict(settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped, with a checkpoint after every step; read only."""
+    return ddgan.train(kept_config(tiny_config), tmp_path_factory.mktemp("whole") / "run", verbose=False).path
+
+
+def final(run: Path) -> dict[str, Tensor]:
+    newest, problems = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert not problems
+    return newest.tensors
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    ours, theirs = final(run), final(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for half_life in (None, 0.02):
+        one, other = (ddgan.DDGAN.from_pretrained(path, ema=half_life) for path in (run, whole))
+        assert torch.equal(one.sample(2), other.sample(2))
+    assert (run / "samples.png").read_bytes() == (whole / "samples.png").read_bytes()
+
+
+def cut(whole: Path, run: Path, step: int) -> Path:
+    """A copy of a run as a kill right after the checkpoint of `step` would have left it."""
+    shutil.copytree(whole, run)
+    for path in Checkpoints(run / "checkpoints").paths():
+        if int(path.name[5:]) > step:
+            shutil.rmtree(path)
+    return run
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_from_any_step_it_ends_bit_for_bit_the_same(whole: Path, tmp_path: Path, step: int) -> None:
+    run = cut(whole, tmp_path / "run", step)
+    result = ddgan.resume(run, verbose=False)
+    assert not result.interrupted
+    assert_same(run, whole)
+    assert [r["step"] for r in read_log(run / "log.jsonl")] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_stops_and_the_run_goes_on(
+    whole: Path, tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def step_with_signal(state: object, *arguments: object) -> object:
+        statistics = train_step(state, *arguments)  # type: ignore[arg-type]
+        if state.step == 3:  # type: ignore[attr-defined]
+            signal.raise_signal(number)
+        return statistics
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(run_module, "train_step", step_with_signal)
+    stopped = ddgan.train(kept_config(tiny_config, keep_every=0), run, verbose=False)
+    assert stopped.interrupted
+    assert stopped.ended_by == number
+    newest, _ = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert newest.facts["step"] == 3
+    monkeypatch.undo()
+    ddgan.resume(run, verbose=False)
+    ours, theirs = final(run), final(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_truncated_checkpoint_costs_only_the_steps_since_the_one_before(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = cut(whole, tmp_path / "run", 4)
+    newest = Checkpoints(run / "checkpoints").paths()[-1] / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    ddgan.resume(run)
+    said = capsys.readouterr().err
+    assert "is damaged: its checksum is wrong; taking an older checkpoint" in said
+    assert "resuming at iteration 3 of 5" in said
+    assert_same(run, whole)
+
+
+def test_without_a_whole_checkpoint_it_says_so(whole: Path, tmp_path: Path) -> None:
+    run = cut(whole, tmp_path / "run", -1)
+    with pytest.raises(ValueError, match="has no whole checkpoint; train it anew"):
+        ddgan.resume(run, verbose=False)
+    with pytest.raises(ValueError, match="is no run folder: it holds no config"):
+        ddgan.resume(tmp_path, verbose=False)
+
+
+def test_other_settings_are_refused_by_name_and_harmless_ones_are_not(whole: Path, tmp_path: Path) -> None:
+    run = cut(whole, tmp_path / "run", 2)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["training"]["log_every"] = 1
+    (run / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": 4}))
+    with pytest.raises(ValueError, match=r"seed is 4 in config.yaml, but the checkpoint was made with 3"):
+        ddgan.resume(run, verbose=False)
+    settings["optimization"]["generator_lr"] = 0.5
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match=r"optimization.generator_lr is 0.5 .* made with 0.02"):
+        ddgan.resume(run, verbose=False)
+    settings["optimization"]["generator_lr"] = 0.02
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    ddgan.resume(run, verbose=False)
+    assert [record["step"] for record in read_log(run / "log.jsonl")] == [2, 3, 4, 5]
+
+
+def test_a_second_run_in_the_same_folder_is_refused(
+    whole: Path, tmp_path: Path, tiny_config: RunConfig
+) -> None:
+    run = cut(whole, tmp_path / "run", 2)
+    with locked(run):
+        for attempt in (
+            lambda: ddgan.resume(run, verbose=False),
+            lambda: ddgan.train(tiny_config, run, overwrite=True, verbose=False),
+        ):
+            with pytest.raises(ValueError, match="is in use: another process is training there"):
+                attempt()
+    ddgan.resume(run, verbose=False)  # the lock is gone
+
+
+def test_gradients_that_stay_bad_stop_the_run_and_keep_the_last_good_state(
+    tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(state: object, batch: ddgan.data.Batch, noise: object) -> object:  # type: ignore[name-defined]
+        if state.step >= 2:  # type: ignore[attr-defined]
+            batch = batch._replace(images=batch.images * float("nan"))
+        return train_step(state, batch, noise)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_module, "train_step", spoiled)
+    config = kept_config(tiny_config, num_iterations=100, max_skipped=4, log_every=2)
+    with pytest.raises(
+        TrainingError, match=r"stopped at iteration 6: 4 iterations in a row .* lower the learning"
+    ):
+        ddgan.train(config, tmp_path / "run", verbose=False)
+    tensors = final(tmp_path / "run")
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    good = read_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000002").tensors
+    assert all(torch.equal(tensors[name], good[name]) for name in good if not name.startswith("average"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_newest_good_state_stays(
+    small_disk: Path, whole: Path, tiny_config: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = small_disk / "run"
+    ddgan.train(kept_config(tiny_config), run)
+    said = capsys.readouterr().err
+    assert "could not write" in said
+    assert "o space left" in said
+    newest, problems = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert not problems
+    assert newest.facts["step"] < 5
+    room = small_disk.parent / "room"
+    shutil.copytree(run, room)
+    ddgan.resume(room, verbose=False)
+    assert_same(room, whole)
+
+
+def killed_until_done(config: RunConfig, folder: Path, kills: int, seed: int) -> tuple[Path, int]:
+    """A run that is killed again and again at random moments, and resumed; then left to end."""
+    run, yaml_file = folder / "run", folder / "config.yaml"
+    yaml_file.write_text(config.to_yaml())
+    rng = random.Random(seed)
+    command = [sys.executable, "-m", "ddgan", "train"]
+    start = [*command, "--config", str(yaml_file), "--out", str(run)]
+    resume = [*command, "--resume", str(run)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    inside_saves = 0
+    for kill in range(kills):
+        process = subprocess.Popen(
+            resume if kill else start, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        log, end = run / "log.jsonl", time.monotonic() + 90
+        size = log.stat().st_size if log.is_file() else 0
+        while process.poll() is None and (log.stat().st_size if log.is_file() else 0) <= size:
+            assert time.monotonic() < end, "no progress"
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.1))  # steps and saves take a few hundredths of a second
+        process.kill()
+        process.wait()
+        inside_saves += any((run / "checkpoints").glob(".*.partial-*"))
+    subprocess.run(resume, env=environment, check=True, timeout=300, capture_output=True)
+    return run, inside_saves
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_as_if_never_killed(
+    tiny_config: RunConfig, tmp_path: Path, kills: int
+) -> None:
+    config = kept_config(tiny_config, num_iterations=60 * kills, log_every=1, accumulation=1)
+    torch.set_num_threads(1)  # as the killed ones have
+    whole = ddgan.train(config, tmp_path / "whole", verbose=False).path
+    run, inside_saves = killed_until_done(config, tmp_path, kills, seed=kills)
+    assert_same(run, whole)
+    records = [record["step"] for record in read_log(run / "log.jsonl")]
+    assert records == list(range(1, 60 * kills + 1))
+    assert inside_saves > 0 or kills < 30
