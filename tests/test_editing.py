@@ -93,6 +93,15 @@ def test_an_edit_of_an_image_depends_on_no_other(model: DDGAN, pictures: Tensor,
         assert torch.equal(edit(pictures), whole)
 
 
+def test_finished_batches_are_told(model: DDGAN, pictures: Tensor) -> None:
+    told: list[int] = []
+    editing.stroke(model, pictures, 1, batch_size=3, on_batch=told.append)
+    editing.variations(model, pictures[0], 3, on_batch=told.append)
+    editing.inpaint(model, pictures, LEFT, rounds=1, on_batch=told.append)
+    editing.interpolate(model, 3, num_frames=2, batch_size=4, on_batch=told.append)
+    assert told == [2, 2, 3, 4, 4, 2]
+
+
 # --- holes ------------------------------------------------------------------------------------------
 
 

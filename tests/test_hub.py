@@ -16,8 +16,10 @@ import yaml
 from huggingface_hub import errors
 from PIL import Image
 
+import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.card import model_card
+from ddgan.training.run import resume
 
 
 class Uploads:
@@ -108,6 +110,16 @@ def test_a_licence_in_words_stays_with_the_weights(model: DDGAN, tmp_path: Path,
     assert about["license"] == "other"
     assert about["license_name"] == "example-licence-1.0"
     assert about["license_link"] == "https://example.org/cats"
+
+
+def test_what_is_trained_from_licensed_weights_carries_their_licence(
+    tiny_run: Run, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    begun = DDGAN(tiny_run.model.generator, tiny_config, "for cats only").save(tmp_path / "x.safetensors")
+    run = ddgan.train(tiny_config, tmp_path / "run", init=begun, verbose=False)
+    assert DDGAN.from_pretrained(run.path).license == "for cats only"
+    begun.unlink()
+    assert resume(run.path, verbose=False).model.license == "for cats only"
 
 
 def test_settings_in_the_card_are_the_models(model: DDGAN) -> None:

@@ -24,6 +24,7 @@ from ddgan.model import DDGAN
 from ddgan.random import ImageNoise
 
 Classes = int | Sequence[int] | None
+OnBatch = Callable[[int], None] | None
 DEFAULT_ROUNDS = 8
 """How often inpainting makes each step; see docs/results/editing.md."""
 NEARLY_PARALLEL = 1e-3
@@ -39,6 +40,7 @@ def stroke(
     *,
     classes: Classes = None,
     batch_size: int | None = None,
+    on_batch: OnBatch = None,
 ) -> Tensor:
     """Stroke-guided synthesis: realistic images with the layout and colours of painted ones.
 
@@ -50,6 +52,7 @@ def stroke(
         seed: 0 or more.
         classes: the class of all, or of each; by default none is given.
         batch_size: images at a time; by default sized to memory.
+        on_batch: is told the number of images of each finished batch.
 
     Returns:
         (B, *state_shape) on the CPU.
@@ -70,7 +73,7 @@ def stroke(
                 x = step.x_prev
         return x
 
-    return _in_batches(model, len(x_0), seed, classes, batch_size, paint)
+    return _in_batches(model, len(x_0), seed, classes, batch_size, on_batch, paint)
 
 
 def variations(
@@ -82,6 +85,7 @@ def variations(
     *,
     classes: Classes = None,
     batch_size: int | None = None,
+    on_batch: OnBatch = None,
 ) -> Tensor:
     """n images that share what x_t still shows of `image`, t = strength; see `stroke`.
 
@@ -89,7 +93,7 @@ def variations(
     """
     strength = half_strength(model) if strength is None else strength
     images = repeated(read_images(model, image), n)
-    return stroke(model, images, strength, seed, classes=classes, batch_size=batch_size)
+    return stroke(model, images, strength, seed, classes=classes, batch_size=batch_size, on_batch=on_batch)
 
 
 def half_strength(model: DDGAN) -> int:
@@ -107,6 +111,7 @@ def inpaint(
     rounds: int = DEFAULT_ROUNDS,
     classes: Classes = None,
     batch_size: int | None = None,
+    on_batch: OnBatch = None,
 ) -> Tensor:
     """Make the masked part of images new, so that it fits the rest; known pixels stay exactly.
 
@@ -118,6 +123,7 @@ def inpaint(
         rounds: how often each step is made, at least 1; between two rounds x_{t-1} is noised to x_t again.
         classes: the class of all, or of each; by default none is given.
         batch_size: images at a time; by default sized to memory.
+        on_batch: is told the number of images of each finished batch.
 
     Returns:
         (B, *state_shape) on the CPU.
@@ -139,7 +145,7 @@ def inpaint(
         known_noise = ImageNoise(seed, indices, model.device, "known pixels")
         return _filled(model, x_0[batch], unknown[batch], rounds, noise, known_noise, y)
 
-    return _in_batches(model, len(x_0), seed, classes, batch_size, fill)
+    return _in_batches(model, len(x_0), seed, classes, batch_size, on_batch, fill)
 
 
 def _filled(
@@ -175,6 +181,7 @@ def interpolate(
     *,
     classes: Classes = None,
     batch_size: int | None = None,
+    on_batch: OnBatch = None,
 ) -> Tensor:
     """Paths from samples 0..n-1 of one seed to those of another, by way of their noises and latents.
 
@@ -185,6 +192,7 @@ def interpolate(
         num_frames: images on a path, the two ends included, at least 2.
         classes: the class of all, or of each path; by default path i has class i modulo num_classes.
         batch_size: images at a time, at least one path; by default sized to memory.
+        on_batch: is told the number of images of each finished batch.
 
     Returns:
         (n, num_frames, *state_shape) on the CPU.
@@ -206,6 +214,8 @@ def interpolate(
         for step in model.chain(x, noise, y=labels):
             x = step.x_prev
         paths.append(x.unflatten(0, (len(indices), num_frames)).cpu())
+        if on_batch is not None:
+            on_batch(len(x))
     return torch.cat(paths)
 
 
@@ -280,6 +290,7 @@ def _in_batches(
     seed: int,
     classes: Classes,
     batch_size: int | None,
+    on_batch: OnBatch,
     edit: Callable[[range, ImageNoise, Tensor | None], Tensor],
 ) -> Tensor:
     """edit(indices, noise, y) over 0..n-1, on the CPU; without a class each has the null class."""
@@ -291,6 +302,8 @@ def _in_batches(
     for indices in model.split(n, batch_size):
         labels = None if y is None else y[indices.start : indices.stop]
         parts.append(edit(indices, ImageNoise(seed, indices, model.device), labels).cpu())
+        if on_batch is not None:
+            on_batch(len(indices))
     return torch.cat(parts)
 
 

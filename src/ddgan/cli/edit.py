@@ -17,8 +17,10 @@ from ddgan import editing
 from ddgan.cli.options import open_model, verb_parser
 from ddgan.inputs import read_images
 from ddgan.model import DDGAN
+from ddgan.progress import progress_bar
 from ddgan.saving import as_array, check_form, check_output, write_arrays, write_record
 
+Made = tuple[Tensor, int | None]
 OWN = ("model", "seed", "device", "overwrite", "out")
 """Options that say where and how, not what; the record has the others as they were given."""
 
@@ -30,12 +32,12 @@ class Edit:
     Attributes:
         about: what it does, for --help.
         options: adds its options to a parser.
-        make: (model, options) -> images (B, *state_shape) and how many stand in a row of a grid.
+        make: (model, options, on_batch) -> images (B, *state_shape) and how many stand in a row of a grid.
     """
 
     about: str
     options: Callable[[ArgumentParser], None]
-    make: Callable[[DDGAN, Any], tuple[Tensor, int | None]]
+    make: Callable[[DDGAN, Any, Callable[[int], None]], Made]
 
 
 def run(arguments: list[str]) -> int:
@@ -60,7 +62,8 @@ def run(arguments: list[str]) -> int:
     model = open_model(options)
     check_form(model, out)
     start = time.perf_counter()
-    results, columns = edit.make(model, options)
+    with progress_bar(name, _count(options)) as advance:
+        results, columns = edit.make(model, options, advance)
     record = {
         "edit": name,
         "model": options.model,
@@ -86,8 +89,19 @@ def usage() -> str:
     )
 
 
-def _common(options: Any) -> dict[str, Any]:
-    return {"seed": options.seed, "classes": options["class"], "batch_size": options.batch_size}
+def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
+    return {
+        "seed": options.seed,
+        "classes": options["class"],
+        "batch_size": options.batch_size,
+        "on_batch": on_batch,
+    }
+
+
+def _count(options: Any) -> int:
+    """How many images will be made."""
+    given = options.as_dict()
+    return options.n * len(given.get("image") or [None]) * (given.get("frames") or 1)
 
 
 def _image_options(parser: ArgumentParser) -> None:
@@ -110,10 +124,10 @@ def _stroke_options(parser: ArgumentParser) -> None:
     _strength_option(parser, "required")
 
 
-def _stroke(model: DDGAN, options: Any) -> tuple[Tensor, int | None]:
+def _stroke(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
     if options.strength is None:
         raise ValueError(f"edit stroke needs --strength t, in 0..{model.diffusion.num_steps}")
-    return _variations(model, options)
+    return _variations(model, options, on_batch)
 
 
 def _variation_options(parser: ArgumentParser) -> None:
@@ -122,10 +136,10 @@ def _variation_options(parser: ArgumentParser) -> None:
     _strength_option(parser, "default: half of T")
 
 
-def _variations(model: DDGAN, options: Any) -> tuple[Tensor, int | None]:
+def _variations(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
     images = _repeated_images(model, options)
     strength = editing.half_strength(model) if options.strength is None else options.strength
-    return editing.stroke(model, images, strength, **_common(options)), _columns(options)
+    return editing.stroke(model, images, strength, **_common(options, on_batch)), _columns(options)
 
 
 def _inpaint_options(parser: ArgumentParser) -> None:
@@ -139,13 +153,15 @@ def _inpaint_options(parser: ArgumentParser) -> None:
     )
 
 
-def _inpaint(model: DDGAN, options: Any) -> tuple[Tensor, int | None]:
+def _inpaint(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
     if options.mask is None:
         raise ValueError("edit inpaint needs --mask FILE, white where pixels are made new")
     images = _repeated_images(model, options)
     masks = [editing.read_mask(model, options.mask, image) for image in options.image]
     mask = editing.repeated(torch.stack(masks)[:, None], options.n)
-    return editing.inpaint(model, images, mask, rounds=options.rounds, **_common(options)), _columns(options)
+    return editing.inpaint(
+        model, images, mask, rounds=options.rounds, **_common(options, on_batch)
+    ), _columns(options)
 
 
 def _interpolate_options(parser: ArgumentParser) -> None:
@@ -154,8 +170,8 @@ def _interpolate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=8, help="images on a path, its ends too (default: 8)")
 
 
-def _interpolate(model: DDGAN, options: Any) -> tuple[Tensor, int | None]:
-    common = _common(options)
+def _interpolate(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    common = _common(options, on_batch)
     start = common.pop("seed")
     end = start + 1 if options.to_seed is None else options.to_seed
     paths = editing.interpolate(model, options.n, (start, end), options.frames, **common)
@@ -166,7 +182,7 @@ def _filmstrip_options(parser: ArgumentParser) -> None:
     parser.add_argument("-n", type=int, default=6, help="samples (default: 6)")
 
 
-def _filmstrip(model: DDGAN, options: Any) -> tuple[Tensor, int | None]:
+def _filmstrip(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
     strip = editing.filmstrip(model, options.n, options.seed, classes=options["class"])
     tiles = strip.tiles() if len(model.state_shape) == 3 else strip.states.flatten(0, 1)
     return tiles, strip.states.shape[1]

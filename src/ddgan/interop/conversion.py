@@ -102,8 +102,11 @@ def save_published(model: DDGAN, path: Path) -> None:
     tensors = published_tensors(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    torch.save(tensors, partial)
-    partial.replace(path)
+    try:
+        torch.save(tensors, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:

@@ -164,11 +164,11 @@ class Supervisor:
         for half_life, average in zip(
             (None, *self._config.optimization.ema_half_lives), self._state.averages, strict=True
         ):
-            DDGAN(average, self._config).save(self._path / average_name(half_life))
+            DDGAN(average, self._config, self._state.license).save(self._path / average_name(half_life))
 
     def model(self) -> DDGAN:
         """The first average as a model."""
-        return DDGAN(self._state.ema, self._config)
+        return DDGAN(self._state.ema, self._config, self._state.license)
 
     def save_grid(self, path: Path) -> None:
         """Write a grid of samples, always from the same noise; points have none."""
