@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import ddgan
 from ddgan import DDGAN, RunConfig, editing
+from ddgan.data.digits import StackedDigits
 from ddgan.images import to_uint8
+from ddgan.metrics.classifier import Judge
+from ddgan.networks import build_generator
+from ddgan.random import ImageNoise
 
 LEFT = torch.zeros(8, 8, dtype=torch.bool)
 LEFT[:, :4] = True
@@ -27,10 +34,6 @@ def pictures() -> Tensor:
 @pytest.fixture(scope="module")
 def class_model(tiny_config: RunConfig) -> DDGAN:
     """A model of three classes whose samples show the class."""
-    from dataclasses import replace
-
-    from ddgan.networks import build_generator
-
     config = replace(tiny_config, num_classes=3)
     generator = build_generator(config.generator, 3)
     rng = torch.Generator().manual_seed(1)
@@ -65,8 +68,6 @@ def test_full_strength_approaches_plain_samples(model: DDGAN, pictures: Tensor) 
 
 
 def test_a_stroke_goes_forward_and_then_follows_the_chain(model: DDGAN, pictures: Tensor) -> None:
-    from ddgan.random import ImageNoise
-
     noise, t = ImageNoise(9, range(4)), torch.full((4,), 2)
     x = model.diffusion.diffuse(pictures, t, noise(3, 8, 8))
     for step in model.chain(x, noise, start=2):
@@ -273,3 +274,22 @@ def test_arguments_out_of_range_are_refused(model: DDGAN, class_model: DDGAN, pi
         editing.stroke(class_model, pictures, 1, classes=4)
     with pytest.raises(ValueError, match="mask has 2 entries for 4 images"):
         editing.inpaint(model, pictures, LEFT.expand(2, 1, 8, 8))
+
+
+# --- a trained model --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_half_masked_digits_are_read_far_more_often_than_pasted_ones(judge: Judge, tmp_path: Path) -> None:
+    """The figures of docs/results/editing.md, on a model trained for a third of the preset's time."""
+    config = RunConfig.load("digits_quick")
+    training = replace(config.training, num_iterations=1500, score_samples=0)
+    model = ddgan.train(replace(config, training=training), tmp_path / "run", verbose=False).model
+    batch = StackedDigits(seed=5, split="test").batch(0, 500)
+    digits = torch.stack([batch.labels // 100, batch.labels // 10 % 10, batch.labels % 10], dim=1)
+    for mask in (LEFT, ~LEFT, LEFT.T, ~LEFT.T):
+        filled = editing.inpaint(model, batch.images, mask, seed=1)
+        assert torch.equal(filled[..., ~mask], batch.images[..., ~mask])
+        pasted = torch.where(mask, model.sample(500, seed=1), batch.images)
+        right = [(judge.read(images)[0] == digits).double().mean() for images in (pasted, filled)]
+        assert right[1] > right[0] + 0.2
