@@ -73,8 +73,20 @@ def test_a_damaged_file_is_refused_by_name(model: DDGAN, tmp_path: Path) -> None
     path.write_bytes(buffer.getvalue()[:60])
     with pytest.raises(ValueError, match=r"cut\.png' cannot be used"):
         read_images(model, path)
-    with pytest.raises(ValueError, match=r"CMYK"):
-        read_images(model, Image.new("CMYK", (8, 8)))
+    with pytest.raises(ValueError, match=r"its colours are LAB"):
+        read_images(model, Image.new("LAB", (8, 8)))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV"])
+def test_the_colours_of_print_and_video_are_read(model: DDGAN, tmp_path: Path, mode: str) -> None:
+    picture = Image.new("RGB", (20, 20), (250, 10, 10)).convert(mode)
+    expected = torch.tensor([250.0, 10, 10]) / 127.5 - 1
+    given: list[Image.Image | Path] = [picture]
+    if mode != "HSV":
+        given.append(png(picture, tmp_path / "x.tif"))
+    for one in given:
+        colour = read_images(model, one).mean(dim=(0, 2, 3))
+        torch.testing.assert_close(colour, expected, atol=0.05, rtol=0)
 
 
 def test_points_are_no_pictures(points_model: DDGAN) -> None:

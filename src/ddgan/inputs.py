@@ -1,23 +1,27 @@
 """What a user hands to an edit: pictures and masks of any size and mode, as samples of a model.
 
 A picture is cut to its largest centred square and scaled to the model's size; its mask goes the same
-way, so that both stay in register.
+way, so that both stay in register. How modes are read is `ddgan.data.decode`'s business; only the colours of
+print and video, which training data must not have, are made RGB here.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from ddgan.data.decode import Preparation, decode, prepare_image, with_channels
+from ddgan.data.decode import MAX_PIXELS, Preparation, decode, prepare_image, with_channels
 from ddgan.model import DDGAN
 
+COLORS = ("CMYK", "YCbCr", "HSV")
+"""Modes that are made RGB."""
 Picture: TypeAlias = str | Path | bytes | np.ndarray | Image.Image
 """A file's path or bytes, an array (H, W) or (H, W, C) of uint8, uint16 or bool, or a PIL image."""
 
@@ -117,11 +121,25 @@ def _decoded(picture: Picture) -> np.ndarray:
                 f"it is {content.dtype} of shape {content.shape}; "
                 "give uint8, uint16 or bool, (H, W) or (H, W, C)"
             )
-        return decode(content)
+        return decode(_as_rgb(content))
     except FileNotFoundError:
         raise ValueError(f"image {_name(picture)} does not exist") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"image {_name(picture)} cannot be used: {error}") from None
+
+
+def _as_rgb(content: bytes | np.ndarray | Image.Image) -> bytes | np.ndarray | Image.Image:
+    """A picture in the colours of print or video as RGB; everything else as it is."""
+    if isinstance(content, bytes):
+        try:
+            picture = Image.open(io.BytesIO(content))
+        except Exception:  # decode says what is wrong
+            return content
+        if picture.mode in COLORS and picture.width * picture.height <= MAX_PIXELS:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    elif isinstance(content, Image.Image) and content.mode in COLORS:
+        return content.convert("RGB")
+    return content
 
 
 def _name(picture: Picture) -> str:
