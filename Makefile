@@ -8,8 +8,8 @@ demo: .venv/installed
 	$(BIN)/ddgan train --preset digits_quick --out runs/demo --overwrite
 
 test: .venv/installed
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/pytest
 

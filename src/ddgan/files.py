@@ -39,6 +39,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        partial.chmod(0o644)
         partial.replace(path)
     except SafetensorError as error:
         raise OSError(str(error)) from None

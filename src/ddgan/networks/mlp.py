@@ -161,8 +161,7 @@ class MLPDiscriminator(nn.Module):
         self.projection = ClassProjection(num_classes, widths[-2]) if num_classes else None
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        pair = torch.cat([x_prev.flatten(1), x_t.flatten(1)], dim=1)
-        points = octaves(pair, self.config.num_frequencies)
+        points = octaves(torch.cat([x_prev, x_t], dim=1), self.config.num_frequencies)
         h = torch.cat([points, self.time_embedding(t)], dim=1)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)

@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks.NAME`. Ratios from one run, medians with spread, no assertions."""
