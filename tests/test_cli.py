@@ -113,7 +113,7 @@ def test_presets_without_their_data_say_what_they_need(tmp_path: Path, capsys: C
 # --- refusals ---------------------------------------------------------------------------------------
 
 WRONG = [
-    (["paint"], ["'paint' is no verb", "train, sample, evaluate"]),
+    (["paint"], ["'paint' is no verb", "train, sample, edit, evaluate, export, convert"]),
     (["train"], ["--preset NAME", "digits_quick", "--config"]),
     (["train", "--preset", "digits_quick"], ["--out RUN"]),
     (["train", "--preset", "imagenet", "--out", "OUT"], ["'imagenet'", "cifar10"]),

@@ -57,3 +57,14 @@ def test_noise_is_standard_normal() -> None:
     assert abs(noise.var() - 1) < 4 * (2 / noise.numel()) ** 0.5
     across = torch.corrcoef(noise) - torch.eye(16)
     assert across.abs().max() < 5 / 4096**0.5
+
+
+def test_a_stream_of_another_purpose_is_another_stream() -> None:
+    ours, again, other = (
+        ImageNoise(0, range(2)),
+        ImageNoise(0, range(2)),
+        ImageNoise(0, range(2), purpose="mask"),
+    )
+    assert not torch.equal(ours(4), other(4))
+    again(4)
+    assert torch.equal(ours(4), again(4))

@@ -122,8 +122,11 @@ class Diffusion(nn.Module):
     def pair(self, x_0: Tensor, t: Tensor, noise_prev: Tensor, noise_step: Tensor) -> tuple[Tensor, Tensor]:
         """A true pair (x_{t-1}, x_t): x_{t-1} from q(. | x_0), then one real step from it."""
         x_prev = self.diffuse(x_0, t - 1, noise_prev)
-        x_t = at(self.step_signal, t, x_0) * x_prev + at(self.step_noise, t, x_0) * noise_step
-        return x_prev, x_t
+        return x_prev, self.renoise(x_prev, t, noise_step)
+
+    def renoise(self, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """A sample of q(x_t | x_{t-1}): one step forward."""
+        return at(self.step_signal, t, x_prev) * x_prev + at(self.step_noise, t, x_prev) * noise
 
     def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0).

@@ -17,7 +17,7 @@ from ddgan.diffusion import Diffusion
 from ddgan.files import save_tensors
 from ddgan.networks import build_generator
 from ddgan.random import ImageNoise
-from ddgan.sampling import Step, denoising_steps
+from ddgan.sampling import Noise, Step, denoising_steps
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "ddgan-1"
@@ -31,11 +31,18 @@ class DDGAN:
     Args:
         generator: G(x_t, t, z) -> prediction; for a trained model the average of its weights.
         config: the run's settings.
+        license: of the weights, in words; empty where nobody stated one. It goes where the weights go.
+
+    Attributes:
+        source: the file that the weights were read from; None for a model made in memory.
     """
 
-    def __init__(self, generator: nn.Module, config: RunConfig) -> None:
+    source: Path | None = None
+
+    def __init__(self, generator: nn.Module, config: RunConfig, license: str = "") -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.config = config
+        self.license = license
         self.diffusion = Diffusion(config.diffusion).to(self.device)
 
     @property
@@ -85,9 +92,9 @@ class DDGAN:
 
         `on_batch` is told the number of samples of each finished batch; for the others see `sample`.
         """
-        y = self._classes(n, classes)
-        for indices in self._split(n, batch_size):
-            x_t, noise = self._start(seed, indices)
+        y = self.labels(n, classes)
+        for indices in self.split(n, batch_size):
+            x_t, noise = self.start(seed, indices)
             for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
                 x_t = step.x_prev
             if on_batch is not None:
@@ -124,20 +131,24 @@ class DDGAN:
             return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance, classes)])
 
     @torch.no_grad()
-    def steps(self, n: int, seed: int = 0) -> list[Step]:
+    def steps(self, n: int, seed: int = 0, classes: int | Sequence[int] | None = None) -> list[Step]:
         """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples."""
-        return list(self.chain(*self._start(seed, range(n)), y=self._classes(n, None)))
+        return list(self.chain(*self.start(seed, range(n)), y=self.labels(n, classes)))
 
     def chain(
-        self, x_t: Tensor, noise: ImageNoise, start: int | None = None, y: Tensor | None = None
+        self, x_t: Tensor, noise: Noise, start: int | None = None, y: Tensor | None = None
     ) -> Iterator[Step]:
         """The reverse chain of this model from x_t at step `start` (default T), with classes y (B,)."""
         latent_size = self.config.generator.latent_size
         denoiser = self.generator if y is None else partial(_with_classes, self.generator, y)
         return denoising_steps(denoiser, self.diffusion, x_t, noise, latent_size, start)
 
-    def _classes(self, n: int, classes: int | Sequence[int] | None) -> Tensor | None:
-        """The class of each of n samples, on the model's device; None without classes."""
+    def labels(self, n: int, classes: int | Sequence[int] | None = None) -> Tensor | None:
+        """The class of each of n samples (n,), on the model's device; None without classes.
+
+        Raises:
+            ValueError: if a class is unknown, or the model knows none.
+        """
         count = self.num_classes
         if classes is None:
             return torch.arange(n, device=self.device) % count if count else None
@@ -151,13 +162,15 @@ class DDGAN:
             raise ValueError(f"class {wrong} is unknown; classes are 0..{count - 1}, and {count} for none")
         return y.to(self.device, torch.int64)
 
-    def _start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
+    def start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
+        """x_T of these images, (B, *state_shape), and the noise that their chain goes on with."""
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be 0 or more")
         noise = ImageNoise(seed, indices, self.device)
         return noise(*self.state_shape), noise
 
-    def _split(self, n: int, batch_size: int | None) -> list[range]:
+    def split(self, n: int, batch_size: int | None = None) -> list[range]:
+        """The numbers 0..n-1 in batches of nearly equal size, by default sized to memory."""
         if n < 1:
             raise ValueError(f"n is {n}; at least 1 sample must be asked for")
         if batch_size is not None and batch_size < 1:
@@ -177,6 +190,8 @@ class DDGAN:
             path = path / WEIGHTS_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": FORMAT, "config": json.dumps(self.config.to_dict())}
+        if self.license:
+            metadata["license"] = self.license
         save_tensors(path, self.generator.state_dict(), metadata)
         return path
 
@@ -184,17 +199,17 @@ class DDGAN:
     def from_pretrained(
         cls, source: str | Path, device: torch.device | str = "cpu", *, ema: float | None = None
     ) -> DDGAN:
-        """Open a run folder or a .safetensors file; its settings come with it.
+        """Open a run folder, a .safetensors file or a Hub name; its settings come with it.
 
         Args:
-            source: the run folder or the file.
+            source: a path, or "user/name" (or "user/name@revision") on the Hub; what exists locally wins.
             device: where the weights go.
             ema: of a run with several averages, the one with this half-life in thousands of images
                 (optimization.ema_half_lives); by default the one of optimization.ema_decay.
 
         Raises:
-            ValueError: if `source` is neither, or the file is damaged or not of this format, or the run
-                has no such average.
+            ValueError: if `source` is none of these or cannot be fetched, or the file is damaged or not of
+                this format, or the run has no such average.
         """
         path = Path(source)
         if path.is_dir():
@@ -204,7 +219,9 @@ class DDGAN:
         elif ema is not None:
             raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
         elif not path.is_file():
-            raise ValueError(f"'{source}' does not exist; name a run folder or a .safetensors file")
+            from ddgan.hub import download_weights
+
+            path = download_weights(str(source))
         tensors, metadata = _read_safetensors(path)
         if metadata.get("format") != FORMAT or "config" not in metadata:
             raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
@@ -216,7 +233,20 @@ class DDGAN:
             raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
         generator = build_generator(config.generator, config.num_classes)
         _load(generator, tensors, path)
-        return cls(generator.to(device), config)
+        model = cls(generator.to(device), config, metadata.get("license", ""))
+        model.source = path
+        return model
+
+    def push_to_hub(
+        self, repo: str, *, license: str | None = None, private: bool = False, token: str | None = None
+    ) -> str:
+        """Upload the weights with a model card to the Hub repository "user/name"; returns its address.
+
+        See `ddgan.hub.push_to_hub`.
+        """
+        from ddgan.hub import push_to_hub
+
+        return push_to_hub(self, repo, license=license, private=private, token=token)
 
 
 def average_name(half_life: float | None) -> str:

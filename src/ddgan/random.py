@@ -28,10 +28,13 @@ class ImageNoise:
         seed: the seed of the whole set of images.
         indices: the number of each image in that set.
         device: where the noise is wanted; it is drawn on the CPU, so devices agree.
+        purpose: names the stream; what is drawn for one purpose leaves the others as they are.
     """
 
-    def __init__(self, seed: int, indices: range, device: torch.device | str = "cpu") -> None:
-        self._generators = [generator_for(seed, "image", index) for index in indices]
+    def __init__(
+        self, seed: int, indices: range, device: torch.device | str = "cpu", purpose: str = "image"
+    ) -> None:
+        self._generators = [generator_for(seed, purpose, index) for index in indices]
         self._device = device
 
     def __call__(self, *shape: int) -> Tensor:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ddgan import images
 from ddgan.data.sources import open_source
+from ddgan.editing import Filmstrip, filmstrip
 from ddgan.metrics.evaluate import Report
 from ddgan.model import DDGAN
-from ddgan.sampling import Step
 from ddgan.training.logging import read_log
 
 NUM_SHOWN = 24
@@ -143,7 +142,7 @@ def _image_sections(model: DDGAN, data: str) -> list[str]:
         section("Real images", _tiles(real, data), note),
         section(
             "Denoising, step by step",
-            _filmstrip(model.steps(NUM_CHAINS)),
+            _filmstrip(filmstrip(model, NUM_CHAINS)),
             "One sample per row, from noise (left) to image (right). Upper line: the state "
             f"x<sub>t</sub> for t = {model.diffusion.num_steps} down to 0. Lower line, below the state that "
             "it was made from: what the generator outputs there, its guess at the clean image.",
@@ -151,19 +150,19 @@ def _image_sections(model: DDGAN, data: str) -> list[str]:
     ]
 
 
-def _filmstrip(steps: list[Step]) -> str:
-    states = [steps[0].x_t, *(step.x_prev for step in steps)]
-    size = states[0].shape[-1]
-    blank = torch.ones_like(states[0])
-    rows = []
-    for chain in range(len(states[0])):
-        upper = torch.stack([state[chain] for state in states])
-        lower = torch.stack([*(step.prediction[chain] for step in steps), blank[chain]])
-        tiles = images.to_uint8(torch.cat([upper, lower]))
-        if tiles.shape[-1] <= 4:
-            strip = images.grid(tiles, columns=len(states), zoom=images.zoom_for(size), gap=3)
-            rows.append(f"<p>{_picture(strip, 'states and predictions of one sample', 'wide chain')}</p>")
-    return "".join(rows)
+def _filmstrip(strip: Filmstrip) -> str:
+    columns = strip.states.shape[1]
+    tiles = images.to_uint8(strip.tiles())
+    if tiles.shape[-1] > 4:
+        return ""
+    zoom = images.zoom_for(tiles.shape[1])
+    rows = (
+        images.grid(tiles[first : first + 2 * columns], columns, zoom, gap=3)
+        for first in range(0, len(tiles), 2 * columns)
+    )
+    return "".join(
+        f"<p>{_picture(row, 'states and predictions of one sample', 'wide chain')}</p>" for row in rows
+    )
 
 
 def _point_sections(model: DDGAN, data: str) -> list[str]:

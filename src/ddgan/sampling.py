@@ -53,7 +53,7 @@ def denoising_steps(
         raise ValueError(f"start is {first}; it must be in 1..{diffusion.num_steps}")
     shape = x_t.shape[1:]
     for step in range(first, 0, -1):
-        t = torch.full((len(x_t),), step, dtype=torch.int64, device=x_t.device)
+        t = torch.full((x_t.shape[0],), step, dtype=torch.int64, device=x_t.device)
         z = noise(latent_size).to(x_t)
         prediction = denoiser(x_t, t, z)
         x_prev = diffusion.denoise(prediction, x_t, t, noise(*shape).to(x_t))

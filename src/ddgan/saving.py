@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ddgan import images
 from ddgan.model import DDGAN
@@ -53,17 +54,11 @@ def save_samples(
     Raises:
         ValueError: for points or more than four channels asked for as PNG.
     """
-    as_points = len(model.state_shape) != 3
-    if out.suffix != ".npz" and (as_points or model.state_shape[0] > 4):
-        raise ValueError(f"samples of shape {model.state_shape} have no PNG form; give --out X.npz")
+    check_form(model, out)
     start = time.perf_counter()
     with progress_bar("sampling", n, enabled=progress) as advance:
-        batches = [
-            batch.cpu().numpy() if as_points else images.to_uint8(batch)
-            for batch in model.batches(n, seed, batch_size, advance, classes)
-        ]
+        batches = [as_array(batch) for batch in model.batches(n, seed, batch_size, advance, classes)]
     seconds = time.perf_counter() - start
-    samples = np.concatenate(batches)
     record = {
         "n": n,
         "seed": seed,
@@ -73,17 +68,52 @@ def save_samples(
         "images_per_second": n / seconds,
         "config": model.config.to_dict(),
     }
+    columns = model.grid_columns() if classes is None else None
+    write_arrays(np.concatenate(batches), out, columns)
+    write_record(record, out)
+    return record
+
+
+def has_png_form(model: DDGAN) -> bool:
+    """Whether the model makes images of one to four channels."""
+    return len(model.state_shape) == 3 and model.state_shape[0] <= 4
+
+
+def check_form(model: DDGAN, out: Path) -> None:
+    """Refuse PNG for what has no such form, before any work is done.
+
+    Raises:
+        ValueError: for points or more than four channels, unless `out` is X.npz.
+    """
+    if out.suffix != ".npz" and not has_png_form(model):
+        raise ValueError(f"samples of shape {model.state_shape} have no PNG form; give --out X.npz")
+
+
+def as_array(samples: Tensor) -> np.ndarray:
+    """Images as uint8 (N, H, W, C), points as float32 (N, D)."""
+    return samples.cpu().numpy() if samples.ndim == 2 else images.to_uint8(samples)
+
+
+def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+    """Write what `as_array` gives as X.npz, X.png (a grid of so many columns) or a folder of PNG files."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        arrays: dict[str, Any] = {"points" if as_points else "images": samples}
+        arrays: dict[str, Any] = {"points" if samples.ndim == 2 else "images": samples}
         np.savez(out, **arrays)
     elif out.suffix == ".png":
-        columns = model.grid_columns() if classes is None else None
         images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)
     else:
         out.mkdir(parents=True, exist_ok=True)
         for index, image in enumerate(samples):
             images.save_png(image, out / f"{index:06d}.png")
+
+
+def write_record(record: dict[str, Any], out: Path) -> None:
+    """Write what was done as JSON beside the output, or into its folder."""
     beside = out / "samples.json" if out.is_dir() else out.with_name(out.name + ".json")
     beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return record
+
+
+def save_grid(model: DDGAN, path: Path, n: int = 64) -> None:
+    """Write a PNG grid of the first n samples of seed 0."""
+    write_arrays(as_array(model.sample(n)), path, model.grid_columns())

@@ -20,7 +20,10 @@ VERBS = {
     "prepare": "make a dataset of images ready for training, or check one",
     "train": "train a model, sample it and score it",
     "sample": "make images with a trained model",
+    "edit": "change images with a trained model",
     "evaluate": "score a trained model",
+    "export": "write a model for diffusers or ONNX",
+    "convert": "read and write the published checkpoints",
 }
 
 

@@ -49,12 +49,16 @@ class Preparation:
                 raise ValueError(f"{name} is '{getattr(self, name)}'; it must be one of {', '.join(known)}")
 
 
-def decode(content: bytes | np.ndarray) -> np.ndarray:
-    """Bytes of an image file, or pixels, as uint8 (H, W, C); C is 1, 3 or 4, or what an array has.
+def decode(content: bytes | np.ndarray | Image.Image) -> np.ndarray:
+    """Bytes of an image file, pixels, or an open picture, as uint8 (H, W, C).
+
+    C is 1, 3 or 4, or what an array has.
 
     Raises:
         ValueError: saying why it is no image that can be used.
     """
+    if isinstance(content, Image.Image):
+        return _standard(content)
     return _from_file(content) if isinstance(content, bytes) else _from_pixels(content)
 
 

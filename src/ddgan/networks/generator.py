@@ -158,7 +158,7 @@ class MappingNetwork(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         w = pixel_norm(z) if z.shape[1] else z
         if self.classes is not None:
-            w = torch.cat([w, pixel_norm(self.classes(y, len(z)))], dim=1)
+            w = torch.cat([w, pixel_norm(self.classes(y, z.shape[0]))], dim=1)
         for layer in self.layers:
             w = F.silu(layer(w))
         return w

@@ -139,7 +139,7 @@ class MLPGenerator(nn.Module):
         if self.latent is not None:
             embedding = embedding + self.latent(z)
         if self.classes is not None:
-            embedding = embedding + self.classes(y, len(x_t))
+            embedding = embedding + self.classes(y, x_t.shape[0])
         embedding = F.silu(embedding)
         h = self.input(octaves(x_t.flatten(1), self.config.num_frequencies))
         for block in self.blocks:

@@ -58,6 +58,7 @@ def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]
     state.step, state.num_iterations = facts["step"], facts["num_iterations"]
     state.is_budgeted = facts["is_budgeted"]
     state.streak.fill_(facts["streak"])
+    state.license = facts.get("license", "")
 
 
 def _moments(name: str, tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
@@ -123,7 +124,8 @@ class Checkpoints:
         """
         path = self.folder / f"step-{state.step:08d}"
         known: dict[str, Any] = {"format": FORMAT, "step": state.step, "num_iterations": state.num_iterations}
-        known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak), **facts}
+        known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
+        known |= {"license": state.license, **facts}
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))
             known["sha256"] = _digest(partial / STATE_NAME)

@@ -120,7 +120,8 @@ def warm_start(state: TrainState, source: str) -> list[str]:
     """
     from ddgan.training.folder import discriminator_weights
 
-    weights = DDGAN.from_pretrained(source).generator.state_dict()
+    model = DDGAN.from_pretrained(source)
+    weights, state.license = model.generator.state_dict(), model.license
     for network in (state.generator, *state.averages):
         _take(network, weights, source)
     found = discriminator_weights(source)

@@ -43,6 +43,7 @@ class TrainState:
         average_: replaces gradients by their mean over all processes.
         step: finished iterations.
         streak: how many of the last iterations in a row skipped an update, int64 ().
+        license: of the weights that training began with; theirs are made of them.
     """
 
     generator: nn.Module
@@ -61,6 +62,7 @@ class TrainState:
     average_: Callable[[Iterable[Tensor]], None] = leave_alone
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    license: str = ""
 
     @classmethod
     def create(

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from ddgan import images
 from ddgan.config import RunConfig
 from ddgan.data import Data
 from ddgan.metrics.evaluate import Report, evaluate
 from ddgan.model import DDGAN, average_name
+from ddgan.saving import has_png_form, save_grid
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import Speaker, memory_gb, summary, time_left
 from ddgan.training.folder import BEST_NAME, GRID_NAME, LOG_NAME, checkpoints_of
@@ -164,21 +164,17 @@ class Supervisor:
         for half_life, average in zip(
             (None, *self._config.optimization.ema_half_lives), self._state.averages, strict=True
         ):
-            DDGAN(average, self._config).save(self._path / average_name(half_life))
+            DDGAN(average, self._config, self._state.license).save(self._path / average_name(half_life))
 
     def model(self) -> DDGAN:
         """The first average as a model."""
-        return DDGAN(self._state.ema, self._config)
+        return DDGAN(self._state.ema, self._config, self._state.license)
 
     def save_grid(self, path: Path) -> None:
         """Write a grid of samples, always from the same noise; points have none."""
         model = self.model()
-        if len(model.state_shape) != 3 or model.state_shape[0] > 4:
-            return
-        samples = images.to_uint8(model.sample(64))
-        path.parent.mkdir(exist_ok=True)
-        picture = images.grid(samples, model.grid_columns(), images.zoom_for(samples.shape[1]))
-        self._try(lambda: images.save_png(picture, path))
+        if has_png_form(model):
+            self._try(lambda: save_grid(model, path))
 
     def _score(self) -> None:
         report = evaluate(self.model(), n=self._config.training.score_samples)

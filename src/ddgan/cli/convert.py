@@ -1,0 +1,96 @@
+"""`ddgan convert`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser
+
+from ddgan.card import model_card
+from ddgan.interop.checkpoints import read_checkpoint
+from ddgan.interop.conversion import LICENSE, Unsaid, describe, save_published, to_model
+from ddgan.model import DDGAN
+from ddgan.saving import check_output, write_record
+
+
+def run(arguments: list[str]) -> int:
+    """Convert a file, or say what it is."""
+    options = _parser().parse_args(arguments)
+    if options.inspect:
+        for name, value in _rows(options.file):
+            print(f"{name:<32} {value}")
+        return 0
+    suffix = {"ddgan": ".safetensors", "nvlabs": ".pth"}[options.to]
+    if options.out is None:
+        raise ValueError(f"convert needs --out X{suffix}, or --inspect")
+    out = Path(options.out)
+    if out.suffix != suffix:
+        raise ValueError(f"out is '{out}'; with --to {options.to} it must end in {suffix}")
+    check_output(out, options.overwrite)
+    model = (_to_ddgan if options.to == "ddgan" else _to_nvlabs)(options, out)
+    record = {
+        "from": options.file,
+        "to": options.to,
+        "license": model.license,
+        "config": model.config.to_dict(),
+    }
+    write_record(record, out)
+    print(f"converted to {out}; licence: {model.license or 'not stated'}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="ddgan convert",
+        description="Make a model of a published checkpoint (netG_*.pth, content.pth), or the reverse. "
+        "No code of the file is run.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", help="a published checkpoint; with --to nvlabs a model of ddgan")
+    parser.add_argument("--inspect", action="store_true", help="print what the file is, and stop")
+    parser.add_argument("--to", type=Literal["ddgan", "nvlabs"], default="ddgan", help="(default: ddgan)")
+    parser.add_argument("--out", help="X.safetensors, with a card X.md beside it; X.pth with --to nvlabs")
+    parser.add_argument("--preset", help="a preset or YAML file with T, image size and schedule")
+    parser.add_argument("--num_steps", type=int, help="T, where no preset says it")
+    parser.add_argument("--image_size", type=int, help="in pixels, where no preset says it")
+    schedules: Any = Literal["vp", "geometric"]
+    parser.add_argument("--schedule", type=schedules, help="of the noise (default: vp)")
+    parser.add_argument("--beta_min", type=float, help="of the schedule (default: 0.1)")
+    parser.add_argument("--beta_max", type=float, help="of the schedule (default: 20)")
+    parser.add_argument(
+        "--weights",
+        type=Literal["average", "last"],
+        default="average",
+        help="of content.pth: the moving average (default) or the last weights",
+    )
+    parser.add_argument("--license", default=LICENSE, help="of the weights (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    return parser
+
+
+def _to_ddgan(options: Any, out: Path) -> DDGAN:
+    unsaid = Unsaid(**{name: options[name] for name in Unsaid.__dataclass_fields__})
+    checkpoint = read_checkpoint(options.file)
+    model = to_model(checkpoint, options.preset, unsaid, weights=options.weights, license=options.license)
+    model.save(out)
+    out.with_suffix(".md").write_text(model_card(model, str(out)), encoding="utf-8")
+    return model
+
+
+def _to_nvlabs(options: Any, out: Path) -> DDGAN:
+    model = DDGAN.from_pretrained(options.file)
+    save_published(model, out)
+    return model
+
+
+def _rows(file: str) -> list[tuple[str, Any]]:
+    path = Path(file)
+    if path.is_dir() or path.suffix == ".safetensors":
+        from ddgan.card import facts
+
+        model = DDGAN.from_pretrained(path)
+        return [("kind", "model of ddgan"), *facts(model).items(), ("licence", model.license or "not stated")]
+    return list(describe(read_checkpoint(path)))

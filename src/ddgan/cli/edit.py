@@ -1,0 +1,206 @@
+"""`ddgan edit`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from ddgan import editing
+from ddgan.cli.options import open_model, verb_parser
+from ddgan.inputs import read_images
+from ddgan.model import DDGAN
+from ddgan.progress import progress_bar
+from ddgan.saving import as_array, check_form, check_output, write_arrays, write_record
+
+Made = tuple[Tensor, int | None]
+OWN = ("model", "seed", "device", "overwrite", "out")
+"""Options that say where and how, not what; the record has the others as they were given."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit on the command line.
+
+    Attributes:
+        about: what it does, for --help.
+        options: adds its options to a parser.
+        make: (model, options, on_batch) -> images (B, *state_shape) and how many stand in a row of a grid.
+    """
+
+    about: str
+    options: Callable[[ArgumentParser], None]
+    make: Callable[[DDGAN, Any, Callable[[int], None]], Made]
+
+
+def run(arguments: list[str]) -> int:
+    """Edit into files, with a record of what was done."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    model_name, *rest = arguments
+    if not rest or rest[0] not in EDITS:
+        given = f"'{rest[0]}' is no edit" if rest else f"nothing is asked of '{model_name}'"
+        raise ValueError(f"{given}; write ddgan edit MODEL EDIT, EDIT one of {', '.join(EDITS)}")
+    name, edit = rest[0], EDITS[rest[0]]
+    parser = verb_parser(f"edit MODEL {name}", edit.about)
+    parser.add_argument("--out", help="X.png: one grid; X.npz: array 'images' or 'points'; else a folder")
+    parser.add_argument("--class", type=int, help="the class of all images, for models that know classes")
+    parser.add_argument("--batch_size", type=int, help="images at a time (default: sized to memory)")
+    edit.options(parser)
+    options = parser.parse_args([model_name, *rest[1:]])
+    if options.out is None:
+        raise ValueError(f"edit {name} needs --out X.png, X.npz or a folder")
+    out = check_output(Path(options.out), options.overwrite)
+    model = open_model(options)
+    check_form(model, out)
+    start = time.perf_counter()
+    with progress_bar(name, _count(options)) as advance:
+        results, columns = edit.make(model, options, advance)
+    record = {
+        "edit": name,
+        "model": options.model,
+        "seed": options.seed,
+        "options": {key: value for key, value in options.as_dict().items() if key not in OWN},
+        "n": len(results),
+        "num_steps": model.diffusion.num_steps,
+        "seconds": time.perf_counter() - start,
+        "config": model.config.to_dict(),
+    }
+    write_arrays(as_array(results), out, columns)
+    write_record(record, out)
+    print(f"{len(results)} images in {out}", file=sys.stderr)
+    return 0
+
+
+def usage() -> str:
+    """What `ddgan edit --help` prints."""
+    edits = "\n".join(f"  {name:<12} {edit.about}" for name, edit in EDITS.items())
+    return (
+        f"usage: ddgan edit MODEL EDIT --out X ...\n\n{edits}\n\n"
+        "'ddgan edit MODEL EDIT --help' lists the options of an edit."
+    )
+
+
+def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
+    return {
+        "seed": options.seed,
+        "classes": options["class"],
+        "batch_size": options.batch_size,
+        "on_batch": on_batch,
+    }
+
+
+def _count(options: Any) -> int:
+    """How many images will be made."""
+    given = options.as_dict()
+    return options.n * len(given.get("image") or [None]) * (given.get("frames") or 1)
+
+
+def _image_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--image", nargs="+", help="image files of any size; cut square and scaled")
+    parser.add_argument("-n", type=int, default=1, help="results for each image (default: 1)")
+
+
+def _strength_option(parser: ArgumentParser, default: str) -> None:
+    parser.add_argument("--strength", type=int, help=f"t in 0..T: how far to go into the noise ({default})")
+
+
+def _repeated_images(model: DDGAN, options: Any) -> Tensor:
+    if options.image is None:
+        raise ValueError("this edit needs --image FILE, one or more")
+    return editing.repeated(read_images(model, options.image), options.n)
+
+
+def _stroke_options(parser: ArgumentParser) -> None:
+    _image_options(parser)
+    _strength_option(parser, "required")
+
+
+def _stroke(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    if options.strength is None:
+        raise ValueError(f"edit stroke needs --strength t, in 0..{model.diffusion.num_steps}")
+    return _variations(model, options, on_batch)
+
+
+def _variation_options(parser: ArgumentParser) -> None:
+    _image_options(parser)
+    parser.set_defaults(n=8)
+    _strength_option(parser, "default: half of T")
+
+
+def _variations(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    images = _repeated_images(model, options)
+    strength = editing.half_strength(model) if options.strength is None else options.strength
+    return editing.stroke(model, images, strength, **_common(options, on_batch)), _columns(options)
+
+
+def _inpaint_options(parser: ArgumentParser) -> None:
+    _image_options(parser)
+    parser.add_argument("--mask", help="image file, white where pixels are made new; of the images' size")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=editing.DEFAULT_ROUNDS,
+        help=f"how often each step is made (default: {editing.DEFAULT_ROUNDS})",
+    )
+
+
+def _inpaint(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    if options.mask is None:
+        raise ValueError("edit inpaint needs --mask FILE, white where pixels are made new")
+    images = _repeated_images(model, options)
+    masks = [editing.read_mask(model, options.mask, image) for image in options.image]
+    mask = editing.repeated(torch.stack(masks)[:, None], options.n)
+    return editing.inpaint(
+        model, images, mask, rounds=options.rounds, **_common(options, on_batch)
+    ), _columns(options)
+
+
+def _interpolate_options(parser: ArgumentParser) -> None:
+    parser.add_argument("-n", type=int, default=4, help="paths (default: 4)")
+    parser.add_argument("--to_seed", type=int, help="where the paths end (default: the seed plus one)")
+    parser.add_argument("--frames", type=int, default=8, help="images on a path, its ends too (default: 8)")
+
+
+def _interpolate(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    common = _common(options, on_batch)
+    start = common.pop("seed")
+    end = start + 1 if options.to_seed is None else options.to_seed
+    paths = editing.interpolate(model, options.n, (start, end), options.frames, **common)
+    return paths.flatten(0, 1), options.frames
+
+
+def _filmstrip_options(parser: ArgumentParser) -> None:
+    parser.add_argument("-n", type=int, default=6, help="samples (default: 6)")
+
+
+def _filmstrip(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
+    strip = editing.filmstrip(model, options.n, options.seed, classes=options["class"])
+    tiles = strip.tiles() if len(model.state_shape) == 3 else strip.states.flatten(0, 1)
+    return tiles, strip.states.shape[1]
+
+
+def _columns(options: Any) -> int | None:
+    """A row for each image where there are several results of it, else as square as possible."""
+    return options.n if options.n > 1 and len(options.image) > 1 else None
+
+
+EDITS = {
+    "stroke": Edit("realistic images with the layout of painted ones", _stroke_options, _stroke),
+    "inpaint": Edit("make the masked part of images new", _inpaint_options, _inpaint),
+    "variations": Edit("images that are like one", _variation_options, _variations),
+    "interpolate": Edit("paths between the samples of two seeds", _interpolate_options, _interpolate),
+    "filmstrip": Edit(
+        "samples at every step: the states; below them, for images, what the generator outputs",
+        _filmstrip_options,
+        _filmstrip,
+    ),
+}

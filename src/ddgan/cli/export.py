@@ -1,0 +1,50 @@
+"""`ddgan export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from ddgan.export import require
+from ddgan.model import DDGAN
+from ddgan.saving import check_output
+
+NEEDS = {"diffusers": ("diffusers", "diffusers"), "onnx": ("export", "onnx", "onnxscript", "onnxruntime")}
+"""For each form, the extra and the packages that it brings."""
+
+
+def run(arguments: list[str]) -> int:
+    """Write a model for another program."""
+    parser = ArgumentParser(
+        prog="ddgan export",
+        description="Write a model for another program, into a folder with a card: a pipeline of diffusers, "
+        "or ONNX graphs of one step and of the whole chain, checked against PyTorch.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", help="a run folder, a .safetensors file, or user/name on the Hub")
+    parser.add_argument("--to", type=Literal["diffusers", "onnx"], help="the form")
+    parser.add_argument("--out", help="the folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="write into --out if it exists")
+    options = parser.parse_args(arguments)
+    if options.to is None or options.out is None:
+        raise ValueError("export needs --to diffusers or --to onnx, and --out FOLDER")
+    out = check_output(Path(options.out), options.overwrite)
+    if out.is_file() or out.suffix in (".onnx", ".safetensors"):
+        raise ValueError(f"out is '{out}'; export makes a folder, name one")
+    require(*NEEDS[options.to])
+    model = DDGAN.from_pretrained(options.model)
+    if options.to == "diffusers":
+        from ddgan.export.diffusers import export_diffusers
+
+        export_diffusers(model, out)
+        print(f"a pipeline of diffusers in {out}", file=sys.stderr)
+    else:
+        from ddgan.export.onnx import export_onnx
+
+        worst = max(export_onnx(model, out)["largest_difference"].values())
+        print(f"step.onnx and chain.onnx in {out}, within {worst:.1e} of PyTorch", file=sys.stderr)
+    return 0

@@ -1,0 +1,170 @@
+"""diffusers: a folder that `DiffusionPipeline.from_pretrained` opens and samples.
+
+    pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+    images = pipeline(batch_size=8, seed=0).images
+
+The folder's pipeline.py names the pipeline below, which runs the chain of `DDGAN`: ddgan has to be installed
+where it is opened. (trust_remote_code is what diffusers asks for before it imports any pipeline.py.)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ddgan.card import model_card
+from ddgan.config import RunConfig
+from ddgan.images import to_pil, to_uint8
+from ddgan.model import DDGAN
+from ddgan.networks import build_generator
+from ddgan.sampling import Noise
+from ddgan.saving import has_png_form
+
+PIPELINE = '''"""What diffusers opens with custom_pipeline; the pipeline itself is part of ddgan."""
+
+from ddgan.export.diffusers import DDGANPipeline
+
+__all__ = ["DDGANPipeline"]
+'''
+USE = """With `pip install 'ddgan[diffusers]'`, and {name} the path of this folder:
+
+```python
+from diffusers import DiffusionPipeline
+
+folder = "{name}"
+pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+images = pipeline(batch_size=8, seed=0).images
+```
+
+`output_type="pt"` gives a tensor (8, {shape}) in [-1, 1]."""
+
+
+class DDGANModel(ModelMixin, ConfigMixin):
+    """A generator as a component of a pipeline.
+
+    Args:
+        settings: the run's configuration, as `RunConfig.to_dict` gives it.
+        license: of the weights.
+    """
+
+    @register_to_config
+    def __init__(self, settings: dict[str, Any], license: str = "") -> None:
+        super().__init__()
+        config = RunConfig.from_dict(settings)
+        assert config.num_classes != "auto"
+        self.generator = build_generator(config.generator, config.num_classes)
+
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.generator(x_t, t, z, y)
+
+
+class DDGANPipeline(DiffusionPipeline):
+    """Samples a denoising diffusion GAN.
+
+    Args:
+        generator: the network, with the settings of its run.
+    """
+
+    def __init__(self, generator: DDGANModel) -> None:
+        super().__init__()
+        self.register_modules(generator=generator)
+
+    @property
+    def ddgan(self) -> DDGAN:
+        """The model of ddgan that this pipeline runs."""
+        component: Any = self.generator
+        return DDGAN(
+            component.generator,
+            RunConfig.from_dict(dict(component.config.settings)),
+            component.config.license,
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        batch_size: int = 1,
+        seed: int | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        class_labels: int | list[int] | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+    ) -> ImagePipelineOutput | tuple[Any]:
+        """Make images.
+
+        Args:
+            batch_size: how many.
+            seed: image i is image i of `DDGAN.sample(n, seed)`; by default 0, unless there is a `generator`.
+            generator: the source of all noise, instead of a seed.
+            class_labels: of all, or of each, for models that know classes.
+            output_type: "pil", "np" (float (n, H, W, C) in 0..1) or "pt" (float (n, C, H, W) in -1..1).
+            return_dict: an object with `images`, or a tuple of them.
+
+        Raises:
+            ValueError: if an argument is out of range or does not fit the model.
+        """
+        model = self.ddgan
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f"output_type is '{output_type}'; it must be pil, np or pt")
+        if output_type == "pil" and not has_png_form(model):
+            raise ValueError(f"samples of shape {model.state_shape} have no PIL form; ask for output_type pt")
+        if seed is not None and generator is not None:
+            raise ValueError("seed and generator were both given; name one")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; at least 1 image must be asked for")
+        y = model.labels(batch_size, class_labels)
+        noise: Noise
+        if generator is None:
+            x, noise = model.start(0 if seed is None else seed, range(batch_size))
+        else:
+            noise = _noise_of(generator, batch_size, model.device)
+            x = noise(*model.state_shape)
+        with self.progress_bar(total=model.diffusion.num_steps) as bar:
+            for step in model.chain(x, noise, y=y):
+                x = step.x_prev
+                bar.update()
+        images = _as(output_type, x.cpu())
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+
+def _noise_of(
+    generator: torch.Generator | list[torch.Generator], batch_size: int, device: torch.device
+) -> Noise:
+    def noise(*shape: int) -> Tensor:
+        if 0 in shape:
+            return torch.zeros(batch_size, *shape, device=device)
+        return randn_tensor((batch_size, *shape), generator=generator, device=device)
+
+    return noise
+
+
+def _as(output_type: str, samples: Tensor) -> Any:
+    if output_type == "pt":
+        return samples
+    if output_type == "np":
+        scaled = (samples.clamp(-1, 1) + 1) / 2
+        return (scaled.permute(0, 2, 3, 1) if samples.ndim == 4 else samples).numpy()
+    return [to_pil(image) for image in to_uint8(samples)]
+
+
+def as_pipeline(model: DDGAN) -> DDGANPipeline:
+    """The model as a pipeline, sharing its weights."""
+    component = DDGANModel(model.config.to_dict(), model.license)
+    component.generator = model.generator
+    return DDGANPipeline(component.eval())
+
+
+def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
+    """Write the pipeline, a card and a record into the folder `out`; returns the record."""
+    as_pipeline(model).save_pretrained(out)
+    (out / "pipeline.py").write_text(PIPELINE, encoding="utf-8")
+    (out / "README.md").write_text(model_card(model, str(out), use=USE), encoding="utf-8")
+    record = {"to": "diffusers", "license": model.license, "config": model.config.to_dict()}
+    (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record

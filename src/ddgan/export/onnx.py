@@ -1,0 +1,226 @@
+"""ONNX: one denoising step, and the whole chain, as graphs that need no PyTorch to run.
+
+step.onnx     x_t (B, ...), t (B,), z (B, nz), noise (B, ...), y (B,) -> x_prev, prediction
+chain.onnx    x_T (B, ...), z (B, T, nz), noise (B, T, ...), y (B,) -> x_0; what step T needs comes first
+
+The batch size B is open. Both graphs are traced from the model's own chain, and kept only if onnxruntime
+computes what PyTorch computes. An input that a model has no use for is left out: z where nz is 0, noise
+where the generator outputs x_{t-1}, y where there are no classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddgan.card import model_card
+from ddgan.model import DDGAN
+from ddgan.random import ImageNoise
+
+TOLERANCE = 1e-4
+"""The largest difference from PyTorch, on the scale of the images, -1 .. 1."""
+OPSET = 18
+TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
+USE = """`chain.onnx` makes samples from noise, `step.onnx` is one step of it:
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("chain.onnx")
+noise = np.random.default_rng(0).standard_normal
+shapes = {{i.name: [8 if isinstance(size, str) else size for size in i.shape] for i in session.get_inputs()}}
+inputs = {{name: noise(shape).astype(np.float32) for name, shape in shapes.items()}}  # classes y: int64
+(images,) = session.run(None, inputs)  # (8, {shape}) in [-1, 1]
+```"""
+
+
+class StepGraph(nn.Module):
+    """One step of the chain, for any t."""
+
+    outputs = ("x_prev", "prediction")
+
+    def __init__(self, model: DDGAN) -> None:
+        super().__init__()
+        self.model, self.generator, self.diffusion = model, model.generator, model.diffusion
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        z: Tensor | None = None,
+        noise: Tensor | None = None,
+        y: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        prediction = self.generator(x_t, t, _or_nothing(z, x_t), y)
+        return self.diffusion.denoise(prediction, x_t, t, x_t if noise is None else noise), prediction
+
+    def inputs(self, n: int, seed: int) -> dict[str, Tensor]:
+        """Random states at all steps, with what the step takes."""
+        model, draw = self.model, ImageNoise(seed, range(n))
+        steps = torch.arange(n) % model.diffusion.num_steps + 1
+        z = draw(model.config.generator.latent_size)
+        given = {"x_t": draw(*model.state_shape), "t": steps, "z": z, "noise": draw(*model.state_shape)}
+        return used(model, given | {"y": model.labels(n)})
+
+
+class ChainGraph(nn.Module):
+    """All T steps of the chain."""
+
+    outputs = ("x_0",)
+
+    def __init__(self, model: DDGAN) -> None:
+        super().__init__()
+        self.model, self.generator, self.diffusion = model, model.generator, model.diffusion
+
+    def forward(
+        self,
+        x_T: Tensor,  # noqa: N803
+        z: Tensor | None = None,
+        noise: Tensor | None = None,
+        y: Tensor | None = None,
+    ) -> Tensor:
+        def draw() -> Iterator[Tensor]:
+            for step in range(self.diffusion.num_steps):
+                yield _or_nothing(None if z is None else z[:, step], x_T)
+                yield x_T if noise is None else noise[:, step]
+
+        draws, x = draw(), x_T
+        for step in self.model.chain(x_T, lambda *shape: next(draws), y=y):
+            x = step.x_prev
+        return x
+
+    def inputs(self, n: int, seed: int) -> dict[str, Tensor]:
+        """See `chain_inputs`."""
+        return chain_inputs(self.model, n, seed)
+
+
+def chain_inputs(model: DDGAN, n: int, seed: int = 0) -> dict[str, Tensor]:
+    """The inputs of chain.onnx, by name, for which it makes `model.sample(n, seed)`."""
+    start, noise = model.start(seed, range(n))
+    z, eps = [], []
+    for _ in range(model.diffusion.num_steps):
+        z.append(noise(model.config.generator.latent_size))
+        eps.append(noise(*model.state_shape))
+    given = {"x_T": start, "z": torch.stack(z, dim=1), "noise": torch.stack(eps, dim=1)}
+    return used(model, given | {"y": model.labels(n)})
+
+
+def used(model: DDGAN, inputs: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Those inputs that the model has a use for."""
+    unused = {"z"} if not model.config.generator.latent_size else set()
+    unused |= {"noise"} if model.config.diffusion.prediction == "x_prev" else set()
+    return {name: value for name, value in inputs.items() if value is not None and name not in unused}
+
+
+def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
+    """Write step.onnx, chain.onnx, a card and a record into the folder `out`; returns the record.
+
+    Raises:
+        ValueError: if onnxruntime does not compute what PyTorch computes; then nothing is kept.
+    """
+    model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.license)
+    out.mkdir(parents=True, exist_ok=True)
+    graphs: dict[str, StepGraph | ChainGraph] = {
+        "step.onnx": StepGraph(model),
+        "chain.onnx": ChainGraph(model),
+    }
+    partials = {name: out / f"{name}.partial" for name in graphs}
+    try:
+        differences = {}
+        for name, graph in graphs.items():
+            _write(graph, partials[name])
+            differences[name] = _checked(graph, partials[name], name)
+        for name, partial in partials.items():
+            partial.replace(out / name)
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+    record = {
+        "to": "onnx",
+        "opset": OPSET,
+        "largest_difference": differences,
+        "license": model.license,
+        "config": model.config.to_dict(),
+    }
+    (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(model_card(model, out.name, use=USE), encoding="utf-8")
+    return record
+
+
+@torch.no_grad()
+def _write(graph: StepGraph | ChainGraph, path: Path) -> None:
+    inputs = graph.inputs(TRACED_BATCH, seed=0)
+    graph(**inputs)  # fills the cache of FIR matrices, which are constants of the graph
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            kwargs=inputs,
+            dynamo=True,
+            dynamic_shapes={name: {0: torch.export.Dim("batch")} for name in inputs},
+            input_names=list(inputs),
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    metadata = {"config": json.dumps(graph.model.config.to_dict()), "license": graph.model.license}
+    program.model.metadata_props.update({name: text for name, text in metadata.items() if text})
+    program.save(path)
+
+
+def _checked(graph: StepGraph | ChainGraph, path: Path, name: str) -> float:
+    """The largest difference between onnxruntime and PyTorch, for batches of other sizes than traced."""
+    largest = 0.0
+    for n in CHECKED_BATCHES:
+        inputs = graph.inputs(n, seed=n)
+        with torch.no_grad():
+            outputs = graph(**inputs)
+        expected = outputs if isinstance(outputs, tuple) else (outputs,)
+        for ours, theirs in zip(run_onnx(path, inputs), expected, strict=True):
+            difference = float((ours - theirs).abs().max())
+            if not difference <= TOLERANCE:  # nor NaN
+                raise ValueError(
+                    f"{name} differs from PyTorch by {difference:.2g}, more than {TOLERANCE:.0e}; "
+                    "nothing is kept"
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """The outputs of an ONNX file in onnxruntime, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    return [torch.from_numpy(output) for output in outputs]
+
+
+def _or_nothing(z: Tensor | None, like: Tensor) -> Tensor:
+    """z, or the latent of a generator without one, (B, 0)."""
+    return like.new_zeros(like.shape[0], 0) if z is None else z
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's lines about what it does and does not find installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

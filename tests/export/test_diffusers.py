@@ -1,0 +1,143 @@
+"""diffusers opens the exported folder and makes the images that the model makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan import DDGAN, RunConfig
+from ddgan.export.diffusers import DDGANPipeline, as_pipeline, export_diffusers
+from ddgan.images import to_uint8
+from ddgan.networks import build_generator
+
+
+@pytest.fixture(scope="module")
+def licensed(model: DDGAN) -> DDGAN:
+    return DDGAN(model.generator, model.config, "for cats only")
+
+
+@pytest.fixture(scope="module")
+def folder(licensed: DDGAN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("diffusers") / "pipeline"
+    export_diffusers(licensed, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder: Path) -> DDGANPipeline:
+    opened = DDGANPipeline.from_pretrained(folder)
+    opened.set_progress_bar_config(disable=True)
+    return opened
+
+
+OPEN = """
+import sys
+import numpy as np
+from diffusers import DiffusionPipeline
+folder = sys.argv[1]
+pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+np.save(sys.argv[2], pipeline(batch_size=5, seed=7, output_type="pt").images.numpy())
+pipeline(batch_size=1).images[0].save(sys.argv[2] + ".png")
+"""
+
+
+def test_diffusers_opens_the_folder_and_makes_the_models_images(
+    folder: Path, licensed: DDGAN, tmp_path: Path
+) -> None:
+    """In a process of its own, which knows of ddgan only what the folder says."""
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    made = tmp_path / "images.npy"
+    subprocess.run([sys.executable, "-c", OPEN, str(folder), str(made)], check=True, env=environment)
+    np.testing.assert_allclose(np.load(made), licensed.sample(5, seed=7).numpy(), atol=1e-6)
+
+
+def test_pictures_and_arrays(pipeline: DDGANPipeline, licensed: DDGAN) -> None:
+    expected = licensed.sample(3, seed=2)
+    pictures = pipeline(batch_size=3, seed=2).images
+    np.testing.assert_array_equal(np.stack([np.asarray(p) for p in pictures]), to_uint8(expected))
+    (arrays,) = pipeline(batch_size=3, seed=2, output_type="np", return_dict=False)
+    np.testing.assert_allclose(arrays, (expected.permute(0, 2, 3, 1) + 1) / 2, atol=1e-6)
+    assert torch.equal(pipeline(3, output_type="pt").images, licensed.sample(3))
+
+
+def test_a_torch_generator_is_the_source_of_all_noise(pipeline: DDGANPipeline, licensed: DDGAN) -> None:
+    source = torch.Generator().manual_seed(4)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(2, *shape, generator=source)
+
+    for step in licensed.chain(noise(3, 8, 8), noise):
+        expected = step.x_prev
+    made = pipeline(2, generator=torch.Generator().manual_seed(4), output_type="pt").images
+    assert torch.equal(made, expected)
+    each = [torch.Generator().manual_seed(seed) for seed in (4, 5)]
+    several = pipeline(2, generator=each, output_type="pt").images
+    alone = pipeline(1, generator=torch.Generator().manual_seed(5), output_type="pt").images
+    torch.testing.assert_close(several[1:], alone)
+
+
+def test_settings_and_licence_travel(folder: Path, pipeline: DDGANPipeline, licensed: DDGAN) -> None:
+    assert pipeline.ddgan.config == licensed.config
+    assert pipeline.ddgan.license == "for cats only"
+    assert "for cats only" in (folder / "README.md").read_text(encoding="utf-8")
+    assert json.loads((folder / "export.json").read_text())["to"] == "diffusers"
+
+
+def test_it_can_be_saved_again_by_diffusers(pipeline: DDGANPipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    again = DDGANPipeline.from_pretrained(tmp_path)
+    assert torch.equal(
+        again(2, seed=1, output_type="pt").images, pipeline(2, seed=1, output_type="pt").images
+    )
+
+
+def test_classes_are_labels(tiny_config: RunConfig) -> None:
+    config = replace(tiny_config, num_classes=3)
+    rng = torch.Generator().manual_seed(0)
+    generator = build_generator(config.generator, 3)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
+    model = DDGAN(generator, config)
+    made = as_pipeline(model)(3, seed=1, class_labels=[2, 0, 3], output_type="pt").images
+    assert torch.equal(made, model.sample(3, seed=1, classes=[2, 0, 3]))
+    assert torch.equal(as_pipeline(model)(3, output_type="pt").images, model.sample(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"output_type": "latent"}, "must be pil, np or pt"),
+        ({"seed": 1, "generator": torch.Generator()}, "name one"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"class_labels": 1}, "trained without"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(pipeline: DDGANPipeline, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        pipeline(**arguments)
+
+
+def test_models_without_a_latent_and_of_points(
+    tiny_points_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN]
+) -> None:
+    tiny_points_settings["generator"]["latent_size"] = 0
+    model = make_model(RunConfig.from_dict(tiny_points_settings))
+    pipeline = as_pipeline(model)
+    assert torch.equal(pipeline(4, seed=3, output_type="pt").images, model.sample(4, seed=3))
+    assert pipeline(2, generator=torch.Generator(), output_type="np").images.shape == (2, 2)
+    with pytest.raises(ValueError, match="no PIL form"):
+        pipeline(2)
