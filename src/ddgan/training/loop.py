@@ -56,7 +56,6 @@ def fit(
     step_at_last = state.step
     while state.step < state.num_iterations and not should_stop():
         meter.add(step(state, *inputs(state.step)))
-        on_step()
         if state.step % log_every == 0 or state.step == state.num_iterations:
             statistics = meter.read()  # waits for the device, so the clock is right
             now = time.perf_counter()
@@ -64,6 +63,7 @@ def fit(
             record = {"step": state.step, "seconds": now - start, "iterations_per_second": speed}
             on_log(record | statistics)
             last, step_at_last = time.perf_counter(), state.step
+        on_step()  # after the log, so that no checkpoint is ahead of it
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
