@@ -142,7 +142,7 @@ WRONG = [
     (["sample", "RUN", "--out", "OUT", "--batch_size", "0"], ["batch_size is 0"]),
     (["sample", "RUN", "--out", "OUT", "--device", "abacus"], ["abacus", "auto, cuda"]),
     (["sample", "RUN", "--out", "OUT", "--quality", "9"], ["quality"]),
-    (["evaluate", "RUN", "--metrics", "fid"], ["fid is not known", "modes, speed"]),
+    (["evaluate", "RUN", "--metrics", "fid"], ["fid is not known", "frechet, kernel"]),
     (["evaluate", "RUN", "--data", "gaussians"], ["(3, 8, 8)", "(2,)"]),
     (["evaluate", "RUN", "--out", "FILE"], ["exists"]),
 ]

@@ -20,7 +20,7 @@ from typing import Any
 from ddgan import images
 from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, open_source
-from ddgan.metrics.evaluate import Report, evaluate
+from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN, WEIGHTS_NAME
 from ddgan.progress import progress_bar
 from ddgan.training.logging import JsonLines, StatisticsMeter

@@ -1,0 +1,18 @@
+"""Small data for scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bars import bars
+
+
+@pytest.fixture(scope="session")
+def labelled_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .npz of 600 grey images of 10 classes of unequal size, 20 x 20."""
+    labels = np.random.default_rng(0).choice(10, size=600, p=np.arange(1, 11) / 55)
+    path = tmp_path_factory.mktemp("labelled") / "bars.npz"
+    np.savez(path, images=bars(labels, 20, 1), labels=labels)
+    return path
