@@ -47,19 +47,19 @@ def test_the_mean_distance_is_over_different_ones() -> None:
 
 def test_files_with_labels_are_scored(labelled_data: Path, tmp_path: Path) -> None:
     asked = np.arange(200) % 10
-    np.savez(tmp_path / "x.npz", images=bars(asked, 20, 9), labels=asked)
+    np.savez(tmp_path / "x.npz", images=bars(asked, 12, 9), labels=asked)
     report = ddgan.evaluate(tmp_path / "x.npz", str(labelled_data), ["balance", "classes"])
     assert report.classes is not None
     assert report.balance is not None
     assert report.classes.agreement > 0.9
     assert report.classes.diversity == pytest.approx(1, abs=0.2)
     assert report.balance.classes_found == 10
-    assert report.balance.kl > 10 * report.balance.kl_floor  # the real classes are of unequal size
+    assert report.balance.kl > 5 * report.balance.kl_floor  # the real classes are of unequal size
     assert report.features is not None
     assert report.features.name == "classifier"
     rows = dict(report.table())
     assert rows["classes found"] == "10 of 10"
-    np.savez(tmp_path / "shuffled.npz", images=bars(asked, 20, 9), labels=(asked + 1) % 10)
+    np.savez(tmp_path / "shuffled.npz", images=bars(asked, 12, 9), labels=(asked + 1) % 10)
     wrong = ddgan.evaluate(tmp_path / "shuffled.npz", str(labelled_data), ["classes"]).classes
     assert wrong is not None
     assert wrong.agreement < 0.1
@@ -67,7 +67,7 @@ def test_files_with_labels_are_scored(labelled_data: Path, tmp_path: Path) -> No
 
 def test_one_image_per_class_has_no_diversity(labelled_data: Path, tmp_path: Path) -> None:
     asked = np.arange(100) % 10
-    np.savez(tmp_path / "x.npz", images=np.tile(bars(np.arange(10), 20, 9), (10, 1, 1)), labels=asked)
+    np.savez(tmp_path / "x.npz", images=np.tile(bars(np.arange(10), 12, 9), (10, 1, 1)), labels=asked)
     score = ddgan.evaluate(tmp_path / "x.npz", str(labelled_data), ["classes"]).classes
     assert score is not None
     assert score.agreement > 0.9

@@ -132,7 +132,7 @@ def test_files_need_data_and_have_no_speed(tmp_path: Path) -> None:
 
 def test_modes_need_data_that_has_some(labelled_data: Path) -> None:
     with pytest.raises(ValueError, match="modes are counted for digits, single_digits, gaussians and"):
-        ddgan.evaluate(np.zeros((20, 20, 20, 1), np.uint8), str(labelled_data), ["modes"])
+        ddgan.evaluate(np.zeros((20, 12, 12, 1), np.uint8), str(labelled_data), ["modes"])
 
 
 def test_the_class_score_by_the_classifier(labelled_data: Path) -> None:

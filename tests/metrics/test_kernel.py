@@ -40,6 +40,7 @@ class Flat(nn.Module):
         return images.flatten(1).double() / 255
 
 
+@pytest.mark.filterwarnings("ignore:Metric .Kernel Inception Distance. will save")
 def test_torchmetrics_agrees() -> None:
     from torchmetrics.image.kid import KernelInceptionDistance
 

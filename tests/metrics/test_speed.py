@@ -45,7 +45,7 @@ def test_it_measures_what_it_says(model: DDGAN) -> None:
 
 def test_a_slow_model_is_timed_once(model: DDGAN) -> None:
     slow: Any = Slow(model)
-    score = measure_speed(slow, budget=0.01)
+    score = measure_speed(slow, budget=0.001)
     assert score.seconds_per_100.repeats == 1
     assert slow.sizes == [1, 1, 100]
 

@@ -21,7 +21,7 @@ PAPER_BATCH = 100
 BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)
 """Batch sizes that are tried for the best throughput."""
 MOST_REPEATS = 5
-BUDGET = 4.0
+BUDGET = 2.0
 """Seconds after which a time is not taken again."""
 
 
