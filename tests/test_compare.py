@@ -41,7 +41,7 @@ def files(scores: dict[str, Any], tmp_path: Path) -> list[Path]:
 def test_the_table_has_every_score_and_stars_the_best(files: list[Path]) -> None:
     rows = {row[0]: row[1:] for row in read_reports(files).table()}
     assert rows[""] == ["ours", "other"]
-    assert rows["Fréchet distance (lower is better)"] == ["3.75 *", "9.5"]
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["3.75 *", "9.5"]
     assert rows["recall (higher is better)"] == ["0.57 *", "0.41"]
     assert rows["samples (N)"] == ["300", "300"]
     assert "kernel distance (lower is better)" not in rows

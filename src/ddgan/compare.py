@@ -39,6 +39,13 @@ class Figure:
         value = _at(report, self.path)
         return None if value is None else float(value)
 
+    def title(self, reports: list[dict[str, Any]]) -> str:
+        """Its label; where the reports agree on a name for the score, such as FID, that name."""
+        place = self.path.rpartition(".")[0]
+        names = {_at(report, f"{place}.name") for report in reports} - {None}
+        name = str(names.pop()) if len(names) == 1 else self.label
+        return f"{name} ({self.better} is better)"
+
     def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
         """Its interval in a report, if it has one."""
         found = [_at(report, path) for path in self.interval]
@@ -119,7 +126,7 @@ class Comparison:
             there = [value for value in values if value is not None]
             best = min(there) if figure.better == "lower" else max(there)
             cells = ["-" if v is None else f"{v:{figure.form}}{' *' if v == best else ''}" for v in values]
-            rows.append([f"{figure.label} ({figure.better} is better)", *cells])
+            rows.append([figure.title(self.reports), *cells])
         for label, path in SETTINGS.items():
             found = [_at(report, path) for report in self.reports]
             if any(value is not None for value in found):
@@ -203,12 +210,12 @@ def paint(comparison: Comparison) -> bytes:
     from matplotlib import figure as plots
 
     axes = comparison.axes()
-    order = {"lower": "lower is better", "higher": "higher is better"}
     pairs = [(x, y) for i, y in enumerate(axes) for x in axes[i + 1 :]]
     if not pairs:
         pairs = [(axes[0], axes[0])]
     rows = -(-len(comparison.names) // 3)
-    plot = plots.Figure(figsize=(WIDTH * len(pairs), HEIGHT + 0.28 * rows), layout="constrained")
+    plot = plots.Figure(figsize=(WIDTH * len(pairs), HEIGHT + 0.28 * rows))
+    plot.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     for place, (x, y) in enumerate(pairs):
         panel = plot.add_subplot(1, len(pairs), place + 1)
         for index, (name, report) in enumerate(zip(comparison.names, comparison.reports, strict=True)):
@@ -226,8 +233,8 @@ def paint(comparison: Comparison) -> bytes:
                 capsize=3,
                 label=name,
             )
-        panel.set_xlabel(f"{x.label} ({order[x.better]})")
-        panel.set_ylabel(f"{y.label} ({order[y.better]})")
+        panel.set_xlabel(x.title(comparison.reports))
+        panel.set_ylabel(y.title(comparison.reports))
         if x in SPEED:
             panel.set_xscale("log")
         panel.grid(alpha=0.3)

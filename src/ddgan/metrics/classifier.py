@@ -61,7 +61,7 @@ class ImageClassifier(nn.Module):
 
     WIDTHS = (32, 64, 128, 128)
     LARGEST = 32
-    HALVING_FIRST = (2, 3, 0, 1)
+    HALVING_FIRST = (2, 1, 0, 3)
     """Which convolutions halve, where fewer than all need to."""
 
     def __init__(self, channels: int, size: int, num_classes: int) -> None:

@@ -29,8 +29,8 @@ from ddgan.random import generator_for
 
 VERSION = 1
 """Grows whenever the same data would give another classifier."""
-IMAGES_SEEN = 300_000
-"""How many images training shows, between 4 and 30 times all of them."""
+IMAGES_SEEN = 150_000
+"""How many images training shows, between 2 and 30 times all of them."""
 BATCH_SIZE = 128
 HELD_OUT = 10
 """One image in so many is kept from training, to measure accuracy by."""
@@ -141,7 +141,7 @@ def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> Non
     from safetensors.torch import save_file
 
     count, channels, size, _ = labelled.images.shape
-    epochs = min(max(IMAGES_SEEN // count, 4), 30)
+    epochs = min(max(IMAGES_SEEN // count, 2), 30)
     with progress_bar("training classifier", epochs * max(count // BATCH_SIZE, 1), enabled=progress) as step:
         network = fit_classifier(
             lambda: ImageClassifier(channels, size, labelled.num_classes),
