@@ -7,23 +7,30 @@ person reads: the digits it learns from carry noise of random strength, as faint
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
 from ddgan.random import generator_for
 
 NUM_CLASSES = 10
 CONFIDENT = 0.9
 """A digit counts as read with confidence when its largest class probability is at least this."""
+JUDGE_VERSION = 1
+"""Grows whenever training would give another judge of digits."""
 LARGEST_NOISE = 0.3
 """Standard deviation of the strongest noise on a digit that the judge must still read."""
 
@@ -204,8 +211,43 @@ def measured_judge(model: nn.Module, images: np.ndarray, labels: np.ndarray, see
     )
 
 
+def keep_classifier(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
+    """Write a trained network and what is known of it; the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    save_file(network.state_dict(), partial, {"facts": json.dumps(facts)})
+    os.replace(partial, path)
+
+
+def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights and facts that `keep_classifier` wrote.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["facts"])
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
+
+
 @cache
 def digits_judge(seed: int = 0) -> Judge:
-    """The judge of stacked digits: trained on the train split, measured on the test split."""
+    """The judge of stacked digits: trained on the train split once, and measured on the test split."""
+    path = cache_folder() / "classifiers" / f"digits-judge-{JUDGE_VERSION}-{seed}.safetensors"
     images, labels = split_digits("test")
-    return measured_judge(train_judge(*split_digits("train"), seed), images[:, None], labels, seed)
+    if path.is_file():
+        network = DigitClassifier(images.shape[-1])
+        network.load_state_dict(kept_classifier(path)[0])
+        network.eval()
+    else:
+        network = train_judge(*split_digits("train"), seed)
+        keep_classifier(path, network, {})
+    return measured_judge(network, images[:, None], labels, seed)

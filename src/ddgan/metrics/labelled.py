@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +19,15 @@ from torch import Tensor
 
 from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
-from ddgan.metrics.classifier import ImageClassifier, Judge, fit_classifier, from_uint8, measured_judge
+from ddgan.metrics.classifier import (
+    ImageClassifier,
+    Judge,
+    fit_classifier,
+    from_uint8,
+    keep_classifier,
+    kept_classifier,
+    measured_judge,
+)
 from ddgan.metrics.features import FeatureBatch
 from ddgan.metrics.reference import RealData
 from ddgan.progress import progress_bar
@@ -119,18 +125,11 @@ def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClas
     Raises:
         ValueError: if the data has no labels.
     """
-    from safetensors import SafetensorError, safe_open
-
     key = hashlib.sha256(json.dumps([data.checksum, data.split, VERSION]).encode()).hexdigest()[:20]
     path = cache_folder() / "classifiers" / f"{key}.safetensors"
     if not path.is_file():
         _train(Labelled.of(data), data.stacked, path, progress)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            facts = json.loads(file.metadata()["facts"])
-    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
+    tensors, facts = kept_classifier(path)
     network = ImageClassifier(facts["channels"], facts["size"], facts["num_classes"])
     network.load_state_dict(tensors)
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -138,8 +137,6 @@ def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClas
 
 
 def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> None:
-    from safetensors.torch import save_file
-
     count, channels, size, _ = labelled.images.shape
     epochs = min(max(IMAGES_SEEN // count, 2), 30)
     with progress_bar("training classifier", epochs * max(count // BATCH_SIZE, 1), enabled=progress) as step:
@@ -159,11 +156,7 @@ def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> Non
     if channels == 1:
         judge = measured_judge(network, labelled.held_out_images, labelled.held_out_labels)
         facts["confidence"] = [judge.confident_real, judge.confident_shuffled]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    save_file(network.state_dict(), partial, {"facts": json.dumps(facts)})
-    os.replace(partial, path)
+    keep_classifier(path, network, facts)
 
 
 @torch.no_grad()
