@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,15 @@ def tiny_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -
 def run_copy(tiny_run: Run, tmp_path: Path) -> Path:
     """A copy of `tiny_run`'s folder, to be changed."""
     return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test touches the user's cache; what is kept is shared by the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("DDGAN_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

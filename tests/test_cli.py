@@ -53,6 +53,27 @@ def test_train_sample_evaluate(tiny_yaml: str, tmp_path: Path, capsys: Capture) 
     assert json.loads(scores.read_text())["num_samples"] == 50
 
 
+def test_evaluate_files_and_compare(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
+    names = []
+    for seed in ("0", "1"):
+        samples, scores = tmp_path / f"{seed}.npz", tmp_path / f"{seed}.json"
+        assert main(["sample", str(tiny_run.path), "-n", "250", "--seed", seed, "--out", str(samples)]) == 0
+        arguments = ["--data", "digits", "--metrics", "frechet", "precision_recall", "--features", "pixels"]
+        assert main(["evaluate", str(samples), *arguments, "--out", str(scores)]) == 0
+        assert "Fréchet distance (pixels features)" in capsys.readouterr().out
+        names.append(str(scores))
+    page = tmp_path / "x.html"
+    assert main(["evaluate", "--compare", *names, "--out", str(page)]) == 0
+    assert "recall (higher is better)" in capsys.readouterr().out
+    assert page.is_file()
+    assert page.with_suffix(".png").is_file()
+    again = tmp_path / "again.json"
+    metrics = ["--metrics", "frechet", "--features", "pixels"]
+    assert main(["evaluate", str(tiny_run.path), "-n", "250", *metrics, "--out", str(again)]) == 0
+    first, second = (json.loads(path.read_text())["frechet"] for path in (tmp_path / "0.json", again))
+    assert first == second  # a model scores as its saved samples
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_print_config_can_be_copied(name: str, tmp_path: Path, capsys: Capture) -> None:
     assert main(["train", "--preset", name, "--print_config"]) == 0
@@ -142,9 +163,16 @@ WRONG = [
     (["sample", "RUN", "--out", "OUT", "--batch_size", "0"], ["batch_size is 0"]),
     (["sample", "RUN", "--out", "OUT", "--device", "abacus"], ["abacus", "auto, cuda"]),
     (["sample", "RUN", "--out", "OUT", "--quality", "9"], ["quality"]),
-    (["evaluate", "RUN", "--metrics", "fid"], ["fid is not known", "modes, speed"]),
+    (["evaluate", "RUN", "--metrics", "fid"], ["fid is not known", "frechet, kernel"]),
     (["evaluate", "RUN", "--data", "gaussians"], ["(3, 8, 8)", "(2,)"]),
     (["evaluate", "RUN", "--out", "FILE"], ["exists"]),
+    (["evaluate", "RUN", "--features", "dino"], ["features 'dino' is not known", "inception"]),
+    (["evaluate", "RUN", "--metrics", "frechet", "--features", "no.pt"], ["features 'no.pt' does not exist"]),
+    (["evaluate", "USED"], ["no run folder"]),
+    (["evaluate", "nowhere.npz", "--data", "digits"], ["nowhere.npz' cannot be read"]),
+    (["evaluate", "FILE"], ["no whole .safetensors file"]),
+    (["evaluate", "--compare", "a.json", "b.json"], ["--out X.html"]),
+    (["evaluate", "--compare", "FILE", "USED", "--out", "OUT.html"], ["cannot be read as JSON"]),
 ]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddgan import images
 from ddgan.data.sources import open_source
 from ddgan.editing import Filmstrip, filmstrip
-from ddgan.metrics.evaluate import Report
+from ddgan.metrics import Report
 from ddgan.model import DDGAN
 from ddgan.training.logging import read_log
 
@@ -79,6 +79,8 @@ def _headline(report: Report) -> str:
             f"KL {report.modes.kl:.3f} (real data: {report.modes.kl_floor:.3f}) "
             f"from N = {report.num_samples:,}"
         )
+    if report.frechet is not None:
+        parts.append(f"{report.frechet.name} {report.frechet.value:.3g}")
     if report.images_per_second is not None:
         parts.append(f"{report.images_per_second:,.0f} samples per second on {html.escape(report.machine)}")
     return f"<p>{'; '.join(parts)}.</p>"
@@ -89,7 +91,8 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return f"<table>{''.join(cells)}</table>"
 
 
-def _png(data: bytes, alt: str, css: str) -> str:
+def png(data: bytes, alt: str, css: str) -> str:
+    """An HTML image of the bytes of a PNG file."""
     encoded = base64.b64encode(data).decode()
     return f'<img class="{css}" alt="{html.escape(alt)}" src="data:image/png;base64,{encoded}">'
 
@@ -97,7 +100,7 @@ def _png(data: bytes, alt: str, css: str) -> str:
 def _picture(image: np.ndarray, alt: str, css: str = "wide") -> str:
     buffer = io.BytesIO()
     images.to_pil(image).save(buffer, format="PNG")
-    return _png(buffer.getvalue(), alt, css)
+    return png(buffer.getvalue(), alt, css)
 
 
 def _readings(batch: Tensor, data: str) -> list[str]:
@@ -226,4 +229,4 @@ def plot(paint: Callable[[Any], None], width: float, height: float, alt: str) ->
     paint(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return _png(buffer.getvalue(), alt, "wide")
+    return png(buffer.getvalue(), alt, "wide")

@@ -2,29 +2,98 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
+
 from ddgan.cli.options import open_model, verb_parser
-from ddgan.metrics.evaluate import DEFAULT_SAMPLES, METRICS, evaluate
+from ddgan.metrics import METRICS, evaluate
+from ddgan.metrics.evaluate import DEFAULT_SAMPLES, check_metrics
+from ddgan.metrics.features import NAMES
+from ddgan.metrics.samples import holds_samples
 from ddgan.saving import check_output
+
+COMPARE = "--compare"
 
 
 def run(arguments: list[str]) -> int:
-    """Score, print the table, write the JSON."""
-    parser = verb_parser("evaluate", "Score samples of a trained model.")
-    parser.add_argument("-n", type=int, default=DEFAULT_SAMPLES, help=f"samples (default: {DEFAULT_SAMPLES})")
-    parser.add_argument("--data", help="what to compare with (default: what the model was trained on)")
-    parser.add_argument(
-        "--metrics", nargs="+", help=f"any of {' '.join(METRICS)} (default: all that the data has)"
+    """Score, print the table, write the JSON; or compare what was written before."""
+    return _compare(arguments) if COMPARE in arguments else _evaluate(arguments)
+
+
+def _evaluate(arguments: list[str]) -> int:
+    parser = verb_parser(
+        "evaluate",
+        "Score samples: of a trained model, of a folder of PNG files, or of a .npz with uint8 images. "
+        f"'ddgan evaluate {COMPARE} A.json B.json ... --out X.html' sets scores side by side.",
     )
-    parser.add_argument("--out", help="where to write the scores as JSON")
+    parser.add_argument(
+        "-n",
+        type=int,
+        help=f"samples (default: {DEFAULT_SAMPLES} of a model, all of a file; FID needs 50000)",
+    )
+    parser.add_argument(
+        "--data",
+        help="what to compare with: a data source, or a published .npz or .npy with mu and sigma (default: "
+        "what the model was trained on)",
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", help=f"any of {' '.join(METRICS)} (default: modes, if any, and speed)"
+    )
+    parser.add_argument(
+        "--features",
+        default="auto",
+        help=f"{', '.join(NAMES)}, or X.pt with X.json beside it (default: auto: inception for colour images "
+        "of 32 pixels and more, else classifier where there are labels, else pixels)",
+    )
+    parser.add_argument("--split", help="of the data to compare with (default: train)")
+    parser.add_argument(
+        "--held_out", help="data that the model has not seen, for memorisation (default: the split test)"
+    )
+    parser.add_argument("--out", help="where to write the scores as JSON, and pictures beside it")
     options = parser.parse_args(arguments)
     out = None if options.out is None else check_output(Path(options.out), options.overwrite)
-    report = evaluate(
-        open_model(options), options.data, options.metrics, options.n, options.seed, progress=True
-    )
+    check_metrics(options.metrics)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # they are in the table
+        report = evaluate(
+            options.model if holds_samples(options.model) else open_model(options),
+            options.data,
+            options.metrics,
+            options.n,
+            options.seed,
+            features=options.features,
+            split=options.split,
+            held_out=options.held_out,
+            progress=True,
+        )
     for name, value in report.table():
         print(f"{name:<40} {value}")
     if out is not None:
         report.save(out)
+    return 0
+
+
+def _compare(arguments: list[str]) -> int:
+    from ddgan.compare import compare
+
+    parser = ArgumentParser(
+        prog=f"ddgan evaluate {COMPARE}",
+        description="Set scores side by side: a table, and the plot of quality, coverage and speed.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(COMPARE, nargs="+", help="two or more JSON files that 'ddgan evaluate' wrote")
+    parser.add_argument("--out", help="X.html to write; the plot also becomes X.png")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    options = parser.parse_args(arguments)
+    if options.out is None or Path(options.out).suffix != ".html":
+        raise ValueError(f"{COMPARE} needs --out X.html")
+    out = check_output(Path(options.out), options.overwrite)
+    comparison = compare([Path(path) for path in options.compare], out)
+    for row in comparison.lines():
+        print(row)
+    print(f"comparison in {out} and {out.with_suffix('.png')}", file=sys.stderr)
     return 0

@@ -13,10 +13,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ddgan.files import write_atomically
+from ddgan.files import sha256_of, write_atomically
 
 VARIABLE = "DDGAN_CACHE"
-BLOCK = 1 << 20
 
 
 def cache_folder() -> Path:
@@ -58,11 +57,7 @@ def _digest(values: Any) -> str:
 
 
 def _file_digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        return bytes.fromhex(sha256_of(path))
     except OSError as error:
-        digest.update(f"unreadable: {error.strerror}".encode())
-    return digest.digest()
+        return f"unreadable: {error.strerror}".encode()

@@ -21,6 +21,7 @@ EMBEDDED: dict[str, Any] = {
     "gaussians": Gaussians,
 }
 """What comes with the package, by name."""
+EMBEDDED_SPLITS = ("train", "test")
 
 PREFIXED = re.compile(r"^(hf|stackedmnist):.")
 
@@ -44,25 +45,32 @@ def open_source(
     state_shape: tuple[int, ...] | None = None,
     *,
     num_held_out: int = 0,
+    split: str | None = None,
     progress: bool = False,
 ) -> Data:
     """The training data called `name`, in an order that depends on `seed`.
 
     A source of images that is not prepared yet is prepared into the cache, at the size and with the
-    channels of `state_shape`. `num_held_out` of them are kept from training; what is embedded holds out
-    by itself.
+    channels of `state_shape`. The split is "train" if none is given, or what a prepared dataset has.
+    `num_held_out` of its images are kept from training; what is embedded holds out by itself.
 
     Raises:
-        ValueError: if there is no such source, it is damaged, or it has other shapes.
+        ValueError: if there is no such source or split, it is damaged, or it has other shapes.
     """
     check_source(name)
     if name in EMBEDDED:
-        source = EMBEDDED[name](seed=seed, device=device)
+        if split not in (None, *EMBEDDED_SPLITS):
+            raise ValueError(f"split is '{split}'; {name} has {' and '.join(EMBEDDED_SPLITS)}")
+        source = EMBEDDED[name](seed=seed, device=device, split=split or "train")
     else:
         path = Path(name).expanduser()
         if not is_prepared(path):
-            path = _prepared(name, state_shape, progress)
+            path = _prepared(name, state_shape, split or "train", progress)
         source = ImageDataset(path, seed, device, num_held_out)
+        if split is not None and source.info["split"] != split:
+            raise ValueError(
+                f"split is {split}, but '{name}' was prepared from {source.info['split']}; prepare that too"
+            )
     if state_shape is not None and source.state_shape != state_shape:
         raise ValueError(
             f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}"
@@ -70,11 +78,12 @@ def open_source(
     return source
 
 
-def _prepared(name: str, state_shape: tuple[int, ...] | None, progress: bool) -> Path:
-    from ddgan.data.prepare import prepare
+def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progress: bool) -> Path:
+    from ddgan.data.prepare import Selection, prepare
 
+    selection = Selection(split=split)
     if state_shape is None:
-        return prepare(name, progress=progress)
+        return prepare(name, selection=selection, progress=progress)
     if len(state_shape) != 3:
         raise ValueError(f"the model makes samples of shape {state_shape}, but '{name}' has images")
     channels, height, width = state_shape
@@ -83,4 +92,5 @@ def _prepared(name: str, state_shape: tuple[int, ...] | None, progress: bool) ->
             f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
             "so prepare the data first: ddgan prepare --help"
         )
-    return prepare(name, options=Preparation(size=height, channels=channels), progress=progress)
+    options = Preparation(size=height, channels=channels)
+    return prepare(name, options=options, selection=selection, progress=progress)

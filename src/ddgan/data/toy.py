@@ -29,13 +29,14 @@ class Gaussians:
     state_shape = (2,)
     num_classes = 0
 
-    def __init__(self, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(self, seed: int = 0, device: torch.device | str = "cpu", split: str = "train") -> None:
         self._seed = seed
         self._device = device
+        self._purpose = "gaussians" if split == "train" else f"gaussians {split}"
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """The points of iteration `step`, (size, 2)."""
-        rng = generator_for(self._seed, "gaussians", step)
+        rng = generator_for(self._seed, self._purpose, step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
         points = centre + SPREAD * torch.randn(size, 2, generator=rng)
         return Batch(points[rows].to(self._device))

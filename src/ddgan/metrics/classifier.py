@@ -1,26 +1,35 @@
-"""A small digit classifier, trained here on real digits, that judges generated ones.
+"""Small classifiers, trained here on labelled images: the judge of digits, and the features `classifier`.
 
-It must not call blobs digits: half of each training batch are non-digits (shuffled pixels, smooth
+The judge must not call blobs digits: half of each training batch are non-digits (shuffled pixels, smooth
 noise, blends of two different digits) whose target is the uniform distribution. And it must read what a
 person reads: the digits it learns from carry noise of random strength, as faint as none.
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
+from ddgan.files import save_tensors
 from ddgan.random import generator_for
 
 NUM_CLASSES = 10
 CONFIDENT = 0.9
 """A digit counts as read with confidence when its largest class probability is at least this."""
+JUDGE_VERSION = 1
+"""Grows whenever training would give another judge of digits."""
 LARGEST_NOISE = 0.3
 """Standard deviation of the strongest noise on a digit that the judge must still read."""
 
@@ -49,9 +58,47 @@ class DigitClassifier(nn.Module):
         return self.head(F.dropout(self.features(images), 0.3, self.training))
 
 
+class ImageClassifier(nn.Module):
+    """Images (B, C, H, W) in [-1, 1] -> logits (B, K), for images of any size.
+
+    Four convolutions, the first few of which halve until about 4 pixels remain; larger images are first
+    averaged down to 32 pixels.
+    """
+
+    WIDTHS = (32, 64, 128, 128)
+    LARGEST = 32
+    HALVING_FIRST = (2, 1, 0, 3)
+    """Which convolutions halve, where fewer than all need to."""
+
+    def __init__(self, channels: int, size: int, num_classes: int) -> None:
+        super().__init__()
+        halvings = max(round(math.log2(min(size, self.LARGEST) / 4)), 0)
+        layers: list[nn.Module] = []
+        for place, width in enumerate(self.WIDTHS):
+            stride = 2 if place in self.HALVING_FIRST[:halvings] else 1
+            layers += [nn.Conv2d(channels, width, 3, stride, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            channels = width
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, num_classes)
+
+    @property
+    def num_features(self) -> int:
+        """D of `features`."""
+        return self.WIDTHS[-1]
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classes are told from, (B, 128)."""
+        if max(images.shape[2:]) > self.LARGEST:
+            images = F.adaptive_avg_pool2d(images, self.LARGEST)
+        return self.layers(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(F.dropout(self.features(images), 0.2, self.training))
+
+
 @dataclass(frozen=True)
 class Judge:
-    """A trained classifier and how far it can be trusted, measured on held-out digits.
+    """A trained classifier of single channels and how far it can be trusted, measured on held-out digits.
 
     Attributes:
         accuracy: on held-out real digits.
@@ -59,7 +106,7 @@ class Judge:
         confident_shuffled: the same share after shuffling each digit's pixels; must stay below 0.2.
     """
 
-    classifier: DigitClassifier
+    classifier: nn.Module
     accuracy: float
     confident_real: float
     confident_shuffled: float
@@ -93,36 +140,65 @@ def non_digits(images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
 
 def train_judge(images: np.ndarray, labels: np.ndarray, seed: int, num_epochs: int = 25) -> DigitClassifier:
     """Train on grey uint8 images (N, H, W) with labels (N,); seconds for the 1,437 small digits."""
-    x = torch.from_numpy(images).float().unsqueeze(1) / 127.5 - 1
+    size = images.shape[-1]
+    return fit_classifier(
+        lambda: DigitClassifier(size), images[:, None], labels, seed, num_epochs, reject=True
+    )
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fit_classifier(
+    make: Callable[[], Network],
+    images: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    num_epochs: int,
+    *,
+    reject: bool = False,
+    batch_size: int = 64,
+    on_step: Callable[[], None] = lambda: None,
+) -> Network:
+    """Train a new classifier on uint8 images (N, C, H, W) with labels (N,).
+
+    With `reject` it learns digits under noise, and to read nothing in what is no digit.
+    """
     y = torch.from_numpy(labels)
     rng = generator_for(seed, "judge")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = DigitClassifier(x.shape[-1])
+        model = make()
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
-        batches = [len(x) // 64 * num_epochs]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=batches[0])
+        batches = max(len(y) // batch_size, 1)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=batches * num_epochs)
         for _ in range(num_epochs):
-            for index in torch.randperm(len(x), generator=rng).split(64)[: len(x) // 64]:
-                strength = LARGEST_NOISE * torch.rand(len(index), 1, 1, 1, generator=rng)
-                real = (x[index] + strength * torch.randn(x[index].shape, generator=rng)).clamp(-1, 1)
-                fake = non_digits(x[index], y[index], rng)
-                logits = model(torch.cat([real, fake]))
-                loss = F.cross_entropy(logits[: len(real)], y[index])
-                loss = loss - logits[len(real) :].log_softmax(dim=1).mean()
+            for index in torch.randperm(len(y), generator=rng).split(batch_size)[:batches]:
+                real = from_uint8(images[index.numpy()])
+                if reject:
+                    strength = LARGEST_NOISE * torch.rand(len(index), 1, 1, 1, generator=rng)
+                    noisy = (real + strength * torch.randn(real.shape, generator=rng)).clamp(-1, 1)
+                    logits = model(torch.cat([noisy, non_digits(real, y[index], rng)]))
+                    loss = -logits[len(real) :].log_softmax(dim=1).mean()
+                else:
+                    logits, loss = model(real), torch.zeros(())
+                loss = loss + F.cross_entropy(logits[: len(real)], y[index])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 schedule.step()
+                on_step()
     return model.eval()
 
 
-@cache
-def digits_judge(seed: int = 0) -> Judge:
-    """The judge of stacked digits: trained on the train split, measured on the test split."""
-    model = train_judge(*split_digits("train"), seed)
-    images, labels = split_digits("test")
-    real = torch.from_numpy(images).float().unsqueeze(1) / 127.5 - 1
+def from_uint8(images: np.ndarray) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 in [-1, 1]."""
+    return torch.from_numpy(images).float() / 127.5 - 1
+
+
+def measured_judge(model: nn.Module, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> Judge:
+    """The judge, with the accuracy and confidence it has on held-out uint8 images (N, 1, H, W)."""
+    real = from_uint8(images)
     judge = Judge(model, 0.0, 0.0, 0.0)
     digit, confidence = judge.read(real)
     _, shuffled = judge.read(shuffle_pixels(real, generator_for(seed, "shuffled")))
@@ -132,3 +208,40 @@ def digits_judge(seed: int = 0) -> Judge:
         confident_real=float((confidence >= CONFIDENT).double().mean()),
         confident_shuffled=float((shuffled >= CONFIDENT).double().mean()),
     )
+
+
+def keep_classifier(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
+    """Write a trained network and what is known of it; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, network.state_dict(), {"facts": json.dumps(facts)})
+
+
+def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights and facts that `keep_classifier` wrote.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["facts"])
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
+
+
+@cache
+def digits_judge(seed: int = 0) -> Judge:
+    """The judge of stacked digits: trained on the train split once, and measured on the test split."""
+    path = cache_folder() / "classifiers" / f"digits-judge-{JUDGE_VERSION}-{seed}.safetensors"
+    images, labels = split_digits("test")
+    if path.is_file():
+        network = DigitClassifier(images.shape[-1])
+        network.load_state_dict(kept_classifier(path)[0])
+        network.eval()
+    else:
+        network = train_judge(*split_digits("train"), seed)
+        keep_classifier(path, network, {})
+    return measured_judge(network, images[:, None], labels, seed)

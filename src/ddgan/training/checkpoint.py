@@ -9,7 +9,6 @@ as if it had never stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddgan.files import folder_made_atomically, save_tensors
+from ddgan.files import folder_made_atomically, save_tensors, sha256_of
 from ddgan.training.step import TrainState
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
@@ -128,7 +127,7 @@ class Checkpoints:
         known |= {"license": state.license, **facts}
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))
-            known["sha256"] = _digest(partial / STATE_NAME)
+            known["sha256"] = sha256_of(partial / STATE_NAME)
             (partial / FACTS_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         self._prune()
         return path
@@ -174,7 +173,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise ValueError(f"'{path}' has format {facts['format']}; this version reads {FORMAT}")
-        if _digest(path / STATE_NAME) != facts["sha256"]:
+        if sha256_of(path / STATE_NAME) != facts["sha256"]:
             raise ValueError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
         return Checkpoint(path, facts, load_file(path / STATE_NAME))
     except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
@@ -186,11 +185,3 @@ def _score(path: Path) -> float | None:
         return json.loads((path / FACTS_NAME).read_text(encoding="utf-8")).get("score")
     except (OSError, ValueError):
         return None
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

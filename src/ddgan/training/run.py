@@ -13,7 +13,7 @@ from typing import Any
 from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, open_source
 from ddgan.files import write_atomically
-from ddgan.metrics.evaluate import Report, evaluate
+from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN, WEIGHTS_NAME
 from ddgan.progress import progress_bar
 from ddgan.training.checkpoint import restore

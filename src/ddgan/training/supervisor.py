@@ -11,7 +11,7 @@ import torch
 
 from ddgan.config import RunConfig
 from ddgan.data import Data
-from ddgan.metrics.evaluate import Report, evaluate
+from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN, average_name
 from ddgan.saving import has_png_form, save_grid
 from ddgan.training.budget import MinuteBudget

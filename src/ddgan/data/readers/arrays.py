@@ -94,6 +94,44 @@ def read_numpy(path: Path) -> ArrayReader:
         raise ValueError(f"'{path}' is damaged: {error}") from None
 
 
+# --- statistics of features --------------------------------------------------------------------------
+
+
+def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """mu and sigma of a .npz with these arrays, or of a .npy with a dictionary of them; None of other files.
+
+    The dictionary in a .npy is a pickle; it is read without running any code from it.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                found = {name: file[name] for name in ("mu", "sigma") if name in file}
+        else:
+            found = _dictionary_of(path)
+        return (found["mu"], found["sigma"]) if found.keys() >= {"mu", "sigma"} else None
+    except Exception as error:  # damaged files raise what they like
+        raise ValueError(f"'{path}' cannot be read: {error}") from None
+
+
+def _dictionary_of(path: Path) -> dict[str, Any]:
+    """The dictionary that np.save wrote, with text as keys; empty for other arrays."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        if shape != () or dtype != np.dtype(object):
+            return {}
+        content = _ArraysOnly(file, encoding="bytes").load().item()
+    if not isinstance(content, dict):
+        return {}
+    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+
+
 # --- IDX --------------------------------------------------------------------------------------------
 
 

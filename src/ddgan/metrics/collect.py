@@ -1,0 +1,105 @@
+"""One pass over the samples feeds all scores: each batch goes to every collector."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ddgan.metrics.features import Features
+from ddgan.metrics.frechet import Moments, Statistics
+
+
+class Collector(Protocol):
+    """Takes in samples, batch after batch."""
+
+    def update(self, images: Tensor) -> None:
+        """Take in uint8 images (B, C, H, W), or points float32 (B, F)."""
+        ...
+
+
+class FeatureCollector:
+    """Keeps the features of all samples, their moments, and their class probabilities if asked.
+
+    The network sees batches of one size however the samples come, so that their number per batch changes
+    nothing. Memory: 4 N (D + K) bytes.
+    """
+
+    def __init__(
+        self, features: Features, count: int, device: torch.device, *, with_probabilities: bool = False
+    ) -> None:
+        self._extract, self._device, self._count = features.to(device), device, count
+        self._with_probabilities = with_probabilities
+        self._waiting: list[Tensor] = []
+        self._features: Tensor | None = None
+        self._probabilities: Tensor | None = None
+        self._filled = 0
+        self._moments = Moments()
+
+    def update(self, images: Tensor) -> None:
+        """Take in uint8 images (B, C, H, W), or points float32 (B, F)."""
+        self._waiting.append(images)
+        size = self._extract.batch_size
+        if sum(map(len, self._waiting)) >= size:
+            whole = torch.cat(self._waiting)
+            end = len(whole) - len(whole) % size
+            for part in whole[:end].split(size):
+                self._take(part)
+            self._waiting = [whole[end:]]
+
+    def _take(self, images: Tensor) -> None:
+        batch = self._extract(images.to(self._device), self._with_probabilities)
+        self._moments.update(batch.features)
+        rows = slice(self._filled, self._filled + len(images))
+        if self._features is None:
+            self._features = torch.empty(self._count, batch.features.shape[1])
+            if batch.probabilities is not None:
+                self._probabilities = torch.empty(self._count, batch.probabilities.shape[1])
+        self._features[rows] = batch.features.cpu()
+        if self._probabilities is not None and batch.probabilities is not None:
+            self._probabilities[rows] = batch.probabilities.cpu()
+        self._filled = rows.stop
+
+    def _finish(self) -> None:
+        if self._waiting and len(rest := torch.cat(self._waiting)):
+            self._take(rest)
+        self._waiting = []
+
+    def features(self) -> Tensor:
+        """All features, float32 (N, D)."""
+        self._finish()
+        assert self._features is not None
+        return self._features[: self._filled]
+
+    def probabilities(self) -> Tensor:
+        """All class probabilities, float32 (N, K)."""
+        self._finish()
+        assert self._probabilities is not None
+        return self._probabilities[: self._filled]
+
+    def statistics(self) -> Statistics:
+        """Mean and covariance of all features."""
+        self._finish()
+        return self._moments.statistics()
+
+
+class PixelKeeper:
+    """Keeps the first samples, for pictures: as many as fit in 256 MiB."""
+
+    LARGEST = 256 * 2**20
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+        self._bytes = 0
+
+    def update(self, images: Tensor) -> None:
+        """Take in uint8 images (B, C, H, W)."""
+        room = (self.LARGEST - self._bytes) // images[0].numel()
+        if room > 0:
+            self._kept.append(images[:room].clone())
+            self._bytes += self._kept[-1].numel()
+
+    def images(self) -> Tensor:
+        """uint8 (S, C, H, W)."""
+        return torch.cat(self._kept)

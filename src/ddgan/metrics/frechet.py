@@ -1,0 +1,196 @@
+"""Fréchet distance between two sets of features, each taken as a Gaussian (paper section 6; FID).
+
+    d^2 = |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr (S_1 S_2)^(1/2)
+
+With S_i = A_i A_i^T the last trace is the sum of the singular values of A_1^T A_2, which, unlike the square
+root of a product of matrices, loses no digits where the covariances are singular.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddgan.metrics.resampling import Interval, bootstrap_interval
+
+BLOCK = 4096
+"""Rows that are taken in float64 at a time."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The Gaussian that stands for a set of features.
+
+    Attributes:
+        mean: float64 (D,).
+        covariance: float64 (D, D), with N - 1 in the denominator.
+        count: N; None where a published file does not tell it.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    count: int | None
+
+    @property
+    def rank(self) -> int:
+        """The largest rank that the covariance of so many samples can have."""
+        return len(self.mean) if self.count is None else min(len(self.mean), self.count - 1)
+
+
+class Moments:
+    """Mean and covariance of features that come in batches, in float64, at any batch size.
+
+    A batch is merged by its own mean and scatter, so that a large common mean costs no digits.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor = torch.zeros(())
+        self._scatter: Tensor = torch.zeros(())
+
+    def update(self, features: Tensor) -> None:
+        """Take in features (B, D)."""
+        for part in features.split(BLOCK):
+            self._merge(part.double())
+
+    def _merge(self, part: Tensor) -> None:
+        mean = part.mean(dim=0)
+        centred = part - mean
+        scatter = centred.T @ centred
+        if not self.count:
+            self.count, self._mean, self._scatter = len(part), mean, scatter
+            return
+        total = self.count + len(part)
+        shift = mean - self._mean
+        self._scatter += scatter
+        self._scatter.addr_(shift, shift, alpha=self.count * len(part) / total)
+        self._mean = self._mean + shift * (len(part) / total)
+        self.count = total
+
+    def statistics(self) -> Statistics:
+        """The Gaussian of what was taken in.
+
+        Raises:
+            ValueError: if that were fewer than two samples.
+        """
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 samples, not {self.count}")
+        return Statistics(self._mean.cpu(), (self._scatter / (self.count - 1)).cpu(), self.count)
+
+
+def statistics_of(features: Tensor) -> Statistics:
+    """The Gaussian of features (N, D)."""
+    moments = Moments()
+    moments.update(features)
+    return moments.statistics()
+
+
+@dataclass(frozen=True)
+class FrechetScore:
+    """What `frechet` reports.
+
+    Attributes:
+        name: "FID" for Inception features, otherwise a name that says which.
+        value: the distance, 0 or more.
+        interval: 95 %, by bootstrap over the samples; None where they are fewer than the dimensions.
+        num_features: D.
+        rank: of the samples' covariance, at most; below D the score is too large by an unknown amount.
+        num_real: how many real samples the reference has; None where a file does not tell.
+    """
+
+    name: str
+    value: float
+    interval: Interval | None
+    num_features: int
+    rank: int
+    num_real: int | None
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """The decomposition of (A_1^T A_2)(A_1^T A_2)^T that gives tr (S_1 S_2)^(1/2) and its derivative.
+
+    Attributes:
+        factor: A_1.
+        vectors: eigenvectors, in columns.
+        singular_values: of A_1^T A_2, one for each eigenvector.
+    """
+
+    factor: np.ndarray
+    vectors: np.ndarray
+    singular_values: np.ndarray
+
+    @classmethod
+    def of(cls, first: Statistics, second: Statistics) -> _Overlap:
+        if first.mean.shape != second.mean.shape:
+            raise ValueError(
+                f"the features have {len(second.mean)} dimensions, but the reference statistics have "
+                f"{len(first.mean)}; take those of the same features"
+            )
+        factor = _factor(first)
+        product = factor.T @ _factor(second)
+        vectors = np.linalg.eigh(product @ product.T)[1]
+        # as lengths, and not as roots of eigenvalues, the small ones keep their digits
+        return cls(factor, vectors, np.linalg.norm(product.T @ vectors, axis=0))
+
+
+def _factor(statistics: Statistics) -> np.ndarray:
+    """A with covariance = A A^T; what rounding left of eigenvalues that are 0 is made 0."""
+    values, vectors = np.linalg.eigh(statistics.covariance.numpy())  # torch's is many times slower
+    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
+    return vectors * np.sqrt(values)
+
+
+def _distance(real: Statistics, samples: Statistics, overlap: _Overlap) -> float:
+    traces = real.covariance.trace() + samples.covariance.trace()
+    spread = float(traces) - 2 * float(overlap.singular_values.sum())
+    return max(float((real.mean - samples.mean).square().sum()) + spread, 0.0)
+
+
+def frechet_distance(real: Statistics, samples: Statistics) -> float:
+    """The squared Fréchet distance, as all published scores give it.
+
+    Raises:
+        ValueError: if the two have other numbers of features.
+    """
+    return _distance(real, samples, _Overlap.of(real, samples))
+
+
+def _first_order_changes(
+    features: Tensor, samples: Statistics, real: Statistics, overlap: _Overlap
+) -> Tensor:
+    """How much each sample of features (N, D) adds to a change of the distance, float64 (N,).
+
+    2 (mu - mu_r).(x - mu) + (x - mu)^T (I - T) (x - mu),   T = A_r (A_r^T S A_r)^(-1/2) A_r^T
+    """
+    values = overlap.singular_values
+    kept = values > values.max() * len(values) * np.finfo(np.float64).eps
+    half = torch.from_numpy((overlap.factor @ overlap.vectors[:, kept]) * values[kept] ** -0.5)
+    curvature = torch.eye(len(values), dtype=torch.float64) - half @ half.T
+    slope = 2 * (samples.mean - real.mean)
+    changes = []
+    for part in features.cpu().split(BLOCK):
+        centred = part.double() - samples.mean
+        changes.append(centred @ slope + (centred @ curvature * centred).sum(dim=1))
+    return torch.cat(changes)
+
+
+def frechet_score(
+    name: str, features: Tensor, samples: Statistics, real: Statistics, seed: int = 0
+) -> FrechetScore:
+    """The distance of samples with these features (N, D) and statistics from the real ones.
+
+    The interval is a bootstrap over the samples. Sets with repeated images, as resampling makes them, are
+    farther from anything than N different images are; so the score's first-order change is resampled
+    instead of the score.
+    """
+    overlap = _Overlap.of(real, samples)
+    distance, interval = _distance(real, samples, overlap), None
+    if samples.rank == len(samples.mean):
+        change = _first_order_changes(features, samples, real, overlap)
+        low, high = bootstrap_interval(change - change.mean(), seed)
+        interval = (max(distance + low, 0.0), max(distance + high, 0.0))
+    return FrechetScore(name, distance, interval, len(samples.mean), samples.rank, real.count)

@@ -1,0 +1,68 @@
+"""Inception score: how sure a classifier is of each sample, and how varied the samples are over its classes.
+
+    exp( mean_x KL( p(y|x) || mean_x p(y|x) ) )
+
+It is between 1 and the number of classes. The paper takes all samples at once; the older custom is the mean
+over ten tenths of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddgan.metrics.resampling import check_finite, shuffled
+
+NUM_SPLITS = 10
+
+
+@dataclass(frozen=True)
+class InceptionScore:
+    """What `inception_score` reports.
+
+    Attributes:
+        name: "Inception score" for the Inception network, otherwise a name that says which.
+        value: of all samples at once, as in the paper.
+        mean_of_splits: the mean over `num_splits` equal parts of the samples.
+        deviation_of_splits: their standard deviation.
+        num_splits: ten, or fewer where there are fewer than 2 samples for each.
+    """
+
+    name: str
+    value: float
+    mean_of_splits: float
+    deviation_of_splits: float
+    num_splits: int
+
+
+def exponential_information(probabilities: Tensor) -> float:
+    """exp of the mean KL divergence of rows (N, K) from their mean."""
+    p = probabilities.double()
+    entropy = -torch.xlogy(p, p).sum(dim=1).mean()
+    mean = p.mean(dim=0)
+    return float((-torch.xlogy(mean, mean).sum() - entropy).exp())
+
+
+def inception_score(name: str, probabilities: Tensor, num_splits: int = NUM_SPLITS) -> InceptionScore:
+    """The score of samples with these class probabilities (N, K), at once and in splits.
+
+    Which samples share a split depends on the set of samples, not on their order.
+
+    Raises:
+        ValueError: if a probability is not finite, or the rows do not sum to 1.
+    """
+    probabilities = check_finite(probabilities, "class probabilities")
+    if bool((probabilities.sum(dim=1) - 1).abs().max() > 1e-3) or bool(probabilities.min() < 0):
+        raise ValueError("class probabilities must be 0 or more and sum to 1; apply a softmax to logits")
+    num_splits = max(min(num_splits, len(probabilities) // 2), 1)
+    parts = probabilities[shuffled(probabilities)].tensor_split(num_splits)
+    values = torch.tensor([exponential_information(part) for part in parts], dtype=torch.float64)
+    return InceptionScore(
+        name=name,
+        value=exponential_information(probabilities),
+        mean_of_splits=float(values.mean()),
+        deviation_of_splits=float(values.std(correction=0)),
+        num_splits=num_splits,
+    )

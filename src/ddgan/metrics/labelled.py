@@ -1,0 +1,201 @@
+"""The features `classifier`: a small network trained here on the labels of the data, once, and cached.
+
+Where images are stacks of digits it reads one channel at a time; the features of an image are those of its
+channels side by side, and the probability of a number is the product of its digits' probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddgan.data.cache import cache_folder
+from ddgan.data.digits import split_digits
+from ddgan.metrics.classifier import (
+    ImageClassifier,
+    Judge,
+    fit_classifier,
+    from_uint8,
+    keep_classifier,
+    kept_classifier,
+    measured_judge,
+)
+from ddgan.metrics.features import FeatureBatch
+from ddgan.metrics.reference import RealData
+from ddgan.progress import progress_bar
+from ddgan.random import generator_for
+
+VERSION = 1
+"""Grows whenever the same data would give another classifier."""
+IMAGES_SEEN = 150_000
+"""How many images training shows, between 2 and 30 times all of them."""
+BATCH_SIZE = 128
+HELD_OUT = 10
+"""One image in so many is kept from training, to measure accuracy by."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images to learn from, uint8 (N, C, H, W), and to be measured by, with their labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    held_out_images: np.ndarray
+    held_out_labels: np.ndarray
+    num_classes: int
+
+    @classmethod
+    def of(cls, data: RealData) -> Labelled:
+        """What the classifier of this data learns from.
+
+        Raises:
+            ValueError: if the data has no labels.
+        """
+        if data.labels is None:
+            raise ValueError(
+                f"'{data.source}' has no labels, which a classifier needs; use the features inception, "
+                "vgg16 or pixels"
+            )
+        if data.source in ("digits", "single_digits"):
+            train, test = split_digits("train"), split_digits("test")
+            return cls(train[0][:, None], train[1], test[0][:, None], test[1], 10)
+        images, labels, num_classes = data.images, data.labels, data.num_classes
+        if data.stacked:
+            images, labels = single_digits_of(data)
+            num_classes = 10
+        order = torch.randperm(len(labels), generator=generator_for(0, "held out")).numpy()
+        count = max(len(labels) // HELD_OUT, 1)
+        test_rows, train_rows = np.sort(order[:count]), np.sort(order[count:])
+        if not len(train_rows):
+            raise ValueError(f"'{data.source}' has one image; a classifier needs more")
+        return cls(images[train_rows], labels[train_rows], images[test_rows], labels[test_rows], num_classes)
+
+
+def single_digits_of(data: RealData) -> tuple[np.ndarray, np.ndarray]:
+    """The different digits that stacked data is made of, uint8 (N, 1, H, W), and their labels 0..9.
+
+    Each once, however many stacks it is part of, so that none is both learned and held out.
+    """
+    assert data.labels is not None
+    found: dict[bytes, tuple[int, int, int]] = {}
+    for first in range(0, len(data), 4096):
+        images = np.asarray(data.images[first : first + 4096])
+        for index, stack in enumerate(images):
+            number = int(data.labels[first + index])
+            for channel, digit in enumerate((number // 100, number // 10 % 10, number % 10)):
+                key = hashlib.blake2b(stack[channel].tobytes(), digest_size=12).digest()
+                found.setdefault(key, (first + index, channel, digit))
+    rows, channels, digits = (np.array(column) for column in zip(*found.values(), strict=True))
+    return data.images[rows, channels][:, None], digits.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier of labelled data, with what is known of it.
+
+    Attributes:
+        network: of images, or of single channels of stacks.
+        accuracy: on held-out images.
+        confidence: for digits in channels, how sure it is of real and of shuffled ones.
+        checksum: SHA-256 of its weights.
+    """
+
+    network: ImageClassifier
+    accuracy: float
+    confidence: tuple[float, float]
+    checksum: str
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The same as a reader of digits."""
+        return Judge(self.network, self.accuracy, *self.confidence)
+
+
+def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClassifier:
+    """The classifier of this data, from the cache or trained now: seconds to minutes on a CPU.
+
+    Raises:
+        ValueError: if the data has no labels.
+    """
+    key = hashlib.sha256(json.dumps([data.checksum, data.split, VERSION]).encode()).hexdigest()[:20]
+    path = cache_folder() / "classifiers" / f"{key}.safetensors"
+    if not path.is_file():
+        _train(Labelled.of(data), data.stacked, path, progress)
+    tensors, facts = kept_classifier(path)
+    network = ImageClassifier(facts["channels"], facts["size"], facts["num_classes"])
+    network.load_state_dict(tensors)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    return TrainedClassifier(network.eval(), facts["accuracy"], tuple(facts["confidence"]), checksum)
+
+
+def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> None:
+    count, channels, size, _ = labelled.images.shape
+    epochs = min(max(IMAGES_SEEN // count, 2), 30)
+    with progress_bar("training classifier", epochs * max(count // BATCH_SIZE, 1), enabled=progress) as step:
+        network = fit_classifier(
+            lambda: ImageClassifier(channels, size, labelled.num_classes),
+            labelled.images,
+            labelled.labels,
+            seed=0,
+            num_epochs=epochs,
+            reject=stacked,
+            batch_size=BATCH_SIZE,
+            on_step=lambda: step(1),
+        )
+    facts: dict[str, Any] = {"channels": channels, "size": size, "num_classes": labelled.num_classes}
+    facts["accuracy"] = _accuracy(network, labelled)
+    facts["confidence"] = [0.0, 0.0]
+    if channels == 1:
+        judge = measured_judge(network, labelled.held_out_images, labelled.held_out_labels)
+        facts["confidence"] = [judge.confident_real, judge.confident_shuffled]
+    keep_classifier(path, network, facts)
+
+
+@torch.no_grad()
+def _accuracy(network: ImageClassifier, labelled: Labelled) -> float:
+    right = 0
+    for first in range(0, len(labelled.held_out_labels), 1024):
+        images = from_uint8(labelled.held_out_images[first : first + 1024])
+        labels = torch.from_numpy(labelled.held_out_labels[first : first + 1024])
+        right += int((network(images).argmax(dim=1) == labels).sum())
+    return right / len(labelled.held_out_labels)
+
+
+class ClassifierFeatures:
+    """Features by a classifier of the data; see `Features`."""
+
+    name = "classifier"
+    batch_size = 512
+    has_probabilities = True
+
+    def __init__(self, classifier: TrainedClassifier, stacked: bool) -> None:
+        self._network, self._stacked = classifier.network, stacked
+        self.checksum = hashlib.sha256(f"{classifier.checksum} {stacked}".encode()).hexdigest()
+        self.facts: dict[str, Any] = {"classifier_accuracy": classifier.accuracy}
+
+    def to(self, device: torch.device) -> ClassifierFeatures:
+        self._network.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
+        x = images.float() / 127.5 - 1
+        if self._stacked:
+            x = x.flatten(0, 1).unsqueeze(1)
+        features = self._network.features(x)
+        whole = features.view(len(images), -1)
+        if not with_probabilities:
+            return FeatureBatch(whole)
+        probabilities = self._network.head(features).softmax(dim=1)
+        if self._stacked:
+            r, g, b = probabilities.view(len(images), 3, -1).unbind(dim=1)
+            probabilities = torch.einsum("nr,ng,nb->nrgb", r, g, b).flatten(1)
+        return FeatureBatch(whole, probabilities)

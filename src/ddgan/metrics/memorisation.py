@@ -1,0 +1,101 @@
+"""Memorisation: are samples nearer to the training images than other real images are?
+
+For each sample, and for each held-out real image, d is the distance to the nearest training image in feature
+space. The score is the rank statistic of Meehan et al. (2020),
+
+    P( d(sample) < d(held-out) ) + P( d(sample) = d(held-out) ) / 2 ,
+
+the chance that a random sample lies nearer than a random held-out image: 1/2 for a model that generalises
+as the data does, towards 1 for one that copies, below 1/2 for samples farther from the data than real images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddgan import images
+from ddgan.metrics.neighbours import centre_of, centred, nearest
+from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite
+
+NUM_SHOWN = 12
+NUM_NEIGHBOURS = 5
+NEAR = 0.01
+"""A sample is near if it is nearer to its training image than this share of the held-out images."""
+
+
+@dataclass(frozen=True)
+class MemorisationScore:
+    """What `memorisation` reports.
+
+    Attributes:
+        nearer: the chance that a sample is nearer to training images than a held-out image is.
+        interval: 95 %, by bootstrap over the samples.
+        ratio: median distance of samples over that of held-out images.
+        near: share of samples nearer than the nearest 1 % of the held-out images.
+        copies: share of samples at distance 0 of a training image.
+        num_train: training images.
+        num_held_out: held-out images.
+    """
+
+    nearer: float
+    interval: Interval
+    ratio: float
+    near: float
+    copies: float
+    num_train: int
+    num_held_out: int
+
+
+def memorisation_score(
+    train: Tensor, held_out: Tensor, samples: Tensor, seed: int = 0
+) -> tuple[MemorisationScore, Tensor, Tensor]:
+    """The score from features (N, D) of each kind, and each sample's nearest training images.
+
+    Those come as distances (N, k), ascending, and as numbers of images, int64 (N, k).
+
+    Raises:
+        ValueError: if a feature is not finite, or there are fewer than 5 training images.
+    """
+    for features, what in ((train, "training"), (held_out, "held-out"), (samples, "samples'")):
+        check_finite(features, f"{what} features")
+    centre = centre_of(train)
+    known = centred(train, centre)
+    distances, which = nearest(centred(samples, centre), known, NUM_NEIGHBOURS)
+    own = distances[:, 0].sqrt().cpu()
+    real = nearest(centred(held_out, centre), known, 1)[0][:, 0].sqrt().cpu().sort().values
+    larger = len(real) - torch.searchsorted(real, own, right=True)
+    equal = len(real) - torch.searchsorted(real, own) - larger
+    chance = (larger + equal / 2) / len(real)
+    score = MemorisationScore(
+        nearer=float(chance.double().mean()),
+        interval=bootstrap_interval(chance, seed),
+        ratio=float(own.median() / real.median().clamp(min=1e-12)),
+        near=float((own < real.quantile(NEAR)).double().mean()),
+        copies=float((own == 0).double().mean()),
+        num_train=len(train),
+        num_held_out=len(held_out),
+    )
+    return score, distances.sqrt().cpu(), which.cpu()
+
+
+def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train: np.ndarray) -> np.ndarray:
+    """The samples that lie nearest to training images, each in a row with its neighbours; uint8 (H, W, C).
+
+    Args:
+        samples: uint8 (S, C, H, W), the first S of those that were scored.
+        distances: of each to its neighbours, (N, k), N at least S.
+        which: training image of each neighbour, (N, k).
+        train: uint8 (M, C, H, W).
+    """
+    closest = distances[: len(samples), 0].argsort()[:NUM_SHOWN]
+    tiles = []
+    for index in closest.tolist():
+        tiles.append(samples[index].numpy())
+        tiles += [np.asarray(train[neighbour]) for neighbour in which[index].tolist()]
+    stacked = np.stack(tiles).transpose(0, 2, 3, 1)
+    zoom = images.zoom_for(stacked.shape[1])
+    return images.grid(stacked, columns=1 + which.shape[1], zoom=zoom, gap=3)

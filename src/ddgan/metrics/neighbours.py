@@ -1,0 +1,115 @@
+"""Distances between two sets of features, tile by tile: 50,000 x 50,000 of them never lie in memory at once.
+
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b
+
+Both sets are centred first, so that little is lost by the subtraction; what remains below the rounding error
+is exactly 0, so that equal images have distance 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+TILE = 4096
+"""Rows and columns of a tile: 64 MiB of float32."""
+WIDE = 256
+"""Up to this many dimensions the arithmetic is float64, where it costs little and neighbours lie close."""
+ROUNDING = 32
+"""How many units in the last place of |a|^2 + |b|^2 count as no distance."""
+
+
+class Points(NamedTuple):
+    """Features (N, D) relative to a centre, and their squared norms (N,)."""
+
+    rows: Tensor
+    norms: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Tile(NamedTuple):
+    """Squared distances between the first set's `rows` and the second's `columns`."""
+
+    rows: slice
+    columns: slice
+    distances: Tensor
+
+
+def centred(features: Tensor, centre: Tensor) -> Points:
+    """Features (N, D), relative to a centre (D,)."""
+    dtype = torch.float64 if features.shape[1] <= WIDE else torch.float32
+    rows = torch.empty(features.shape, dtype=dtype, device=features.device)
+    for part, given in zip(rows.split(TILE), features.split(TILE), strict=True):
+        part.copy_(given.double() - centre)
+    return Points(rows, rows.square().sum(dim=1))
+
+
+def centre_of(features: Tensor) -> Tensor:
+    """The mean of features (N, D), float64."""
+    return features.sum(dim=0, dtype=torch.float64) / len(features)
+
+
+def squared_distances(a: Points, b: Points) -> Iterator[Tile]:
+    """All tiles of the distances between two sets with the same centre."""
+    for i in _spans(len(a)):
+        for j in _spans(len(b)):
+            yield Tile(i, j, _distances(a, b, i, j))
+
+
+def _spans(count: int) -> list[slice]:
+    return [slice(first, min(first + TILE, count)) for first in range(0, count, TILE)]
+
+
+def _distances(a: Points, b: Points, i: slice, j: slice) -> Tensor:
+    norms = a.norms[i, None] + b.norms[None, j]
+    distances = torch.addmm(norms, a.rows[i], b.rows[j].T, alpha=-2)
+    return distances.masked_fill_(distances <= norms.mul_(ROUNDING * torch.finfo(norms.dtype).eps), 0)
+
+
+def own_distances(points: Points, k: int) -> Tensor:
+    """Squared distances of each point to its k nearest others, ascending, (N, k).
+
+    Raises:
+        ValueError: if there are no k others.
+    """
+    if len(points) <= k:
+        raise ValueError(f"{len(points)} samples have no {k} neighbours each; take at least {k + 1}")
+    best = points.norms.new_full((len(points), k), torch.inf)
+    spans = _spans(len(points))
+    for place, i in enumerate(spans):
+        for j in spans[place:]:
+            distances = _distances(points, points, i, j)
+            if i == j:
+                distances.fill_diagonal_(torch.inf)
+            else:  # what lies below the diagonal is the same, transposed
+                _take(best[j], distances.T.contiguous())
+            _take(best[i], distances)
+    return best
+
+
+def _take(best: Tensor, distances: Tensor) -> None:
+    """Lower the k smallest distances of each row by those of a tile."""
+    improved = (distances.amin(dim=1) < best[:, -1]).nonzero().squeeze(1)
+    nearest = distances[improved].topk(min(best.shape[1], distances.shape[1]), largest=False).values
+    merged = torch.cat([best[improved], nearest], dim=1)
+    best[improved] = merged.topk(best.shape[1], largest=False).values.sort(dim=1).values
+
+
+def nearest(a: Points, b: Points, k: int) -> tuple[Tensor, Tensor]:
+    """Squared distances (N, k) from each of `a` to its k nearest of `b`, ascending, and which they are."""
+    if len(b) < k:
+        raise ValueError(f"there are only {len(b)} images to find {k} neighbours among")
+    best = a.norms.new_full((len(a), k), torch.inf)
+    which = torch.zeros(len(a), k, dtype=torch.int64, device=best.device)
+    for tile in squared_distances(a, b):
+        found = tile.distances.topk(min(k, tile.distances.shape[1]), largest=False)
+        values = torch.cat([best[tile.rows], found.values], dim=1)
+        indices = torch.cat([which[tile.rows], found.indices + tile.columns.start], dim=1)
+        order = values.sort(dim=1, stable=True).indices[:, :k]
+        best[tile.rows], which[tile.rows] = values.gather(1, order), indices.gather(1, order)
+    return best, which

@@ -1,0 +1,114 @@
+"""Precision and recall, density and coverage, of samples among real images, by nearest neighbours.
+
+The manifold of a set is the union of balls around its features, each reaching to its k-th nearest other:
+
+    precision   share of samples within the manifold of the real images      (Kynkäänniemi et al. 2019; k = 3)
+    recall      share of real images within the manifold of the samples
+    density     mean number of real balls that a sample lies in, over k      (Naeem et al. 2020; k = 5)
+    coverage    share of real balls that hold at least one sample
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddgan.metrics.neighbours import centre_of, centred, own_distances, squared_distances
+from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite
+
+K_MANIFOLD, K_DENSITY = 3, 5
+
+
+@dataclass(frozen=True)
+class ManifoldScore:
+    """What `precision_recall` reports.
+
+    Attributes:
+        precision: quality, in 0..1.
+        recall: coverage, in 0..1.
+        precision_interval: 95 %, by bootstrap over the samples, with both manifolds as they are.
+        recall_interval: the same over the real images.
+        k: the neighbour that a ball reaches to.
+        num_real: real images that were compared with.
+    """
+
+    precision: float
+    recall: float
+    precision_interval: Interval
+    recall_interval: Interval
+    k: int
+    num_real: int
+
+
+@dataclass(frozen=True)
+class DensityScore:
+    """What `density_coverage` reports.
+
+    Attributes:
+        density: quality, 0 or more; about 1 for real images.
+        coverage: in 0..1.
+        density_interval: 95 %, by bootstrap over the samples, with the real balls as they are.
+        coverage_interval: the same over the real images.
+        k: the neighbour that a ball reaches to.
+        num_real: real images that were compared with.
+    """
+
+    density: float
+    coverage: float
+    density_interval: Interval
+    coverage_interval: Interval
+    k: int
+    num_real: int
+
+
+def neighbour_scores(
+    real: Tensor, samples: Tensor, k_manifold: int = K_MANIFOLD, k_density: int = K_DENSITY, seed: int = 0
+) -> tuple[ManifoldScore, DensityScore]:
+    """All four scores of samples' features (N, D) against real ones (M, D), from one pass over the distances.
+
+    Memory beside the features themselves is that of one centred copy and a few tiles.
+
+    Raises:
+        ValueError: if a feature is not finite, or there are fewer than k + 1 of one kind.
+    """
+    real, samples = check_finite(real, "real features"), check_finite(samples, "samples' features")
+    if real.shape[1] != samples.shape[1]:
+        raise ValueError(f"real features have {real.shape[1]} dimensions, samples' have {samples.shape[1]}")
+    centre = centre_of(real)
+    a, b = centred(real, centre), centred(samples, centre)
+    real_nearest = own_distances(a, max(k_manifold, k_density))
+    real_radius, density_radius = real_nearest[:, k_manifold - 1], real_nearest[:, k_density - 1]
+    sample_radius = own_distances(b, k_manifold)[:, -1]
+
+    precise = torch.zeros(len(samples), dtype=torch.bool, device=real.device)
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = recalled.clone()
+    balls = torch.zeros(len(samples), dtype=torch.int64, device=real.device)
+    for i, j, distances in squared_distances(a, b):
+        precise[j] |= (distances <= real_radius[i, None]).any(dim=0)
+        recalled[i] |= (distances <= sample_radius[None, j]).any(dim=1)
+        inside = distances <= density_radius[i, None]
+        covered[i] |= inside.any(dim=1)
+        balls[j] += inside.sum(dim=0, dtype=torch.int32)
+    manifold = ManifoldScore(
+        precision=_mean(precise),
+        recall=_mean(recalled),
+        precision_interval=bootstrap_interval(precise.cpu(), seed),
+        recall_interval=bootstrap_interval(recalled.cpu(), seed),
+        k=k_manifold,
+        num_real=len(real),
+    )
+    return manifold, DensityScore(
+        density=float(balls.sum()) / (k_density * len(samples)),
+        coverage=_mean(covered),
+        density_interval=bootstrap_interval(balls.cpu() / k_density, seed),
+        coverage_interval=bootstrap_interval(covered.cpu(), seed),
+        k=k_density,
+        num_real=len(real),
+    )
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean())

@@ -1,0 +1,227 @@
+"""The samples that are scored: a model's, or those in a folder of PNG files or an array.
+
+Scores see images as a person gets them: uint8, quantised in memory just as `ddgan sample` writes them, so
+that the model and its saved samples have the same scores. Nothing is resized or compressed on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddgan.data.dataset import ImageDataset, is_prepared
+from ddgan.data.decode import decode
+from ddgan.data.readers import open_reader
+from ddgan.data.readers.arrays import ArrayReader
+from ddgan.images import to_uint8
+from ddgan.model import DDGAN, WEIGHTS_NAME
+
+BATCH_SIZE = 500
+LOSSY = (".jpg", ".jpeg", ".webp")
+
+
+class Samples:
+    """Samples in a fixed order.
+
+    Args:
+        name: what a person calls them.
+        state_shape: the shape of one.
+        count: how many there are.
+        stream: makes uint8 batches (B, C, H, W), or points float32 (B, F), anew each time it is called.
+        labels: the class that each was asked to be, int64 (N,), or None.
+        model: what makes them, or None for files.
+        warnings: what a reader of the scores should know.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state_shape: tuple[int, ...],
+        count: int,
+        stream: Callable[[], Iterator[Tensor]],
+        labels: Tensor | None = None,
+        model: DDGAN | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.state_shape, self.count, self.batches = name, state_shape, count, stream
+        self.labels, self.model, self.warnings = labels, model, warnings
+
+
+def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Samples:
+    """The samples of a model, of files or of an array; see `evaluate` for what `source` may be.
+
+    Raises:
+        ValueError: if there is nothing that can be scored, or fewer than n.
+    """
+    if isinstance(source, (np.ndarray, Tensor)):
+        return _cut(_from_array(source), n)
+    if isinstance(source, (str, Path)) and holds_samples(source):
+        path = Path(source).expanduser()
+        if is_prepared(path):
+            return _cut(_from_dataset(ImageDataset(path)), n)
+        return _cut(_from_npz(path) if path.suffix == ".npz" else _from_folder(path), n)
+    model = source if isinstance(source, DDGAN) else DDGAN.from_pretrained(source)
+    return _from_model(model, default_n if n is None else n, seed)
+
+
+def holds_samples(source: str | Path) -> bool:
+    """Whether a path is samples, rather than a model."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if is_prepared(path):
+            return True
+        holds_images = any(p.suffix.lower() in (".png", *LOSSY) for p in path.rglob("*"))
+        return holds_images and not (path / WEIGHTS_NAME).is_file()
+    return path.suffix == ".npz"
+
+
+def _from_model(model: DDGAN, n: int, seed: int) -> Samples:
+    def stream() -> Iterator[Tensor]:
+        for batch in model.batches(n, seed):
+            yield quantised(batch)
+
+    labels = torch.arange(n) % model.num_classes if model.num_classes else None
+    return Samples("model", model.state_shape, n, stream, labels, model)
+
+
+def quantised(batch: Tensor) -> Tensor:
+    """A model's samples, images (B, C, H, W) in [-1, 1] or points (B, F), as scores see them, on the CPU.
+
+    Raises:
+        ValueError: if a value is NaN or infinite.
+    """
+    if not batch.isfinite().all():
+        bad = int((~batch.flatten(1).isfinite().all(dim=1)).sum())
+        raise ValueError(f"{bad} of {len(batch)} samples have NaN or infinite values; nothing can be scored")
+    if batch.ndim == 2:
+        return batch.float().cpu()
+    return torch.from_numpy(to_uint8(batch)).permute(0, 3, 1, 2)
+
+
+def _from_array(array: np.ndarray | Tensor) -> Samples:
+    """uint8 arrays (N, H, W, C), uint8 tensors (N, C, H, W), float ones in [-1, 1], or points (N, F)."""
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 4:
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).permute(0, 3, 1, 2)
+    else:
+        tensor = torch.as_tensor(array)
+    if tensor.ndim not in (2, 4) or 0 in tensor.shape:
+        raise ValueError(
+            f"samples have shape {tuple(tensor.shape)}; images are uint8 arrays (N, H, W, C) or tensors "
+            "(N, C, H, W), points are (N, F)"
+        )
+    if tensor.ndim == 4 and tensor.shape[1] > 4:
+        raise ValueError(
+            f"samples have shape {tuple(tensor.shape)}, which has {tensor.shape[1]} channels; tensors are "
+            "(N, C, H, W), and uint8 arrays (N, H, W, C)"
+        )
+    if tensor.is_floating_point():
+        quantised(tensor)
+        if tensor.ndim == 4:
+            _check_range(tensor)
+    elif tensor.dtype != torch.uint8:
+        raise ValueError(f"samples are {tensor.dtype}; images are uint8, or float in [-1, 1]")
+
+    def stream() -> Iterator[Tensor]:
+        for part in tensor.split(BATCH_SIZE):
+            yield part if part.dtype == torch.uint8 else quantised(part)
+
+    return Samples("array", tuple(tensor.shape[1:]), len(tensor), stream)
+
+
+def _check_range(images: Tensor) -> None:
+    low, high = float(images.min()), float(images.max())
+    if low < -1.001 or high > 1.001 or low >= 0:
+        raise ValueError(
+            f"samples are float images in {low:.3g}..{high:.3g}; they must be in [-1, 1], where -1 is black, "
+            "or uint8"
+        )
+
+
+def _from_dataset(dataset: ImageDataset) -> Samples:
+    def stream() -> Iterator[Tensor]:
+        for first in range(0, len(dataset), BATCH_SIZE):
+            yield torch.from_numpy(np.array(dataset.images[first : first + BATCH_SIZE]))
+
+    labels = None if dataset.labels is None else torch.from_numpy(dataset.labels)
+    return Samples(dataset.path.name, dataset.state_shape, len(dataset), stream, labels)
+
+
+def _from_npz(path: Path) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            points = file["points"] if "points" in file.files else None
+    except Exception as error:  # a damaged zip inside raises what it likes
+        raise ValueError(f"'{path}' cannot be read: {error}") from None
+    samples = _from_reader(path) if points is None else _from_array(points)
+    samples.name = path.name
+    return samples
+
+
+def _from_folder(path: Path) -> Samples:
+    lossy = sum(p.suffix.lower() in LOSSY for p in path.rglob("*"))
+    samples = _from_reader(path)
+    if lossy:
+        samples.warnings += (f"{lossy} files are JPEG or WebP, which loses detail: scores will differ",)
+    return samples
+
+
+def _from_reader(path: Path) -> Samples:
+    """The images that a reader finds, at their own size."""
+    reader = open_reader(str(path))
+    first = _decoded(next(iter(reader)))
+    labels = [item.label for item in reader] if isinstance(reader, ArrayReader) else []
+
+    def stream() -> Iterator[Tensor]:
+        waiting: list[np.ndarray] = []
+        for item in reader:
+            image = _decoded(item)
+            if image.shape != first.shape:
+                raise ValueError(
+                    f"'{item.name}' has shape {image.shape}, the first sample {first.shape}; they must agree"
+                )
+            waiting.append(image)
+            if len(waiting) == BATCH_SIZE:
+                yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2)
+                waiting = []
+        if waiting:
+            yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2)
+
+    height, width, channels = first.shape
+    whole = [label for label in labels if label is not None]
+    classes = torch.tensor(whole) if whole and len(whole) == len(labels) else None
+    return Samples(path.name, (channels, height, width), len(reader), stream, classes)
+
+
+def _decoded(item: Any) -> np.ndarray:
+    if item.problem:
+        raise ValueError(f"'{item.name}' cannot be used: {item.problem}")
+    try:
+        return decode(item.content)
+    except ValueError as error:
+        raise ValueError(f"'{item.name}' cannot be used: {error}") from None
+
+
+def _cut(samples: Samples, n: int | None) -> Samples:
+    """The first n of them."""
+    if n is None or n == samples.count:
+        return samples
+    if not 1 <= n <= samples.count:
+        raise ValueError(f"n is {n}, but {samples.name} has {samples.count} samples")
+    whole, count = samples.batches, n
+
+    def stream() -> Iterator[Tensor]:
+        left = count
+        for batch in whole():
+            yield batch[:left]
+            left -= len(batch)
+            if left <= 0:
+                return
+
+    samples.batches, samples.count = stream, n
+    samples.labels = None if samples.labels is None else samples.labels[:n]
+    return samples

@@ -1,0 +1,151 @@
+"""Sampling speed, measured as the paper does: seconds for 100 images at a batch of 100 (Table 1, Fig 4).
+
+Each time is the median of several, after a warm-up; on a GPU the clock waits for the device.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddgan.model import DDGAN
+
+PAPER_BATCH = 100
+BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)
+"""Batch sizes that are tried for the best throughput."""
+MOST_REPEATS = 5
+BUDGET = 2.0
+"""Seconds after which a time is not taken again."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one task: the median of `repeats`, the fastest and the slowest."""
+
+    median: float
+    fastest: float
+    slowest: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class SpeedScore:
+    """What `speed` reports.
+
+    Attributes:
+        seconds_per_100: for 100 images at a batch of 100.
+        latency: seconds for one image.
+        images_per_second: at the best batch size.
+        best_batch: that size.
+        calls_per_image: generator calls (NFE).
+        peak_memory: bytes; on a GPU what sampling allocated at most, on the CPU of the whole process.
+        device: in words.
+        dtype: of the weights.
+    """
+
+    seconds_per_100: Timing
+    latency: Timing
+    images_per_second: float
+    best_batch: int
+    calls_per_image: int
+    peak_memory: int
+    device: str
+    dtype: str
+
+
+def measure_speed(model: DDGAN, budget: float = BUDGET) -> SpeedScore:
+    """Time a model's sampling; a task that takes longer than `budget` seconds is timed only once."""
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
+    _seconds(model, 1)  # the first call of all
+    latency = _timing(model, 1, budget)
+    hundred = _timing(model, PAPER_BATCH, budget)
+    rates = {1: 1 / latency.median, PAPER_BATCH: PAPER_BATCH / hundred.median}
+    for size in BATCHES:
+        if size in rates or size > 4 * model.default_batch_size():
+            continue
+        expected = size / max(rates.values())
+        if expected > budget:
+            break
+        rates[size] = size / _timing(model, size, budget / 4).median
+        if size > PAPER_BATCH and rates[size] < 0.9 * max(rates.values()):
+            break  # larger batches only become slower
+    best = max(rates, key=rates.__getitem__)
+    return SpeedScore(
+        seconds_per_100=hundred,
+        latency=latency,
+        images_per_second=rates[best],
+        best_batch=best,
+        calls_per_image=model.diffusion.num_steps,
+        peak_memory=_peak_memory(model.device),
+        device=describe_machine(model.device),
+        dtype=str(next(model.generator.parameters()).dtype).removeprefix("torch."),
+    )
+
+
+def _timing(model: DDGAN, size: int, budget: float) -> Timing:
+    times = [_seconds(model, size)]
+    if times[0] < budget / MOST_REPEATS:
+        times = []  # that was the warm-up at this size
+    while len(times) < MOST_REPEATS and (not times or sum(times) + times[-1] < budget):
+        times.append(_seconds(model, size))
+    return Timing(statistics.median(times), min(times), max(times), len(times))
+
+
+def _seconds(model: DDGAN, size: int) -> float:
+    start = time.perf_counter()
+    for _ in model.batches(size, seed=0, batch_size=size):
+        pass
+    wait_for(model.device)
+    return time.perf_counter() - start
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class SamplingClock:
+    """Counts the time spent in making batches, not in what is done with them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The same batches; on a GPU the clock waits for the device."""
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            wait_for(batch.device)
+            self.seconds += time.perf_counter() - start
+            yield batch
+
+
+def describe_machine(device: torch.device) -> str:
+    """The device that ran, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {torch.get_num_threads()} threads, {platform.machine()}"

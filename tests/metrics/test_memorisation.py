@@ -1,0 +1,76 @@
+"""Memorisation: copies are seen, new samples of the same distribution are not accused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import ddgan
+from ddgan.metrics.memorisation import memorisation_score
+
+
+def normal(count: int, seed: int) -> Tensor:
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def test_new_samples_are_as_near_as_held_out_images() -> None:
+    score, _, _ = memorisation_score(normal(800, 0), normal(400, 1), normal(500, 2))
+    assert score.nearer == pytest.approx(0.5, abs=0.05)
+    assert score.interval[0] < score.nearer < score.interval[1]
+    assert score.ratio == pytest.approx(1, abs=0.1)
+    assert score.copies == 0
+    assert (score.num_train, score.num_held_out) == (800, 400)
+
+
+def test_copies_and_near_copies_are_seen() -> None:
+    train = normal(800, 0)
+    copies, distances, which = memorisation_score(train, normal(400, 1), train[100:300])
+    assert (copies.nearer, copies.copies, copies.near) == (1, 1, 1)
+    assert torch.equal(which[:, 0], torch.arange(100, 300))
+    assert float(distances[:, 0].max()) == 0
+    near, _, _ = memorisation_score(train, normal(400, 1), train[100:300] + 0.01)
+    assert near.nearer > 0.99
+    assert near.copies == 0
+
+
+def test_samples_far_from_the_data_are_below_a_half() -> None:
+    score, _, _ = memorisation_score(normal(800, 0), normal(400, 1), normal(200, 2) * 3)
+    assert score.nearer < 0.2
+
+
+def test_the_chance_is_that_of_all_pairs() -> None:
+    train, held_out, samples = normal(50, 0), normal(30, 1), normal(20, 2)
+    samples[:5] = held_out[:5]
+    own, real = (torch.cdist(x.double(), train.double()).amin(dim=1) for x in (samples, held_out))
+    less = (own[:, None] < real - 1e-12).double() + ((own[:, None] - real).abs() <= 1e-12).double() / 2
+    score, _, _ = memorisation_score(train, held_out, samples)
+    assert score.nearer == pytest.approx(float(less.mean()), abs=1e-3)
+
+
+def test_digits_of_a_file_that_copies(tmp_path: Path) -> None:
+    from ddgan.data.digits import split_digits
+
+    copied = split_digits("train")[0][40:90, :, :, None]
+    np.savez(tmp_path / "x.npz", images=copied)
+    report = ddgan.evaluate(tmp_path / "x.npz", "single_digits", ["memorisation"], features="pixels")
+    assert report.memorisation is not None
+    assert report.memorisation.copies == 1
+    picture = report.pictures["neighbours"]
+    assert picture.shape == (12 * (64 + 3) - 3, 6 * (64 + 3) - 3, 1)
+    assert np.array_equal(picture[:64, :64], picture[:64, 67 : 67 + 64])  # the sample and its copy
+    report.save(tmp_path / "scores.json")
+    assert (tmp_path / "scores.neighbours.png").is_file()
+    unseen = split_digits("test")[0][:, :, :, None]
+    other = ddgan.evaluate(unseen, "single_digits", ["memorisation"], features="pixels").memorisation
+    assert other is not None
+    assert other.nearer == pytest.approx(0.5, abs=1e-9)
+
+
+def test_data_without_held_out_images_is_refused(labelled_data: Path) -> None:
+    images = np.zeros((20, 12, 12, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"bars.npz' is the same in every split; name some as held_out"):
+        ddgan.evaluate(images, str(labelled_data), ["memorisation"])

@@ -1,0 +1,76 @@
+"""Speed: what is timed, and what is said about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from ddgan import DDGAN
+from ddgan.metrics.speed import PAPER_BATCH, SamplingClock, describe_machine, measure_speed
+
+
+class Slow:
+    """Stands for a model that takes 10 ms per batch and 0.1 ms per image."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: DDGAN) -> None:
+        self.generator, self.diffusion = model.generator, model.diffusion
+        self.sizes: list[int] = []
+
+    def default_batch_size(self) -> int:
+        return 1000
+
+    def batches(self, n: int, seed: int, batch_size: int) -> Iterator[torch.Tensor]:
+        self.sizes.append(n)
+        time.sleep(0.01 + 0.0001 * n)
+        yield torch.zeros(n, 1)
+
+
+def test_it_measures_what_it_says(model: DDGAN) -> None:
+    slow: Any = Slow(model)
+    score = measure_speed(slow, budget=0.5)
+    assert score.seconds_per_100.median == pytest.approx(0.02, rel=0.3)
+    assert score.seconds_per_100.fastest <= score.seconds_per_100.median <= score.seconds_per_100.slowest
+    assert score.seconds_per_100.repeats == 5
+    assert score.latency.median == pytest.approx(0.0101, rel=0.3)
+    assert score.best_batch >= 1000
+    assert score.images_per_second == pytest.approx(1000 / 0.11, rel=0.4)
+    assert slow.sizes.count(PAPER_BATCH) == 6  # one to warm up
+
+
+def test_a_slow_model_is_timed_once(model: DDGAN) -> None:
+    slow: Any = Slow(model)
+    score = measure_speed(slow, budget=0.001)
+    assert score.seconds_per_100.repeats == 1
+    assert slow.sizes == [1, 1, 100]
+
+
+def test_a_models_report(model: DDGAN) -> None:
+    score = measure_speed(model, budget=0.1)
+    assert score.calls_per_image == 3
+    assert score.dtype == "float32"
+    assert score.device.startswith("CPU, ")
+    assert score.peak_memory > 50 * 2**20
+    assert score.images_per_second > 0
+
+
+def test_the_clock_counts_making_and_not_using() -> None:
+    def making() -> Iterator[torch.Tensor]:
+        for _ in range(3):
+            time.sleep(0.02)
+            yield torch.zeros(1)
+
+    clock = SamplingClock()
+    before = time.perf_counter()
+    for _ in clock.timed(making()):
+        time.sleep(0.05)
+    assert 0.06 <= clock.seconds <= time.perf_counter() - before - 0.15
+
+
+def test_the_machine_is_named() -> None:
+    assert describe_machine(torch.device("cpu")).startswith("CPU, ")
