@@ -16,14 +16,14 @@ HEALTHY: dict[str, Any] = {
     "loss_d": 1.2,
     "loss_g": 0.9,
     "skipped": 0.0,
-    "variance_fake_by_t": [0.26, 0.25, 0.22],
-    "variance_real_by_t": [0.26, 0.26, 0.26],
+    "variance_fake": 0.17,
+    "variance_real": 0.26,
 }
 SICK: dict[str, dict[str, Any]] = {
     "skipping": {"skipped": 0.02},
     "extreme": {"d_fake": -80.0},
     "won": {"loss_d": 0.01, "loss_g": 6.0},
-    "collapsed": {"variance_fake_by_t": [0.2, 0.1, 0.01]},
+    "collapsed": {"variance_fake": 0.03},
     "overfitting": {"d_real": 3.0, "d_fake": -3.0, "d_held_out": -2.0},
 }
 

@@ -153,6 +153,16 @@ def test_channels_last_changes_the_layout_only(tiny_config: RunConfig) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_compiled_networks_compute_the_same(tiny_config: RunConfig) -> None:
+    plain, seen = after_steps(tiny_config)  # a step with a penalty, one without, one with
+    compiled, again = after_steps(changed(tiny_config, compile=True))
+    assert [("r1" in step) for step in again] == [True, False, True]
+    for name, value in seen[1].items():
+        torch.testing.assert_close(again[1][name], value, rtol=1e-3, atol=1e-4)
+    assert compiled.generator.state_dict().keys() == plain.generator.state_dict().keys()
+
+
 def test_accumulation_adds_up_to_the_whole_batch(tiny_config: RunConfig) -> None:
     discriminator = dataclasses.replace(tiny_config.discriminator, stddev_group=0)
     config = dataclasses.replace(tiny_config, discriminator=discriminator)

@@ -6,7 +6,8 @@ as much as real ones, and D is no surer of its training images than of others. T
 - updates left out, because a gradient was not finite;
 - logits or losses far outside what a balanced game gives, most often from too high a learning rate;
 - D has won: it is nearly always right, so G's gradient says little;
-- G has collapsed: at t = T, where many images are right, its guesses hardly differ from each other;
+- G has collapsed: its guesses at the image hardly differ from each other, over all t together (at t = T
+  alone they may be nearly the same in a healthy run: there the posterior's noise makes the difference);
 - overfitting: D's score on held-out real images falls from the training images' towards the fakes'.
 """
 
@@ -47,8 +48,8 @@ def has_d_won(record: Record) -> bool:
 
 
 def has_g_collapsed(record: Record) -> bool:
-    """Whether G's guesses at t = T vary far less than real images."""
-    fake, real = (record.get(f"variance_{kind}_by_t", [None])[-1] for kind in ("fake", "real"))
+    """Whether G's guesses vary far less than real images."""
+    fake, real = record.get("variance_fake"), record.get("variance_real")
     if fake is None or real is None or record["step"] < GRACE:
         return False
     return fake < SMALLEST_SPREAD * real
@@ -86,8 +87,8 @@ SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
     ),
     "collapsed": (
         has_g_collapsed,
-        "G collapses: from pure noise it makes nearly the same image each time; lower the learning rates "
-        "or raise the penalties' gamma",
+        "G collapses: it makes nearly the same image each time; lower the learning rates or raise the "
+        "penalties' gamma",
     ),
     "overfitting": (
         is_overfitting,
