@@ -1,22 +1,27 @@
 # Two commands need nothing but python3 >= 3.10 with venv: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test clean
 
 demo: .venv/installed
 	$(BIN)/ddgan train --preset digits_quick --out runs/demo --overwrite
 
-test: .venv/installed
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+test: .venv/installed-dev
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-# The environment is made again only when what it is made from changes.
+# The environment is made again only when what it is made from changes; the tests need more than the demo.
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) '.[dev]'
 	touch $@
 
 clean:

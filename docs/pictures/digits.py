@@ -1,6 +1,6 @@
 """Makes the picture at the top of the README from a trained run.
 
-    python docs/pictures/digits.py runs/digits docs/pictures/digits.png
+python docs/pictures/digits.py runs/digits docs/pictures/digits.png
 """
 
 import sys
