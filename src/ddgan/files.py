@@ -67,9 +67,11 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 def folder_made_atomically(path: Path) -> Iterator[Path]:
     """Yield a new folder to fill; it becomes `path` when the block ends, and vanishes if that fails.
 
-    Where another process was faster, its folder stays and ours is dropped: both hold the same.
+    What was at `path` is moved aside first, and removed last. Partial folders that a kill left are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
     try:
         partial.chmod(0o755)
@@ -77,13 +79,12 @@ def folder_made_atomically(path: Path) -> Iterator[Path]:
         for file in partial.iterdir():
             _flush(file)
         _flush(partial)
-        try:
-            os.rename(partial, path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        else:
-            _flush(path.parent)
+        aside = partial.with_name(f".{path.name}.partial-old-{os.getpid()}")
+        if path.exists():
+            os.rename(path, aside)
+        os.rename(partial, path)
+        _flush(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,3 +1,70 @@
 """`ddgan prepare`."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from ddgan.data.check import check_dataset, contact_sheet
+from ddgan.data.dataset import ImageDataset
+from ddgan.data.decode import Preparation
+from ddgan.data.prepare import Selection, prepare
+from ddgan.data.readers import FORMS
+from ddgan.saving import check_output
+
+
+def run(arguments: list[str]) -> int:
+    """Prepare a dataset, or report on one."""
+    parser = ArgumentParser(
+        prog="ddgan prepare",
+        description=f"Decode a source of images once, for training. A source is {FORMS}. Sub-folders are "
+        "classes. PNG, JPEG, WebP, BMP and TIFF are read. EXIF orientation is applied; palettes become "
+        "colours; 16-bit values are scaled to 8 bits; transparent parts become white unless --channels 4; "
+        "grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, floating-point pixels and "
+        "images above 100 million pixels are refused.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config=None,
+    )
+    parser.add_argument("source", help="the images, or with --check also a prepared dataset")
+    parser.add_argument("--out", help="the folder to make (default: one in the cache, DDGAN_CACHE)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset that is in --out")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core (default: 0)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and list it")
+    parser.add_argument("--check", action="store_true", help="report on the images instead of preparing them")
+    parser.add_argument("--sheet", help="with --check: where to write a contact sheet, X.png")
+    parser.add_class_arguments(Preparation, None)
+    parser.add_class_arguments(Selection, None)
+    values = parser.parse_args(arguments)
+    options = Preparation(**{name: values[name] for name in Preparation.__dataclass_fields__})
+    selection = Selection(**{name: values[name] for name in Selection.__dataclass_fields__})
+    if values.check:
+        sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
+        report = check_dataset(values.source, selection, progress=True)
+        for name, value in report.table():
+            print(f"{name:<24} {value}")
+        if sheet is not None:
+            contact_sheet(report, sheet)
+        return 0
+    if values.sheet is not None:
+        raise ValueError("--sheet is for --check; leave it out or add --check")
+    path = prepare(
+        values.source,
+        values.out,
+        options,
+        selection,
+        workers=values.workers,
+        skip_bad=values.skip_bad,
+        overwrite=values.overwrite,
+        progress=True,
+    )
+    info = ImageDataset(path).info
+    count, channels, height, width = info["shape"]
+    classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
+    print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
+    for bad in info["skipped"]:
+        print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
+    print(path)
+    return 0

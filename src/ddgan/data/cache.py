@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,17 @@ def fingerprint_of(files: list[Path], root: Path, identity: str) -> str:
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(memory, digest.hexdigest())
     return digest.hexdigest()
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold back other processes that would make the same folder; the lock vanishes with the process."""
+    from filelock import FileLock
+
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{_digest(str(path.absolute()))}.lock"):
+        yield
 
 
 def _digest(values: Any) -> str:

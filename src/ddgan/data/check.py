@@ -141,4 +141,5 @@ def contact_sheet(report: DataReport, path: Path) -> None:
     """Write a PNG with up to 100 images spread over the source, each fitted into 64 x 64 pixels."""
     if not report.shown:
         raise ValueError(f"'{report.source}' has no usable image to show")
+    path.parent.mkdir(parents=True, exist_ok=True)
     images.save_png(images.grid(np.stack(report.shown), gap=4), path)

@@ -5,26 +5,29 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from joblib import cpu_count
 
-from ddgan.data.cache import dataset_folder, fingerprint_of
+from ddgan.data.cache import dataset_folder, fingerprint_of, only_one
 from ddgan.data.dataset import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
 from ddgan.data.decode import Preparation, decode, prepare_image
-from ddgan.data.readers import Item, Reader, open_reader
+from ddgan.data.readers import PREFIXES, Item, Reader, open_reader
 from ddgan.files import folder_made_atomically
 from ddgan.progress import progress_bar
 
 CHUNK = 64
-"""Images that go to a worker at a time."""
+"""Images that go to a worker at a time, at most."""
+CHUNK_BYTES = 8 << 20
+"""A chunk of larger files ends earlier."""
 MOST_NAMED = 5
+MOST_CLASSES = 1_000_000
+"""Larger labels are numbers of something else."""
 
 
 @dataclass(frozen=True)
@@ -85,43 +88,48 @@ def prepare(
     fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
     asked = dataclasses.asdict(options) | dataclasses.asdict(selection) | {"skip_bad": skip_bad}
     path = Path(out) if out else dataset_folder(source, fingerprint, asked | {"format": FORMAT})
-    if out and path.exists():
-        _make_room(path, overwrite)
-    elif is_prepared(path):
-        try:
-            ImageDataset(path)
+    if out:
+        _check_out(path, overwrite)
+    facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
+    with only_one(path):
+        if not out and _is_whole(path):
             return path
-        except ValueError:
-            shutil.rmtree(path)  # cut short: it is made again
-    with folder_made_atomically(path) as partial:
-        facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
-        with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
-            few = 0 < len(reader) <= 8 * CHUNK  # not worth starting processes
-            decoded = advancing(
-                decode_all(reader, options, 1 if few else workers or os.cpu_count() or 1), advance
-            )
-            _write(partial, decoded, reader, selection, skip_bad, facts)
+        with folder_made_atomically(path) as partial:
+            with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
+                few = 0 < len(reader) <= 8 * CHUNK  # not worth starting processes
+                decoded = decode_all(reader, options, 1 if few else workers or cpu_count())
+                _write(partial, advancing(decoded, advance), reader, selection, skip_bad, facts)
+            if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
+                raise ValueError(f"'{source}' changed while it was read; prepare it again")
     return path
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        ImageDataset(path)
+    except ValueError:
+        return False
+    return True
+
+
 def _root(source: str) -> Path:
-    path = Path(source.partition(":")[2] if ":" in source else source).expanduser()
+    for prefix in PREFIXES:
+        source = source.removeprefix(prefix)
+    path = Path(source).expanduser()
     return path if path.is_dir() else path.parent
 
 
-def _make_room(path: Path, overwrite: bool) -> None:
-    if not path.is_dir():
+def _check_out(path: Path, overwrite: bool) -> None:
+    """Complain where a dataset cannot be put; nothing is removed before the new one is whole."""
+    if path.exists() and not path.is_dir():
         raise ValueError(f"out is '{path}', which is a file; name a folder")
-    if any(path.iterdir()):
-        if not overwrite:
-            raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
-        if not is_prepared(path):
-            raise ValueError(f"out is '{path}', which holds no prepared dataset; choose another name")
-        for name in (INFO_NAME, IMAGES_NAME, LABELS_NAME):
-            (path / name).unlink(missing_ok=True)
-    if any(path.iterdir()):
+    there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if there and not overwrite:
+        raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
+    if there and not is_prepared(path):
+        raise ValueError(f"out is '{path}', which holds no prepared dataset; choose another name")
+    if there - {INFO_NAME, IMAGES_NAME, LABELS_NAME}:
         raise ValueError(f"out is '{path}', which holds other files too; choose another name")
-    path.rmdir()
 
 
 @dataclass(frozen=True)
@@ -177,11 +185,37 @@ def _chained(first: list[Item], items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _map_chunks(items: Iterator[Item], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
-    from joblib import Parallel, delayed
+    """Decode chunks in order; no more than two per worker are read ahead, however slow the writing is."""
+    if workers == 1:
+        yield from (_decode_chunk(chunk, options) for chunk in _chunks(items))
+        return
+    from joblib.externals.loky import get_reusable_executor
 
-    chunks = iter(lambda: list(islice(items, CHUNK)), [])
-    pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="2 * n_jobs")
-    yield from pool(delayed(_decode_chunk)(chunk, options) for chunk in chunks)
+    pool, waiting = get_reusable_executor(max_workers=workers), deque[Any]()
+    try:
+        for chunk in _chunks(items):
+            waiting.append(pool.submit(_decode_chunk, chunk, options))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """Items in lists of at most CHUNK, and of about CHUNK_BYTES."""
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += item.content.nbytes if isinstance(item.content, np.ndarray) else len(item.content)
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _decode_chunk(items: list[Item], options: Preparation) -> list[Decoded]:
@@ -250,7 +284,15 @@ def _write(
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
         raise ValueError(f"'{facts['source']}' has no usable image ({named or 'it is empty'})")
     labels = tally.labels
-    has_labels = selection.labels == "auto" and all(label is not None for label in labels)
+    known = sum(label is not None for label in labels)
+    if selection.labels == "auto" and selection.label_column and not known:
+        raise ValueError(f"label_column is '{selection.label_column}', which holds no whole numbers from 0")
+    if selection.labels == "auto" and 0 < known < len(labels):
+        raise ValueError(
+            f"'{facts['source']}' has {len(labels) - known} images without a class from 0; pass --labels "
+            "none to leave all classes out"
+        )
+    has_labels = selection.labels == "auto" and known > 0
     classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
     if has_labels:
         array = np.array(labels, dtype=np.int64)
@@ -270,6 +312,11 @@ def _write(
 
 
 def _classes(labels: np.ndarray, names: tuple[str, ...] | None, source: str) -> dict[str, Any]:
+    if not names and labels.max() >= MOST_CLASSES:
+        raise ValueError(
+            f"'{source}' has a label {labels.max()}, which is no class; name another --label_column, or pass "
+            "--labels none"
+        )
     count = len(names) if names else int(labels.max()) + 1
     if labels.max() >= count:
         raise ValueError(f"'{source}' has a label {labels.max()}, but names only {count} classes")

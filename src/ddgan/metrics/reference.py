@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data import EMBEDDED, ImageDataset, SingleDigits, StackedDigits, open_source
-from ddgan.data.cache import cache_folder
+from ddgan.data.cache import cache_folder, only_one
 from ddgan.data.digits import split_digits
 from ddgan.data.readers.arrays import read_statistics
 from ddgan.data.readers.stacked import PREFIX
@@ -172,7 +172,7 @@ def _keep(folder: Path, collector: FeatureCollector, facts: dict[str, Any]) -> N
         "sigma": statistics.covariance.numpy(),
         "rows": rows.numpy(),
     }
-    with folder_made_atomically(folder) as partial:
+    with only_one(folder), folder_made_atomically(folder) as partial:
         np.savez(partial / "statistics.npz", **arrays)
         np.save(partial / "features.npy", kept[rows].numpy())
         (partial / "about.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

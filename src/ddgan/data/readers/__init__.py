@@ -16,8 +16,10 @@ from ddgan.data.readers import arrays, stacked, tables
 from ddgan.data.readers.base import SPLITS, Item, Reader
 from ddgan.data.readers.files import ArchiveReader, FolderReader
 
-__all__ = ["SPLITS", "Item", "Reader", "open_reader"]
+__all__ = ["PREFIXES", "SPLITS", "Item", "Reader", "open_reader"]
 
+PREFIXES = (tables.HUB_PREFIX, stacked.PREFIX)
+"""What stands before the sources that are no plain paths."""
 FORMS = (
     "a folder of images, a zip or tar of one, .npy, .npz, IDX (MNIST), CIFAR-10 batches, LMDB, parquet, "
     "hf:OWNER/NAME or stackedmnist:FOLDER"

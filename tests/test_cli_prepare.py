@@ -1,0 +1,87 @@
+"""`ddgan prepare`, as a user meets it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddgan.cli import VERBS, main
+from ddgan.data import ImageDataset
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six images of two classes, one of them twice, and a text file that claims to be an image."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (20 + 4 * i, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{i}.png")
+    photos = tmp_path / "photos"
+    (photos / "dog" / "twin.png").write_bytes((photos / "dog" / "0.png").read_bytes())
+    (photos / "dog" / "words.png").write_text("no image")
+    return photos
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_module_that_helps(verb: str, capsys: Capture) -> None:
+    assert callable(import_module(f"ddgan.cli.{verb}").run)
+    try:
+        code: object = main([verb, "--help"])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 0
+    assert f"ddgan {verb}" in capsys.readouterr().out
+
+
+def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
+    photos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "data"
+    assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "words.png' cannot be used: it is no image (--skip-bad leaves such images out)" in said
+    assert not out.exists()
+    assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
+    output = capsys.readouterr()
+    assert "7 images of 16 x 16 with 3 channels, 2 classes" in output.err
+    assert "left out" in output.err
+    assert output.out.strip() == str(out)
+    assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
+
+
+def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: Capture) -> None:
+    sheet = tmp_path / "sheets" / "sheet.png"
+    assert main(["prepare", "--check", str(photos), "--sheet", str(sheet)]) == 0
+    rows = dict(line.split(maxsplit=2)[:2] for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert rows["usable"] == "images"
+    report = {}
+    main(["prepare", "--check", str(photos)])
+    for line in capsys.readouterr().out.splitlines():
+        report[line[:24].strip()] = line[24:].strip()
+    assert report["usable images"] == "7"
+    assert report["duplicates"] == "1"
+    assert report["unusable images"] == "1"
+    assert report["classes"] == "2"
+    assert report["images per class"] == "3 to 4"
+    assert Image.open(sheet).size[0] > 100
+
+
+def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Capture) -> None:
+    for arguments, words in [
+        (["prepare", str(tmp_path / "none")], "does not exist; data may be a folder"),
+        (["prepare", str(photos), "--sheet", "x.png"], "--sheet is for --check"),
+        (["prepare", str(photos), "--size", "-1"], "size is -1; it must be 0 or more"),
+        (["prepare", str(photos), "--split", "none"], "split is 'none'; it must be one of"),
+        (["prepare"], "source"),
+    ]:
+        assert main(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
