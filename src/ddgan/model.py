@@ -92,8 +92,9 @@ class DDGAN:
 
         `on_batch` is told the number of samples of each finished batch; for the others see `sample`.
         """
+        parts = self.split(n, batch_size)
         y = self.labels(n, classes)
-        for indices in self.split(n, batch_size):
+        for indices in parts:
             x_t, noise = self.start(seed, indices)
             for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
                 x_t = step.x_prev

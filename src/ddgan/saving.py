@@ -104,6 +104,8 @@ def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> 
         images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)
     else:
         out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("[0-9]*.png"):  # of more samples than now
+            old.unlink()
         for index, image in enumerate(samples):
             images.save_png(image, out / f"{index:06d}.png")
 

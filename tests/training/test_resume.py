@@ -235,8 +235,12 @@ def test_killed_at_random_moments_it_ends_as_if_never_killed(
     tiny_config: RunConfig, tmp_path: Path, kills: int
 ) -> None:
     config = kept_config(tiny_config, num_iterations=30 * kills, log_every=1, accumulation=1)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the killed ones have
-    whole = ddgan.train(config, tmp_path / "whole", verbose=False).path
+    try:
+        whole = ddgan.train(config, tmp_path / "whole", verbose=False).path
+    finally:
+        torch.set_num_threads(threads)
     run, inside_saves = killed_until_done(config, tmp_path, kills, seed=kills)
     assert_same(run, whole)
     records = [record["step"] for record in read_log(run / "log.jsonl")]

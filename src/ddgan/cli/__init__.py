@@ -34,7 +34,11 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0, 2 for bad input, 1 for failed training, 130 after Ctrl-C."""
+    """Run one verb.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 1 for failed training or files, 130 after Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -53,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ddgan.config import one_line
 
         return _refuse(one_line(error))
+    except OSError as error:
+        print(f"ddgan: {error}", file=sys.stderr)
+        return FAILED
     except TrainingError as error:
         print(f"ddgan: {error}", file=sys.stderr)
         return FAILED

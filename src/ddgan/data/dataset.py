@@ -28,7 +28,12 @@ SHARE_OF_DEVICE = 0.4
 
 def is_prepared(path: Path) -> bool:
     """Whether a folder is, or was meant to be, a prepared dataset."""
-    return path.is_dir() and any((path / name).is_file() for name in (INFO_NAME, IMAGES_NAME))
+    if not path.is_dir() or (path / IMAGES_NAME).is_file():
+        return path.is_dir()
+    try:  # other programs have a dataset.json too
+        return '"format"' in (path / INFO_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 class ImageDataset:
@@ -137,20 +142,26 @@ def read_info(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it is missing, damaged or of another version.
     """
+    damaged = ValueError(f"'{path / INFO_NAME}' is damaged; prepare the dataset again")
     try:
         info = json.loads((path / INFO_NAME).read_text(encoding="utf-8"))
-        version, shape = info["format"], info["shape"]
     except OSError:
         raise ValueError(f"'{path}' is no whole dataset: it has no {INFO_NAME}; prepare it again") from None
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"'{path / INFO_NAME}' is damaged; prepare the dataset again") from None
-    if version != FORMAT:
+    except ValueError:
+        raise damaged from None
+    if not isinstance(info, dict):
+        raise damaged
+    if info.get("format") != FORMAT:
         raise ValueError(
-            f"'{path}' was prepared by another version (format {version}, this one reads {FORMAT}); "
-            "prepare it again"
+            f"'{path}' was prepared by another version (format {info.get('format')}, this one reads "
+            f"{FORMAT}); prepare it again"
         )
-    if len(shape) != 4 or min(shape) < 1:
-        raise ValueError(f"'{path / INFO_NAME}' is damaged: its shape is {shape}; prepare the dataset again")
+    if not info.keys() >= {"shape", "num_classes", "class_names", "checksum", "split"}:
+        raise damaged
+    shape = info["shape"]
+    is_shape = isinstance(shape, list) and len(shape) == 4 and all(isinstance(size, int) for size in shape)
+    if not is_shape or min(shape) < 1:
+        raise damaged
     return info
 
 

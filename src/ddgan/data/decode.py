@@ -8,6 +8,7 @@ floating-point pixels and absurdly large images are refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -99,13 +100,16 @@ def _from_file(data: bytes) -> np.ndarray:
                         f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read"
                     )
                 picture.load()
-                ImageOps.exif_transpose(picture, in_place=True)
+                with contextlib.suppress(Exception):  # an unreadable EXIF block tells no orientation
+                    ImageOps.exif_transpose(picture, in_place=True)
                 return _standard(picture)
     except UnidentifiedImageError:
         raise ValueError("it is no image") from None
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {MAX_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, EOFError, IndexError) as error:  # what damaged files raise
+    except ValueError:
+        raise
+    except Exception as error:  # damaged files raise what they like
         raise ValueError(f"it is damaged: {error}") from None
 
 

@@ -143,20 +143,24 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
         return None, problems
 
+    def scores(self) -> dict[int, float]:
+        """The scores of the checkpoints that have one, by iteration."""
+        found = {_step(path): _score(path) for path in self.paths()}
+        return {step: score for step, score in found.items() if score is not None}
+
     def clean(self) -> None:
         """Remove what a kill left half-written."""
         for partial in self.folder.glob(".*.partial-*"):
             shutil.rmtree(partial, ignore_errors=True)
 
     def _prune(self) -> None:
-        paths = self.paths()
-        kept = set(paths[-self._keep_last :])
-        scores = {path: score for path in paths if (score := _score(path)) is not None}
+        paths, scores = self.paths(), self.scores()
+        kept = {_step(path) for path in paths[-self._keep_last :]}
         if scores:
-            kept.add(min(scores, key=lambda path: scores[path]))
+            kept.add(min(scores, key=lambda step: scores[step]))
         for path in paths:
-            permanent = self._keep_every and int(path.name[5:]) % self._keep_every == 0
-            if path not in kept and not permanent:
+            permanent = self._keep_every and _step(path) % self._keep_every == 0
+            if _step(path) not in kept and not permanent:
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -178,6 +182,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(path, facts, load_file(path / STATE_NAME))
     except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _score(path: Path) -> float | None:

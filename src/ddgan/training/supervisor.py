@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,7 @@ class Supervisor:
         self._saving = 0.0  # how long the last checkpoint took
         self._checkpoints = checkpoints_of(path, config.training)
         self._health = Health()
-        self._best: float | None = None
+        self._scores = self._checkpoints.scores()  # by iteration
         self._budget = MinuteBudget(config.training.max_minutes, state.step, seconds)
         self._is_measuring = config.training.max_minutes > 0 and not state.is_budgeted
         self._held_out = source.held_out(NUM_HELD_OUT) if processes.is_main else None
@@ -143,12 +144,12 @@ class Supervisor:
         wait = max(60 * self._config.training.checkpoint_minutes, self._saving / SAVING_SHARE)
         return time.monotonic() - self._saved_at >= wait
 
-    def save(self, score: float | None = None) -> None:
+    def save(self) -> None:
         """Write a checkpoint and the averaged weights; trouble with the disk is told, not raised."""
         began = time.monotonic()
         facts: dict[str, Any] = {"seconds": self.seconds(), "config": self._config.to_dict()}
-        if score is not None:
-            facts["score"] = score
+        if self._state.step in self._scores:
+            facts["score"] = self._scores[self._state.step]
         if self._is_finite():  # what a streak of bad gradients left is the last good state
             self._try(lambda: self._checkpoints.save(self._state, facts))
             self._try(self.save_weights)
@@ -180,10 +181,11 @@ class Supervisor:
         report = evaluate(self.model(), n=self._config.training.score_samples)
         score = headline(report)
         self._say(f"iteration {self._state.step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
-        if score is not None and (self._best is None or score < self._best):
-            self._best = score
-            self._try(lambda: self.model().save(self._path / BEST_NAME))
-        self.save(score)
+        if score is not None:
+            if score < min(self._scores.values(), default=math.inf):
+                self._try(lambda: self.model().save(self._path / BEST_NAME))
+            self._scores[self._state.step] = score
+        self.save()
 
     @torch.no_grad()
     def _logit_on_held_out(self) -> float | None:

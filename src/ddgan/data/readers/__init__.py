@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ddgan.data.readers import arrays, stacked, tables
 from ddgan.data.readers.base import SPLITS, Item, Reader
-from ddgan.data.readers.files import ArchiveReader, FolderReader
+from ddgan.data.readers.files import DAMAGED, ArchiveReader, FolderReader
 
 __all__ = ["PREFIXES", "SPLITS", "Item", "Reader", "open_reader"]
 
@@ -80,7 +80,11 @@ def _open_file(path: Path, split: str, image_column: str | None, label_column: s
         return tables.LMDBReader(path)
     if arrays.is_idx_name(path.name):
         return arrays.read_idx_images(path, split)
-    if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+    try:
+        is_archive = zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except DAMAGED as error:
+        raise ValueError(f"'{path}' is no whole zip or tar archive: {error}") from None
+    if is_archive:
         return arrays.read_cifar(path, split) if arrays.is_cifar(path) else ArchiveReader(path)
     if path.suffix in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2"):
         return ArchiveReader(path)  # damaged: it says so

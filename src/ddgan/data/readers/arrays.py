@@ -7,6 +7,7 @@ import io
 import pickle
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def read_idx(path: Path) -> np.ndarray:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != 8:
         raise ValueError(f"'{path}' is no IDX file of unsigned bytes")
@@ -243,27 +244,40 @@ def read_cifar(path: Path, split: str) -> ArrayReader:
         batches = [load_arrays_only(_bytes(file), str(file)) for file in files]
         meta = folder / "batches.meta"
         classes = _cifar_classes(_bytes(meta), str(meta)) if meta.is_file() else None
+        files += [meta] if meta.is_file() else []
     else:
-        files, classes = [path], None
-        with tarfile.open(path) as archive:
-            members = {Path(member.name).name: member for member in archive if member.isfile()}
-            content = {name: archive.extractfile(members[name]) for name in names if name in members}
-            batches = [load_arrays_only(f.read(), f"{path}:{n}") for n, f in content.items() if f]
-            if "batches.meta" in members and (file := archive.extractfile(members["batches.meta"])):
-                classes = _cifar_classes(file.read(), f"{path}:batches.meta")
+        files, content = [path], _members_of(path, [*names, "batches.meta"])
+        meta_data = content.pop("batches.meta", None)
+        batches = [load_arrays_only(data, f"{path}:{name}") for name, data in content.items()]
+        classes = None if meta_data is None else _cifar_classes(meta_data, f"{path}:batches.meta")
         if len(batches) != len(names):
             raise ValueError(f"'{path}' lacks some of {', '.join(names)}")
     try:
         images = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
         labels = np.concatenate([np.asarray(batch[b"labels"]) for batch in batches])
         pixels = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"'{path}' is no whole CIFAR-10: {error}") from None
     return ArrayReader(path, pixels, labels, classes, files)
 
 
+def _members_of(path: Path, names: list[str]) -> dict[str, bytes]:
+    """The files of these names in a tar, wherever they lie in it, in the order of the names."""
+    found = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if name in names and member.isfile() and (file := archive.extractfile(member)):
+                    found[name] = file.read()
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"'{path}' is no whole CIFAR-10: {error}") from None
+    return {name: found[name] for name in names if name in found}
+
+
 def _cifar_classes(data: bytes, name: str) -> tuple[str, ...]:
-    return tuple(label.decode() for label in load_arrays_only(data, name).get(b"label_names", []))
+    labels = load_arrays_only(data, name).get(b"label_names", [])
+    return tuple(label.decode() for label in labels if isinstance(label, bytes))
 
 
 def _bytes(path: Path) -> bytes:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ddgan.data.readers.base import Item, Reader, classes_of, is_image_name
+
+DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+"""What archives that are cut short or changed raise."""
+MAX_BYTES = 1 << 30
+"""A file in an archive that unpacks to more is no image."""
 
 
 class FolderReader(Reader):
@@ -44,14 +51,24 @@ def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
         return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise ValueError(f"'{folder}' cannot be read: {error.strerror}") from None
+    for entry in entries:
+        if not entry.name.startswith("."):
+            if _is_folder(entry):
                 yield from _walk(Path(entry.path), root, above | {real})
             elif is_image_name(entry.name):
                 yield Path(entry.path).relative_to(root).as_posix()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; reading it as an image will name the problem
+        return False
 
 
 class ArchiveReader(Reader):
@@ -62,11 +79,12 @@ class ArchiveReader(Reader):
         self._is_zip = zipfile.is_zipfile(path)
         try:
             names = list(self._zip_names() if self._is_zip else self._tar_names())
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        except DAMAGED as error:
             raise ValueError(f"'{path}' is no whole zip or tar archive: {error}") from None
         self._names = sorted(names) if self._is_zip else names  # a tar is read from front to back
-        self.class_names, labels = classes_of(sorted(self._names))
-        self._labels = dict(zip(sorted(self._names), labels, strict=True))
+        safe = sorted(name for name in self._names if not _leads_out(name))
+        self.class_names, labels = classes_of(safe)
+        self._labels = dict(zip(safe, labels, strict=True))
         if not self._names:
             raise ValueError(f"'{path}' holds no images (png, jpeg, webp, bmp, tiff)")
 
@@ -96,26 +114,36 @@ class ArchiveReader(Reader):
     def _zip_items(self) -> Iterator[Item]:
         with zipfile.ZipFile(self._path) as archive:
             for name in self._names:
+                content, problem = b"", ""
                 try:
-                    yield self._item(name, archive.read(name))
-                except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-                    yield self._item(name, b"", str(error))
+                    with archive.open(name) as file:
+                        content = file.read(MAX_BYTES + 1)
+                except Exception as error:  # a damaged member raises what its compression likes
+                    problem = f"it is damaged: {error}"
+                yield self._item(name, content, problem)
 
     def _tar_items(self) -> Iterator[Item]:
         with tarfile.open(self._path) as archive:
             for member in archive:
                 if _wanted(member.name, not member.isfile()):
                     file = archive.extractfile(member)
-                    yield self._item(member.name, b"" if file is None else file.read())
+                    yield self._item(member.name, b"" if file is None else file.read(MAX_BYTES + 1))
+                archive.members = []  # type: ignore[attr-defined]  # it would keep them all
 
     def _item(self, name: str, content: bytes, problem: str = "") -> Item:
-        path = PurePosixPath(name)
-        if ".." in path.parts or path.is_absolute():
-            content, problem = b"", "its path leads out of the archive"
-        return Item(f"{self._path}:{name}", content, self._labels[name], problem)
+        if _leads_out(name):
+            problem = "its path leads out of the archive"
+        elif len(content) > MAX_BYTES:
+            problem = f"it has more than {MAX_BYTES:,} bytes"
+        return Item(f"{self._path}:{name}", b"" if problem else content, self._labels.get(name), problem)
 
     def files(self) -> list[Path]:
         return [self._path]
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return ".." in path.parts or path.is_absolute()
 
 
 def _wanted(name: str, is_folder: bool) -> bool:

@@ -109,15 +109,23 @@ def _raw_side(key: bytes, value: bytes) -> int:
 
 
 def parquet_files(path: Path, split: str) -> list[Path]:
-    """The parquet files of a split: those whose name starts with it, wherever they lie below `path`."""
+    """The parquet files of a split: those that are named for it, or lie in a folder that is."""
     if path.is_file():
         return [path]
     found = sorted(path.rglob("*.parquet"))
-    if split == "all":
+    splits = {file: _split_of(file.relative_to(path)) for file in found}
+    if split == "all" or not any(splits.values()):
         return found
-    chosen = [file for file in found if file.name.startswith(split)]
-    named = any(file.name.startswith(("train", "test", "validation")) for file in found)
-    return chosen if named else found
+    return [file for file in found if splits[file] == split]
+
+
+def _split_of(file: Path) -> str | None:
+    """The split that a file's name, or else the nearest folder above it, begins with."""
+    for part in (file.name, *reversed(file.parts[:-1])):
+        for split in ("train", "test", "validation"):
+            if part.startswith(split):
+                return split
+    return None
 
 
 class ParquetReader(Reader):

@@ -1,0 +1,116 @@
+"""Decoding: the items of a reader turned into images of one size, by several processes, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddgan.data.decode import Preparation, decode, prepare_image
+from ddgan.data.readers import Item
+
+CHUNK = 64
+"""Images that go to a worker at a time, at most."""
+CHUNK_BYTES = 8 << 20
+"""A chunk of larger files ends earlier."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as it will be stored, uint8 (C, H, W), or the reason why there is none."""
+
+    name: str
+    pixels: np.ndarray | None
+    label: int | None
+    problem: str = ""
+    has_color: bool = False
+
+
+def decode_item(item: Item, options: Preparation) -> Decoded:
+    """Decode, resize and convert one item; what is wrong with it comes back as its problem."""
+    if item.problem:
+        return Decoded(item.name, None, item.label, item.problem)
+    try:
+        image = decode(item.content)
+        pixels = prepare_image(image, options)
+    except ValueError as error:
+        return Decoded(item.name, None, item.label, str(error))
+    return Decoded(item.name, pixels, item.label, has_color=image.shape[2] >= 3)
+
+
+def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:
+    """Every item of a reader, decoded by `workers` processes, in order.
+
+    With channels = 0 the first usable image decides, before the others are handed out.
+    """
+    items = iter(reader)
+    first: list[Item] = []
+    if options.channels == 0:
+        for item in items:
+            first.append(item)
+            decoded = decode_item(item, options)
+            if decoded.pixels is not None:
+                given = len(decoded.pixels)
+                options = dataclasses.replace(options, channels=3 if given == 4 else given)
+                break
+    for chunk in _map_chunks(_chained(first, items), options, workers):
+        for decoded in chunk:
+            if options.channels == 1 and decoded.has_color and first:
+                problem = "it has colour, and the first image has none; pass --channels 3 or --channels 1"
+                yield dataclasses.replace(decoded, pixels=None, problem=problem)
+            else:
+                yield decoded
+
+
+def _chained(first: list[Item], items: Iterator[Item]) -> Iterator[Item]:
+    yield from first
+    yield from items
+
+
+def _map_chunks(items: Iterator[Item], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
+    """Decode chunks in order; no more than two per worker are read ahead, however slow the writing is."""
+    if workers == 1:
+        yield from (_decode_chunk(chunk, options) for chunk in _chunks(items))
+        return
+    from joblib.externals.loky import get_reusable_executor
+
+    pool, waiting = get_reusable_executor(max_workers=workers), deque[Any]()
+    try:
+        for chunk in _chunks(items):
+            waiting.append(pool.submit(_decode_chunk, chunk, options))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """Items in lists of at most CHUNK, and of about CHUNK_BYTES."""
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += item.content.nbytes if isinstance(item.content, np.ndarray) else len(item.content)
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _decode_chunk(items: list[Item], options: Preparation) -> list[Decoded]:
+    return [decode_item(item, options) for item in items]
+
+
+def advancing(items: Iterable[Decoded], advance: Any) -> Iterator[Decoded]:
+    """The same items; the progress bar is told."""
+    for item in items:
+        yield item
+        advance(1)
