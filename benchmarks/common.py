@@ -6,10 +6,16 @@ import json
 import platform
 import statistics
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ddgan.metrics.speed import wait_for
+from ddgan.training.processes import choose_device
 
 
 def spread(values: list[float]) -> str:
@@ -18,6 +24,43 @@ def spread(values: list[float]) -> str:
         return f"{values[0]:,.4g}"
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:,.4g} ({low:,.4g} to {high:,.4g})"
+
+
+def interleaved(
+    works: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each work, taken in turns, so that a slow moment of the machine touches all alike.
+
+    A round before the first is not counted.
+    """
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds + 1):
+        for name, work in works.items():
+            wait_for(device)
+            start = time.perf_counter()
+            work()
+            wait_for(device)
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratios(times: dict[str, list[float]], of: str, to: str) -> list[float]:
+    """How many times faster `of` is than `to`, per round."""
+    return [slow / fast for fast, slow in zip(times[of], times[to], strict=True)]
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product: what the machine can do."""
+    size = 8192 if device.type == "cuda" else 1536
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    times = interleaved({"matmul": lambda: a @ b}, device, 7)["matmul"]
+    return 2 * size**3 / min(times)
+
+
+def the_device() -> torch.device:
+    """A GPU if there is one."""
+    return choose_device("auto")
 
 
 def machine() -> dict[str, Any]:
@@ -31,14 +74,20 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "commit": commit.stdout.strip(),
+        "command": " ".join(["python -m", *_command(sys.argv)]),
     }
+
+
+def _command(arguments: list[str]) -> list[str]:
+    return [f"benchmarks.{Path(arguments[0]).stem}", *arguments[1:]]
 
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    known = torch.backends.cpu.get_cpu_capability()
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {known}"
 
 
 def publish(name: str, rows: list[tuple[str, str]], values: dict[str, Any], out: str | None) -> None:

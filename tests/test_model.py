@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.images import to_uint8
-from ddgan.model import WEIGHTS_NAME
+from ddgan.weights import WEIGHTS_NAME
 
 
 def levels_apart(a: Tensor, b: Tensor) -> int:

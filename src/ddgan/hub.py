@@ -13,8 +13,9 @@ from typing import Any
 
 from ddgan.card import model_card
 from ddgan.config import one_line
-from ddgan.model import DDGAN, WEIGHTS_NAME
+from ddgan.model import DDGAN
 from ddgan.saving import has_png_form, save_grid
+from ddgan.weights import WEIGHTS_NAME
 
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 """user/name, or user/name@revision, where the revision is a branch, a tag or a commit."""

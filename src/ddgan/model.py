@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
-from ddgan.files import save_tensors
+from ddgan.inference import InBF16, Precision, channels_innermost, choose_precision
 from ddgan.networks import build_generator
 from ddgan.random import ImageNoise
 from ddgan.sampling import Noise, Step, denoising_steps
+from ddgan.weights import WEIGHTS_NAME, average_in, load_weights, read_weights, write_weights
 
-WEIGHTS_NAME = "model.safetensors"
-FORMAT = "ddgan-1"
 ACTIVATION_BUDGET = 256 * 2**20
 """Bytes that one batch may take at the widest layer of the generator when the size is not given."""
 
@@ -35,15 +33,18 @@ class DDGAN:
 
     Attributes:
         source: the file that the weights were read from; None for a model made in memory.
+        precision: what the generator computes in, "float32" or "bf16"; see `set_precision`.
     """
 
     source: Path | None = None
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __init__(self, generator: nn.Module, config: RunConfig, license: str = "") -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.config = config
         self.license = license
         self.diffusion = Diffusion(config.diffusion).to(self.device)
+        self._network = self.generator  # what the chain calls
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +59,34 @@ class DDGAN:
     def to(self, device: torch.device | str) -> DDGAN:
         """Move to a device; returns self."""
         self.generator.to(device)
+        self._network.to(device)
         self.diffusion.to(device)
+        return self
+
+    def set_precision(self, precision: Precision) -> DDGAN:
+        """Choose what the generator computes in; the weights, and what `save` writes, stay float32.
+
+        Args:
+            precision: "float32", "bf16" (one call differs by a relative 5e-3), or "auto": bf16 where
+                the device has instructions for it.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: if it is none of these.
+        """
+        self.precision = choose_precision(precision, self.device)
+        self._network = InBF16(self.generator) if self.precision == "bf16" else self.generator
+        return self
+
+    def compile(self) -> DDGAN:
+        """Compile the generator (torch.compile; CUDA graphs on a GPU); returns the model.
+
+        The first call at each batch size then takes a minute or more: it pays for thousands of images.
+        """
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        self._network.compile(mode=mode, dynamic=False)
         return self
 
     def default_batch_size(self) -> int:
@@ -141,7 +169,7 @@ class DDGAN:
     ) -> Iterator[Step]:
         """The reverse chain of this model from x_t at step `start` (default T), with classes y (B,)."""
         latent_size = self.config.generator.latent_size
-        denoiser = self.generator if y is None else partial(_with_classes, self.generator, y)
+        denoiser = self._network if y is None else partial(_with_classes, self._network, y)
         return denoising_steps(denoiser, self.diffusion, x_t, noise, latent_size, start)
 
     def labels(self, n: int, classes: int | Sequence[int] | None = None) -> Tensor | None:
@@ -190,15 +218,17 @@ class DDGAN:
             path.mkdir(parents=True, exist_ok=True)
             path = path / WEIGHTS_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"format": FORMAT, "config": json.dumps(self.config.to_dict())}
-        if self.license:
-            metadata["license"] = self.license
-        save_tensors(path, self.generator.state_dict(), metadata)
+        write_weights(path, self.generator.state_dict(), self.config, self.license)
         return path
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, device: torch.device | str = "cpu", *, ema: float | None = None
+        cls,
+        source: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        ema: float | None = None,
+        precision: Precision = "float32",
     ) -> DDGAN:
         """Open a run folder, a .safetensors file or a Hub name; its settings come with it.
 
@@ -207,6 +237,7 @@ class DDGAN:
             device: where the weights go.
             ema: of a run with several averages, the one with this half-life in thousands of images
                 (optimization.ema_half_lives); by default the one of optimization.ema_decay.
+            precision: what the generator computes in; see `set_precision`.
 
         Raises:
             ValueError: if `source` is none of these or cannot be fetched, or the file is damaged or not of
@@ -216,25 +247,19 @@ class DDGAN:
         if path.is_dir():
             if not (path / WEIGHTS_NAME).is_file():
                 raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
-            path = _average_in(path, ema)
+            path = average_in(path, ema)
         elif ema is not None:
             raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
         elif not path.is_file():
             from ddgan.hub import download_weights
 
             path = download_weights(str(source))
-        tensors, metadata = _read_safetensors(path)
-        if metadata.get("format") != FORMAT or "config" not in metadata:
-            raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
-        try:
-            config = RunConfig.from_dict(json.loads(metadata["config"]))
-        except ValueError as error:
-            raise ValueError(f"the config in '{path}' is damaged: {error}") from None
-        if config.num_classes == "auto":
-            raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
-        generator = build_generator(config.generator, config.num_classes)
-        _load(generator, tensors, path)
-        model = cls(generator.to(device), config, metadata.get("license", ""))
+        tensors, config, license = read_weights(path)
+        generator = build_generator(config.generator, int(config.num_classes))
+        load_weights(generator, tensors, path)
+        if config.training.channels_last:
+            channels_innermost(generator)
+        model = cls(generator.to(device), config, license).set_precision(precision)
         model.source = path
         return model
 
@@ -250,44 +275,5 @@ class DDGAN:
         return push_to_hub(self, repo, license=license, private=private, token=token)
 
 
-def average_name(half_life: float | None) -> str:
-    """The file of a run's average with this half-life (thousands of images), or of its first."""
-    return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
-
-
-def _average_in(run: Path, half_life: float | None) -> Path:
-    path = run / average_name(half_life)
-    if not path.is_file():
-        found = sorted(
-            file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
-        )
-        there = f"it has {', '.join(found)}" if found else "it has only the one of optimization.ema_decay"
-        raise ValueError(f"ema is {half_life:g}, but '{run}' has no average of that half-life; {there}")
-    return path
-
-
 def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
     return generator(x_t, t, z, y)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
-
-
-def _load(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
-        raise ValueError(
-            f"'{path}' does not fit its own config: {len(wrong)} tensors are missing, unknown or of another "
-            f"shape, the first '{wrong[0]}'"
-        )
-    generator.load_state_dict(tensors)

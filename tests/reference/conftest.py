@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from benchmarks.plain import plain_path
 
 from reference import helpers
 
@@ -35,3 +37,13 @@ def reference_folder(request: pytest.FixtureRequest) -> None:
     if not helpers.entries_with_values():
         pytest.fail(f"no reference values (*.npz) in '{folder}'")
     pytest.skip(f"{folder} has no values of this kind")
+
+
+@pytest.fixture(params=["ours", "plain"])
+def path(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Our networks and steps, and those that benchmarks measure them against."""
+    if request.param == "ours":
+        yield
+    else:
+        with plain_path():
+            yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from ddgan.diffusion import Diffusion, marginal_alpha
@@ -48,6 +49,7 @@ def test_names_shapes_and_count(network_entry: str) -> None:
     assert sum(p.numel() for p in built.parameters()) == description["parameters"]
 
 
+@pytest.mark.usefixtures("path")
 def test_generator_output(generator_entry: str) -> None:
     values = {name: torch.from_numpy(array) for name, array in helpers.values(generator_entry).items()}
     with torch.no_grad():
@@ -55,6 +57,7 @@ def test_generator_output(generator_entry: str) -> None:
     assert error(y, values["y"]) < FLOAT32
 
 
+@pytest.mark.usefixtures("path")
 def test_discriminator_logit_and_gradient(discriminator_entry: str) -> None:
     values = {name: torch.from_numpy(array) for name, array in helpers.values(discriminator_entry).items()}
     x_prev = values["x_prev"].requires_grad_()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -26,6 +27,7 @@ from reference.helpers import error, noise
 TOLERANCE = 1e-5
 
 
+@pytest.mark.usefixtures("path")
 def test_losses_weights_and_outputs(training_entry: str) -> None:
     config, values = helpers.config_of(training_entry), helpers.values(training_entry)
     state = start(config)

@@ -20,6 +20,8 @@ def verb_parser(verb: str, description: str) -> ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"
     parser.add_argument("--ema", type=float, help=text)
+    text = "what the generator computes in: float32, bf16, or auto: bf16 where the device knows it"
+    parser.add_argument("--precision", default="float32", help=f"{text} (default: float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     return parser
 
@@ -28,4 +30,6 @@ def open_model(options: Any) -> DDGAN:
     """The model that the options name, on their device."""
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; it must be 0 or more")
-    return DDGAN.from_pretrained(options.model, choose_device(options.device), ema=options.ema)
+    return DDGAN.from_pretrained(
+        options.model, choose_device(options.device), ema=options.ema, precision=options.precision
+    )

@@ -20,11 +20,15 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
     )
+    text = "compile the generator first: a minute or more, which pays for thousands of images"
+    parser.add_argument("--compile", action="store_true", help=text)
     options = parser.parse_args(arguments)
     if options.out is None:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
     out = check_output(Path(options.out), options.overwrite)
     model = open_model(options)
+    if options.compile:
+        model.compile()
     record = save_samples(
         model, options.n, options.seed, out, options.batch_size, classes=options["class"], progress=True
     )

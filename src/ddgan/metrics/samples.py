@@ -19,7 +19,8 @@ from ddgan.data.decode import decode
 from ddgan.data.readers import open_reader
 from ddgan.data.readers.arrays import ArrayReader
 from ddgan.images import to_uint8
-from ddgan.model import DDGAN, WEIGHTS_NAME
+from ddgan.model import DDGAN
+from ddgan.weights import WEIGHTS_NAME
 
 BATCH_SIZE = 500
 LOSSY = (".jpg", ".jpeg", ".webp")

@@ -47,7 +47,7 @@ class SpeedScore:
         calls_per_image: generator calls (NFE).
         peak_memory: bytes; on a GPU what sampling allocated at most, on the CPU of the whole process.
         device: in words.
-        dtype: of the weights.
+        dtype: what the generator computes in.
     """
 
     seconds_per_100: Timing
@@ -86,7 +86,7 @@ def measure_speed(model: DDGAN, budget: float = BUDGET) -> SpeedScore:
         calls_per_image=model.diffusion.num_steps,
         peak_memory=_peak_memory(model.device),
         device=describe_machine(model.device),
-        dtype=str(next(model.generator.parameters()).dtype).removeprefix("torch."),
+        dtype=model.precision,
     )
 
 

@@ -61,7 +61,9 @@ class TimeEmbedding(nn.Module):
         self.output = linear(features, features)
 
     def forward(self, t: Tensor) -> Tensor:
-        embedding = sinusoidal_embedding(t - 1, self.frequencies, self.input.weight.dtype)
+        dtype = self.input.weight.dtype
+        exact = torch.promote_types(dtype, torch.float32)  # angles are large numbers
+        embedding = sinusoidal_embedding(t - 1, self.frequencies, exact).to(dtype)
         return self.output(self.activation(self.input(embedding)))
 
 

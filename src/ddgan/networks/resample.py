@@ -48,6 +48,8 @@ def blur(x: Tensor, padding: int) -> Tensor:
 
 
 def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
+    if x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
+        return _filtered_rows(x.permute(0, 2, 3, 1), operation, padding).permute(0, 3, 1, 2)
     height, width = x.shape[2:]
     if height == width < SMALLEST_SEPARABLE:
         square = _matrix(operation, height, padding, True, x.dtype, x.device)
@@ -56,6 +58,18 @@ def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
     vertical = _matrix(operation, height, padding, False, x.dtype, x.device)
     horizontal = _matrix(operation, width, padding, False, x.dtype, x.device)
     return vertical @ (x @ horizontal.T)
+
+
+def _filtered_rows(x: Tensor, operation: str, padding: int) -> Tensor:
+    """The same with the channels innermost, (B, H, W, C), so that nothing is moved in memory."""
+    height, width = x.shape[1:3]
+    if height == width < SMALLEST_SEPARABLE:
+        square = _matrix(operation, height, padding, True, x.dtype, x.device)
+        side = round(square.shape[1] ** 0.5)
+        return (square.T @ x.flatten(1, 2)).unflatten(1, (side, side))
+    vertical = _matrix(operation, height, padding, False, x.dtype, x.device)
+    horizontal = _matrix(operation, width, padding, False, x.dtype, x.device)
+    return horizontal @ (vertical @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def _window(x: Tensor) -> Tensor:

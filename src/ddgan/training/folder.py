@@ -19,9 +19,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ddgan.model import WEIGHTS_NAME
 from ddgan.training.checkpoint import Checkpoints, read_checkpoint
 from ddgan.training.settings import TrainingConfig
+from ddgan.weights import WEIGHTS_NAME
 
 CONFIG_NAME, LOG_NAME, LOCK_NAME = "config.yaml", "log.jsonl", ".lock"
 BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
@@ -30,6 +30,7 @@ BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "scores.json",
     "report.html",
 )
+
 FOLDERS = ("checkpoints", "grids", "trackers")
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 

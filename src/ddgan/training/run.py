@@ -14,7 +14,7 @@ from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, open_source
 from ddgan.files import write_atomically
 from ddgan.metrics import Report, evaluate
-from ddgan.model import DDGAN, WEIGHTS_NAME
+from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
 from ddgan.training.checkpoint import restore
 from ddgan.training.console import Speaker
@@ -43,6 +43,7 @@ from ddgan.training.setup import (
 from ddgan.training.step import TrainState, train_step
 from ddgan.training.supervisor import Supervisor
 from ddgan.training.tracking import check_trackers
+from ddgan.weights import WEIGHTS_NAME
 
 
 @dataclass(frozen=True)

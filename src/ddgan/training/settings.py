@@ -27,7 +27,7 @@ class TrainingConfig:
         held_out: images kept from training, to see whether D learns its images by heart; 0 for none.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
         precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
-            averages stay in float32).
+            averages stay in float32), or "auto": bf16 where the device has instructions for it.
         tf32: lets a GPU multiply float32 matrices in TF32.
         channels_last: keeps images and weights with the channels innermost, which convolutions like.
         compile: compiles the networks with torch.compile (the first iterations take minutes).
@@ -53,7 +53,7 @@ class TrainingConfig:
     label_dropout: float = 0.1
     held_out: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16"] = "float32"
     tf32: bool = True
     channels_last: bool = False
     compile: bool = False

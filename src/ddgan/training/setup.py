@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ddgan.config import RunConfig
 from ddgan.data import Batch, Data
 from ddgan.diffusion import Diffusion
+from ddgan.inference import channels_innermost, choose_precision
 from ddgan.model import DDGAN
 from ddgan.networks import build_discriminator, build_generator
 from ddgan.networks.discriminator import DiscriminatorBlock
@@ -80,7 +81,7 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
         ).to(device)
     if training.channels_last:
         for network in (generator, discriminator):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            channels_innermost(network)
     state = TrainState.create(
         generator,
         discriminator,
@@ -91,7 +92,7 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     )
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
-    state.precision = torch.bfloat16 if training.precision == "bf16" else None
+    state.precision = torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.tf32
     for network in (generator, discriminator):

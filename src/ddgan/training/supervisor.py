@@ -13,7 +13,7 @@ import torch
 from ddgan.config import RunConfig
 from ddgan.data import Data
 from ddgan.metrics import Report, evaluate
-from ddgan.model import DDGAN, average_name
+from ddgan.model import DDGAN
 from ddgan.saving import has_png_form, save_grid
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import Speaker, memory_gb, summary, time_left
@@ -24,6 +24,7 @@ from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes, TrainingError
 from ddgan.training.step import TrainState
 from ddgan.training.tracking import Trackers
+from ddgan.weights import average_name
 
 SAVING_SHARE = 0.01
 """Checkpoints take at most this share of the time."""

@@ -1,0 +1,145 @@
+"""How fast and in how much memory a network trains, ours against the plain path:
+
+    python -m benchmarks.training [--preset cifar10] [--batch 16] [--out X.json]
+
+An iteration is one update of D and one of G; R1 falls due in every 15th, as in the preset, and its cost is
+measured apart and weighed in. Memory is the peak of a process of its own per path (on a GPU, of what was
+allocated), from one and the same configuration as the times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks.common import interleaved, matmul_rate, publish, spread, the_device
+from benchmarks.plain import plain_path
+from benchmarks.sampling import flops
+from ddgan import RunConfig
+from ddgan.data.base import Batch
+from ddgan.inference import choose_precision
+from ddgan.training.noise import draw_noise
+from ddgan.training.processes import join_processes
+from ddgan.training.setup import create_state
+from ddgan.training.step import TrainState, train_step
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="cifar10")
+    parser.add_argument("--batch", type=int, help="images per iteration (default: 16; on a GPU 256)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    device = the_device()
+    batch = options.batch or (256 if device.type == "cuda" else 16)
+    precision = choose_precision(options.precision, device)
+    settings = {"plain": plain_settings(), "ours": our_settings(precision, options.compile)}
+    peaks = {path: peak_memory(options.preset, path, given, batch) for path, given in settings.items()}
+    steps = {path: stepper(options.preset, path, given, batch) for path, given in settings.items()}
+    works: dict[str, Callable[[], object]] = {}
+    for path, step in steps.items():
+        works |= {path: lambda step=step: step(False), f"{path} with R1": lambda step=step: step(True)}
+    times = interleaved(works, device, options.rounds)
+    every = RunConfig.load(options.preset).objective.penalties[0].every
+    mean = {path: weighed(times[path], times[f"{path} with R1"], every) for path in settings}
+    gains = [slow / fast for fast, slow in zip(mean["ours"], mean["plain"], strict=True)]
+    work = flops(lambda: steps["ours"](False))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    rate = matmul_rate(device, dtype)
+    rows = [
+        ("network, images per iteration", f"{options.preset}, {batch}"),
+        ("ours computes in", precision + (", compiled" if options.compile else "")),
+        *((f"images/s, {path}", spread([batch / seconds for seconds in mean[path]])) for path in settings),
+        ("times faster", spread(gains)),
+        *((f"seconds, {name}", spread(found)) for name, found in times.items()),
+        ("of the matmul rate", f"{work / min(times['ours']) / rate:.1%} of {rate / 1e9:,.0f} GFLOP/s"),
+        *((f"peak memory, {path}", f"{peak / 2**30:.2f} GiB") for path, peak in peaks.items()),
+        ("memory, share of the plain path's", f"{peaks['ours'] / peaks['plain']:.2f}"),
+    ]
+    values = {
+        "batch": batch,
+        "precision": precision,
+        "compiled": options.compile,
+        "seconds": times,
+        "gains": gains,
+        "peak_bytes": peaks,
+        "flops_per_image": work / batch,
+        "matmul_flops_per_second": rate,
+    }
+    publish("training", rows, values, options.out)
+
+
+def plain_settings() -> dict[str, Any]:
+    """PyTorch's defaults."""
+    return {"precision": "float32", "channels_last": False, "compile": False}
+
+
+def our_settings(precision: str, compile: bool) -> dict[str, Any]:
+    """What the presets of U-Nets train with."""
+    return {"precision": precision, "channels_last": True, "compile": compile}
+
+
+def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Callable[[bool], None]:
+    """(whether R1 is due) -> one iteration, on the same random images each time."""
+    config = RunConfig.load(preset)
+    config = replace(config, training=replace(config.training, batch_size=batch, **settings))
+    context = plain_path if path == "plain" else nullcontext
+    processes = join_processes("auto")
+    with context():
+        state: TrainState = create_state(config, processes)
+    layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
+    images = torch.rand(batch, *config.generator.state_shape, device=processes.device) * 2 - 1
+    images = images.contiguous(memory_format=layout)
+    every = config.objective.penalties[0].every
+
+    def step(with_penalty: bool) -> None:
+        state.step = 0 if with_penalty else every - 1 if every > 1 else 1
+        noise = draw_noise(0, 0, images, config.diffusion.num_steps, config.generator.latent_size)
+        with context():
+            train_step(state, Batch(images), noise)
+
+    return step
+
+
+def weighed(without: list[float], penalised: list[float], every: int) -> list[float]:
+    """Seconds of an iteration on average, when each `every`-th has the penalty."""
+    return [(a * (every - 1) + b) / every for a, b in zip(without, penalised, strict=True)]
+
+
+def peak_memory(preset: str, path: str, settings: dict[str, Any], batch: int) -> int:
+    """Bytes at the peak of two iterations, one with R1, in a new process."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_peak, args=(preset, path, json.dumps(settings), batch, queue))
+    process.start()
+    peak = queue.get()
+    process.join()
+    return peak
+
+
+def _peak(preset: str, path: str, settings: str, batch: int, queue: Any) -> None:
+    step = stepper(preset, path, json.loads(settings), batch)
+    step(True)
+    step(False)
+    if torch.cuda.is_available():
+        queue.put(torch.cuda.max_memory_allocated())
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+if __name__ == "__main__":
+    main()

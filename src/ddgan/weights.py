@@ -1,0 +1,90 @@
+"""The weights file: one .safetensors with the tensors of a generator and the whole configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ddgan.config import RunConfig
+from ddgan.files import save_tensors
+
+WEIGHTS_NAME = "model.safetensors"
+FORMAT = "ddgan-1"
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor], config: RunConfig, license: str = "") -> None:
+    """Write the file; it appears whole or not at all."""
+    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
+    if license:
+        metadata["license"] = license
+    save_tensors(path, tensors, metadata)
+
+
+def average_name(half_life: float | None) -> str:
+    """The file of a run's average with this half-life (thousands of images), or of its first."""
+    return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
+
+
+def average_in(run: Path, half_life: float | None) -> Path:
+    """The file of an average of a run.
+
+    Raises:
+        ValueError: if the run has none of that half-life.
+    """
+    path = run / average_name(half_life)
+    if not path.is_file():
+        found = sorted(
+            file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
+        )
+        there = f"it has {', '.join(found)}" if found else "it has only the one of optimization.ema_decay"
+        raise ValueError(f"ema is {half_life:g}, but '{run}' has no average of that half-life; {there}")
+    return path
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], RunConfig, str]:
+    """Tensors by name, the configuration and the licence of a file that `write_weights` wrote.
+
+    Raises:
+        ValueError: if it is damaged, or not of this format.
+    """
+    tensors, metadata = _read_safetensors(path)
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
+    try:
+        config = RunConfig.from_dict(json.loads(metadata["config"]))
+    except ValueError as error:
+        raise ValueError(f"the config in '{path}' is damaged: {error}") from None
+    if config.num_classes == "auto":
+        raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
+    return tensors, config, metadata.get("license", "")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
+
+
+def load_weights(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors of the file `path` into a generator.
+
+    Raises:
+        ValueError: if one is missing, unknown or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(
+            f"'{path}' does not fit its own config: {len(wrong)} tensors are missing, unknown or of another "
+            f"shape, the first '{wrong[0]}'"
+        )
+    generator.load_state_dict(tensors)
