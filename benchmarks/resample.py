@@ -1,4 +1,4 @@
-"""How fast FIR resampling is, ours against pad, convolve, slice: python -m benchmarks.resample [--out X.json].
+"""How fast FIR resampling is, against pad, convolve, slice: python -m benchmarks.resample [--out X.json].
 
 Forward, and with the first and second derivative that R1 needs, at the sizes of the cifar10 preset.
 """

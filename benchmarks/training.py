@@ -1,4 +1,4 @@
-"""How fast and in how much memory a network trains, ours against the plain path:
+"""How fast a network trains, and in how much memory, ours against the plain path.
 
     python -m benchmarks.training [--preset cifar10] [--batch 16] [--out X.json]
 

@@ -22,6 +22,8 @@ from torch.nn import functional as F
 KERNEL = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1] / 8: the taps of one axis."""
 LARGEST_MATRIX = 64
+FEWEST_INNER = 8
+"""With fewer channels innermost, many small products would be slower than a rearrangement first."""
 SMALLEST_SEPARABLE = 9
 """Below this size both axes are one product with the Kronecker square of the matrix."""
 
@@ -48,7 +50,7 @@ def blur(x: Tensor, padding: int) -> Tensor:
 
 
 def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
-    if x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
+    if x.shape[1] >= FEWEST_INNER and x.is_contiguous(memory_format=torch.channels_last):
         return _filtered_rows(x.permute(0, 2, 3, 1), operation, padding).permute(0, 3, 1, 2)
     height, width = x.shape[2:]
     if height == width < SMALLEST_SEPARABLE:
