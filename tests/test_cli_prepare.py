@@ -47,7 +47,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     out = tmp_path / "data"
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert "words.png' cannot be used: it is no image (--skip-bad leaves such images out)" in said
+    assert "words.png' cannot be used: it is no image (such images are left out by: ddgan prepare" in said
     assert not out.exists()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
