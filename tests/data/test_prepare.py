@@ -17,6 +17,7 @@ from ddgan.data import cache
 from ddgan.data import writing as module
 from ddgan.data.dataset import ImageDataset
 from ddgan.data.decode import Preparation
+from ddgan.data.parallel import _chunks, decode_all
 from ddgan.data.prepare import Selection, prepare
 
 
@@ -128,6 +129,30 @@ def test_processes_at_once_agree(tmp_path: Path, pixels: np.ndarray) -> None:
     ]
     assert len({process.communicate()[0] for process in running}) == 1
     assert [process.returncode for process in running] == [0, 0, 0]
+
+
+def test_a_limit_takes_the_first_images_and_is_in_the_key(tmp_path: Path, pixels: np.ndarray) -> None:
+    source = str(make_folder(tmp_path / "x", pixels))
+    some = ImageDataset(prepare(source, selection=Selection(limit=5)))
+    np.testing.assert_array_equal(some.images, pixels[:5].transpose(0, 3, 1, 2))
+    assert some.info["options"]["limit"] == 5
+    assert (some.num_classes, some.info["per_class"]) == (3, [4, 1, 0])
+    assert len({prepare(source, selection=Selection(limit=limit)) for limit in (0, 4, 5)}) == 3
+    assert len(ImageDataset(prepare(source, selection=Selection(limit=100)))) == 12
+    with pytest.raises(ValueError, match="limit is -1; it must be 0"):
+        Selection(limit=-1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_few_large_images_are_in_memory_at_once(workers: int, tmp_path: Path) -> None:
+    """Files that are small, but large images: chunks go by what they become."""
+    (tmp_path / "x").mkdir()
+    for index in range(5):
+        (tmp_path / "x" / f"{index}.png").write_bytes(png(np.full((1500, 1500, 3), index, np.uint8)))
+    chunks = list(decode_all(Selection().open(str(tmp_path / "x")), Preparation(), workers))
+    assert [int(item.pixels[0, 0, 0]) for item in chunks if item.pixels is not None] == list(range(5))
+    lengths = [len(chunk) for chunk in _chunks(Selection().open(str(tmp_path / "x")), 1)]
+    assert lengths == [1] * 5
 
 
 # --- bad images -------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ def test_columns_can_be_named(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"columns photo, kind, label; .* --image_column NAME"):
         open_reader(str(tmp_path / "x.parquet"))
     with pytest.raises(ValueError, match="label_column is 'sort', but"):
-        open_reader(str(tmp_path / "x.parquet"), "train", "photo", "sort")
-    items = list(open_reader(str(tmp_path / "x.parquet"), "train", "photo", "kind"))
+        open_reader(str(tmp_path / "x.parquet"), "", "photo", "sort")
+    items = list(open_reader(str(tmp_path / "x.parquet"), "", "photo", "kind"))
     assert [item.label for item in items] == LABELS.tolist()
 
 
@@ -59,13 +59,31 @@ def test_splits_of_parquet_and_lmdb_folders(tmp_path: Path, pixels: np.ndarray) 
     assert len(open_reader(str(folder), "all")) == 12
     with pytest.raises(ValueError, match="has no split validation; it has test, train"):
         open_reader(str(folder), "validation")
-    lmdb_of(tmp_path / "train.lmdb", {b"0": pixels[0].tobytes()})
-    lmdb_of(tmp_path / "validation.lmdb", {b"0": pixels[0].tobytes(), b"1": pixels[1].tobytes()})
-    (tmp_path / "both").mkdir()
-    for name in ("train.lmdb", "validation.lmdb"):
-        (tmp_path / name).rename(tmp_path / "both" / name)
-    assert len(open_reader(str(tmp_path / "both"), "train")) == 1
-    assert len(open_reader(str(tmp_path / "both"), "validation")) == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [("train.lmdb", "validation.lmdb"), ("church_outdoor_train_lmdb", "church_outdoor_val_lmdb")],
+    ids=["celeba", "lsun"],
+)
+def test_the_lmdb_of_a_split_is_chosen(
+    train: str, validation: str, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    """CelebA-HQ's published preparation and LSUN lay an LMDB of each split into one folder."""
+    folder = tmp_path / "both"
+    folder.mkdir()
+    lmdb_of(folder / train, {b"0": pixels[0].tobytes()})
+    lmdb_of(folder / validation, {b"0": pixels[1].tobytes(), b"1": pixels[2].tobytes()})
+    for split, numbers in [("", [0]), ("train", [0]), ("validation", [1, 2]), ("all", [0, 1, 2])]:
+        reader = open_reader(str(folder), split)
+        assert len(reader) == len(numbers)
+        for item, number in zip(reader, numbers, strict=True):
+            np.testing.assert_array_equal(np.asarray(item.content), pixels[number])
+    assert ImageDataset(prepare(str(folder))).info["split"] == "train"
+    with pytest.raises(ValueError, match="has no split test; it has train, validation"):
+        open_reader(str(folder), "test")
+    with pytest.raises(ValueError, match="split is validation, but .* has no splits"):
+        open_reader(str(folder / train), "validation")
 
 
 def test_a_raw_lmdb_with_an_odd_value_names_it(tmp_path: Path, pixels: np.ndarray) -> None:

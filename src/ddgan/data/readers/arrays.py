@@ -169,8 +169,9 @@ def _idx_split(name: str) -> str | None:
 
 def _idx_reader(path: Path) -> ArrayReader:
     images, labels, used = stored_idx(path), None, [path]
-    beside = path.with_name(re.sub(r"idx\d", "idx1", path.name.replace("images", "labels")))
-    if beside != path and beside.is_file():
+    name = re.sub(r"idx\d", "idx1", path.name.replace("images", "labels")).removesuffix(".gz")
+    beside = next((file for end in ("", ".gz") if (file := path.with_name(name + end)).is_file()), None)
+    if beside is not None:
         labels = _small(stored_idx(beside), len(images))
         used.append(beside)
     return ArrayReader(path, images, labels, used)
