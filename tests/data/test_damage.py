@@ -24,6 +24,11 @@ def incompressible(count: int = 40, side: int = 60) -> np.ndarray:
     return np.random.default_rng(0).integers(256, size=(count, side, side, 3), dtype=np.uint8)
 
 
+def large_lmdb(path: Path) -> str:
+    images = incompressible()
+    return lmdb_of(path / "x.lmdb", {b"%03d" % i: png(image) for i, image in enumerate(images)})
+
+
 def spoil(path: Path, place: float = 0.5, length: int = 3000) -> None:
     """Overwrite a part of a file."""
     data = bytearray(path.read_bytes())
@@ -51,7 +56,7 @@ def test_parquet_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
     reader = open_reader(str(tmp_path / "x"))  # its footer is whole
     with pytest.raises(ValueError, match=r"train-1.parquet' is no whole parquet file: "):
         list(reader)
-    with pytest.raises(ValueError, match="train-1.parquet"):
+    with pytest.raises(ValueError, match="train-1"):
         prepare(str(tmp_path / "x"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -78,9 +83,7 @@ def test_columns_of_further_parquet_files_are_checked(
 
 
 def test_an_lmdb_cut_short_is_named_before_reading_it_can_end_the_process(tmp_path: Path) -> None:
-    source = lmdb_of(
-        tmp_path / "x.lmdb", {b"%03d" % i: png(image) for i, image in enumerate(incompressible())}
-    )
+    source = large_lmdb(tmp_path)
     file = Path(source) / "data.mdb"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
@@ -89,9 +92,7 @@ def test_an_lmdb_cut_short_is_named_before_reading_it_can_end_the_process(tmp_pa
 
 
 def test_an_lmdb_that_is_damaged_after_it_was_opened_is_named(tmp_path: Path) -> None:
-    source = lmdb_of(
-        tmp_path / "x.lmdb", {b"%03d" % i: png(image) for i, image in enumerate(incompressible())}
-    )
+    source = large_lmdb(tmp_path)
     reader = open_reader(source)
     (Path(source) / "data.mdb").write_bytes(b"x" * 100_000)
     with pytest.raises(ValueError, match=r"x.lmdb' is no whole LMDB: "):

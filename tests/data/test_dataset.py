@@ -79,7 +79,7 @@ def test_held_out_images_are_never_in_a_batch(prepared: Path) -> None:
     assert again is not None
     assert torch.equal(again.images, kept.images)
     assert ImageDataset(prepared).held_out(5) is None
-    with pytest.raises(ValueError, match="held_out is 23, but .* has 23 images; hold out fewer"):
+    with pytest.raises(ValueError, match=r"held_out is 23, but .* has 23 images; hold out fewer"):
         ImageDataset(prepared, num_held_out=COUNT)
 
 

@@ -85,7 +85,7 @@ def test_splits_are_found_by_their_own_name_or_by_what_it_means(tmp_path: Path, 
     with pytest.raises(ValueError, match=r"has no split test; it has train, validation, extra"):
         open_reader(source, "test")
     path = prepare(source, selection=Selection(split="dev"))
-    assert ImageDataset(path).info["split"] == "validation"
+    assert ImageDataset(path).info["split"] == "dev"
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,7 @@ def test_a_changed_local_dataset_is_prepared_again(tmp_path: Path, pixels: np.nd
 
 def test_columns_are_those_of_the_dataset(tmp_path: Path, pixels: np.ndarray) -> None:
     source = f"hf:{parquet(tmp_path, pixels)}"
-    with pytest.raises(ValueError, match="image_column is 'photo', but 'hf:.*' has the columns image, label"):
+    with pytest.raises(
+        ValueError, match=r"image_column is 'photo', but 'hf:.*' has the columns image, label"
+    ):
         open_reader(source, "", "photo")

@@ -65,7 +65,7 @@ def test_a_missing_split_is_named_with_those_that_are_there(tmp_path: Path, pixe
         ValueError, match=r"has no split validation; it has test, train.*prepare .* --split test"
     ):
         open_reader(str(source), "validation")
-    with pytest.raises(ValueError, match="has no split train; it has dev, test|it has validation, test"):
+    with pytest.raises(ValueError, match="has no split train; it has validation, test"):
         open_reader(str(fill(tmp_path / "y", ["dev/a.png", "test/b.png"], pixels)))
 
 

@@ -82,7 +82,7 @@ def test_the_lmdb_of_a_split_is_chosen(
     assert ImageDataset(prepare(str(folder))).info["split"] == "train"
     with pytest.raises(ValueError, match="has no split test; it has train, validation"):
         open_reader(str(folder), "test")
-    with pytest.raises(ValueError, match="split is validation, but .* has no splits"):
+    with pytest.raises(ValueError, match=r"split is validation, but .* has no splits"):
         open_reader(str(folder / train), "validation")
 
 

@@ -22,6 +22,8 @@ MAX_PIXELS = 100_000_000
 """An image with more is refused as a decompression bomb."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """No other decoder sees a file."""
+NAMED = ("GIF", "JPEG2000", "AVIF", "PPM", "PSD", "EPS", "ICO")
+"""Formats that are refused by name, known by their first bytes."""
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -119,9 +121,9 @@ def _from_file(data: bytes) -> np.ndarray:
 def _not_read(data: bytes) -> str:
     """What a file is that no decoder in use knows; its first bytes are compared, nothing is decoded."""
     Image.init()
-    start = data[:16]
-    for name, (_, accepts) in Image.OPEN.items():
-        if name not in FORMATS and accepts is not None and accepts(start) is True:
+    for name in NAMED:
+        _, accepts = Image.OPEN.get(name, (None, None))
+        if accepts is not None and accepts(data[:16]):
             return f"it is {name}, which is not read; convert it to one of {', '.join(FORMATS)}"
     return "it is no image"
 

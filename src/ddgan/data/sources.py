@@ -13,7 +13,7 @@ from ddgan.data.dataset import ImageDataset, is_prepared
 from ddgan.data.decode import Preparation
 from ddgan.data.digits import SingleDigits, StackedDigits
 from ddgan.data.readers import FORMS
-from ddgan.data.readers.splits import remedy
+from ddgan.data.readers.splits import ALIASES, remedy
 from ddgan.data.toy import Gaussians
 
 EMBEDDED: dict[str, Any] = {
@@ -69,7 +69,7 @@ def open_source(
         if not is_prepared(path):
             path = _prepared(name, state_shape, split or "", progress)
         source = ImageDataset(path, seed, device, num_held_out)
-        if split is not None and source.info["split"] != split:
+        if split is not None and source.info["split"] not in (split, ALIASES.get(split)):
             raise ValueError(
                 f"split is {split}, but '{name}' was prepared from {source.info['split']}; prepare that too"
             )
