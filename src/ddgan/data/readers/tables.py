@@ -58,7 +58,8 @@ class ParquetReader(Reader):
 
     def _rows(self, file: Path) -> Iterator[dict[str, Any]]:
         columns = [self._image] + ([self._label] if self._label else [])
-        with reading(file, NO_PARQUET), self._parquet.ParquetFile(file, buffer_size=1 << 20) as opened:
+        lean = {"buffer_size": 1 << 20, "pre_buffer": False}  # else whole row groups are read ahead
+        with reading(file, NO_PARQUET), self._parquet.ParquetFile(file, **lean) as opened:
             for batch in opened.iter_batches(_rows_at_a_time(opened.metadata), columns=columns):
                 yield from batch.to_pylist()
 
