@@ -1,17 +1,16 @@
-"""Class labels, as a user meets them: num_classes auto, `ddgan sample --class`, grids with a column per class."""
+"""Class labels, as a user meets them: num_classes auto, `ddgan sample --class`, a column per class."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from ddgan import DDGAN
+from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
 from ddgan.images import to_uint8
 
@@ -19,19 +18,16 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def labelled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on a folder of images with three classes, told by `--num_classes auto`."""
-    from conftest import TINY_DIGITS
-
     folder = tmp_path_factory.mktemp("labelled")
     rng = np.random.default_rng(0)
     for index in range(12):
         path = folder / "photos" / "abc"[index % 3] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(256, size=(8, 8, 3), dtype=np.uint8)).save(path)
-    settings: dict[str, Any] = TINY_DIGITS | {"data": str(folder / "photos")}
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    arguments = ["--config", str(folder / "tiny.yaml"), "--training.num_iterations", "3"]
+    (folder / "tiny.yaml").write_text(tiny_config.to_yaml(), encoding="utf-8")
+    arguments = ["--config", str(folder / "tiny.yaml"), "--data", str(folder / "photos")]
     assert main(["train", *arguments, "--num_classes", "auto", "--out", str(folder / "run")]) == 0
     return folder / "run"
 
@@ -42,10 +38,9 @@ def test_auto_takes_the_number_of_classes_from_the_data(labelled_run: Path) -> N
     assert yaml.safe_load((labelled_run / "config.yaml").read_text())["num_classes"] == 3
 
 
-def test_auto_needs_data_with_classes(tiny_settings: dict[str, Any], tmp_path: Path, capsys: Capture) -> None:
+def test_auto_needs_data_with_classes(tiny_yaml: str, tmp_path: Path, capsys: Capture) -> None:
     np.save(tmp_path / "x.npy", np.zeros((9, 8, 8, 3), np.uint8))
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings), encoding="utf-8")
-    arguments = ["--config", str(tmp_path / "tiny.yaml"), "--data", str(tmp_path / "x.npy")]
+    arguments = ["--config", tiny_yaml, "--data", str(tmp_path / "x.npy")]
     assert main(["train", *arguments, "--num_classes", "auto", "--out", str(tmp_path / "run")]) == 2
     assert "num_classes is auto, but" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -119,5 +119,4 @@ def test_memory_stays_below_1_gb(make: Callable[[Path], Path], size: int, tmp_pa
     peaks = json.loads(run.stdout)
     print(make.__name__, size, {name: f"{value / 1e6:.0f} MB" for name, value in peaks.items()})
     assert peaks["all"] < LIMIT  # of all processes together, without what they share
-    if make is not lmdb:  # whose pages the system maps, and takes back as it likes
-        assert peaks["one"] < LIMIT
+    assert peaks["one"] < LIMIT

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import LABELS, png, shared
-from forms import lmdb_of, parquet
+from forms import SOURCES, lmdb_of, parquet
 from PIL import Image
 
 from ddgan.data.dataset import ImageDataset
 from ddgan.data.prepare import Selection, prepare
-from ddgan.data.readers import columns, open_reader
+from ddgan.data.readers import columns, databases, open_reader
 
 
 def test_columns_can_be_named(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -84,6 +84,16 @@ def test_the_lmdb_of_a_split_is_chosen(
         open_reader(str(folder), "test")
     with pytest.raises(ValueError, match=r"split is validation, but .* has no splits"):
         open_reader(str(folder / train), "validation")
+
+
+@pytest.mark.parametrize("stretch", [1, 500, 600, 1 << 20])
+def test_an_lmdb_is_read_in_stretches_that_miss_nothing(
+    stretch: int, tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "STRETCH", stretch)
+    for form in ("lsun lmdb", "raw lmdb"):
+        dataset = ImageDataset(prepare(SOURCES[form](tmp_path, pixels), tmp_path / form))
+        np.testing.assert_array_equal(dataset.images, pixels.transpose(0, 3, 1, 2))
 
 
 def test_a_raw_lmdb_with_an_odd_value_names_it(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -92,7 +92,7 @@ def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progre
     if height != width:
         raise ValueError(
             f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
-            f"so prepare the data first: {remedy(name, '')}"
+            f"so prepare the data first: {remedy(name)}"
         )
     options = Preparation(size=height, channels=channels)
     return prepare(name, options=options, selection=selection, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from ddgan.data.readers.columns import required
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
 NO_LMDB = "no whole LMDB"
+STRETCH = 64 << 20
+"""So many bytes of a database are in memory at most."""
 
 
 def lmdbs_in(path: Path) -> list[Path]:
@@ -80,15 +82,39 @@ class LMDBReader(Reader):
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
+        if self._raw_side:
+            yield from self._raw_items()
+            return
+        last: bytes | None = b""
+        while last is not None:
+            last = yield from self._files_after(last)
+
+    def _files_after(self, last: bytes) -> Generator[Item, None, bytes | None]:
+        """The next stretch of image files; returns its last key, or None at the end.
+
+        What was read stays mapped while the database is open, so it is closed after each stretch.
+        """
+        taken = 0
         with self._transaction() as transaction:
-            if self._raw_side:
-                keys = (bytes(key) for key in transaction.cursor().iternext(values=False))
-                for key in sorted(keys, key=_number):
+            cursor = transaction.cursor()
+            for key, value in cursor.iternext() if cursor.set_range(last or b"\0") else ():
+                if key == last:
+                    continue
+                problem = TOO_LARGE if len(value) > MAX_BYTES else ""
+                yield Item(self._name(key), b"" if problem else bytes(value), None, problem)
+                taken += len(value)
+                if taken >= STRETCH:
+                    return bytes(key)
+        return None
+
+    def _raw_items(self) -> Iterator[Item]:
+        with self._transaction() as transaction:
+            keys = sorted(map(bytes, transaction.cursor().iternext(values=False)), key=_number)
+        count = max(STRETCH // (3 * self._raw_side**2), 1)
+        for first in range(0, len(keys), count):
+            with self._transaction() as transaction:
+                for key in keys[first : first + count]:
                     yield self._raw_item(key, transaction.get(key))
-            else:
-                for key, value in transaction.cursor():
-                    problem = TOO_LARGE if len(value) > MAX_BYTES else ""
-                    yield Item(self._name(key), b"" if problem else bytes(value), None, problem)
 
     def _name(self, key: bytes) -> str:
         return f"{self._path}[{bytes(key).decode(errors='replace')}]"
