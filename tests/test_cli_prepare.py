@@ -47,7 +47,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     out = tmp_path / "data"
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert "words.png' cannot be used: it is no image (--skip-bad leaves such images out)" in said
+    assert "words.png' cannot be used: it is no image (such images are left out by: ddgan prepare" in said
     assert not out.exists()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
@@ -55,6 +55,31 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     assert "left out" in output.err
     assert output.out.strip() == str(out)
     assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
+
+
+def test_a_limit_and_a_split_are_options(photos: Path, tmp_path: Path, capsys: Capture) -> None:
+    (photos / "dog" / "words.png").unlink()
+    out = str(tmp_path / "data")
+    assert main(["prepare", str(photos), "--size", "8", "--limit", "2", "--out", out]) == 0
+    assert "2 images of 8 x 8" in capsys.readouterr().err
+    assert main(["prepare", str(photos), "--split", "test", "--out", str(tmp_path / "other")]) == 2
+    assert "has no splits; leave --split out" in capsys.readouterr().err
+    assert main(["prepare", "--check", out, "--split", "test"]) == 2
+    assert "was prepared from all" in capsys.readouterr().err
+
+
+def test_training_says_how_to_prepare_what_it_cannot_use(
+    photos: Path, tiny_yaml: str, tmp_path: Path, capsys: Capture
+) -> None:
+    """It has no --skip-bad of its own: the message is a command that works."""
+    run = ["train", "--config", tiny_yaml, "--training.num_iterations", "1", "--out", str(tmp_path / "run")]
+    assert main([*run, "--data", str(photos)]) == 2
+    said = capsys.readouterr().err
+    assert "words.png' cannot be used" in said
+    command = said[said.index("ddgan prepare") :].strip().rstrip(")").split()[1:]
+    command[command.index("DATA")] = str(tmp_path / "DATA")
+    assert main([*command, "--size", "8"]) == 0
+    assert main([*run, "--data", str(tmp_path / "DATA")]) == 0
 
 
 def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -6,14 +6,17 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan import Run
-from ddgan.images import to_uint8
-from ddgan.report import NUM_SHOWN, smoothed
+import ddgan
+from ddgan import Run, RunConfig
+from ddgan.images import to_pil, to_uint8
+from ddgan.report import NUM_SHOWN, _about_tiles, _tile, smoothed
 
 
 class Page(HTMLParser):
@@ -79,6 +82,43 @@ def test_it_shows_the_samples_of_the_model_beside_their_channels(scored_run: Run
             left = (channel + 1) * 68
             grey = picture[::8, left : left + 64 : 8]
             np.testing.assert_array_equal(grey, np.repeat(sample[..., channel : channel + 1], 3, axis=2))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 9])
+def test_tiles_show_any_number_of_channels(channels: int) -> None:
+    image = np.random.default_rng(0).integers(256, size=(8, 8, channels), dtype=np.uint8)
+    picture = np.asarray(to_pil(_tile(image)))
+    if channels in (1, 4):
+        np.testing.assert_array_equal(picture[::8, ::8].reshape(image.shape), image)
+        return
+    for channel in range(channels):  # beside the colours if there are three, four to a row
+        row, column = divmod(channel + (channels == 3), 4)
+        tile = picture[row * 68 : row * 68 + 64 : 8, column * 68 : column * 68 + 64 : 8]
+        np.testing.assert_array_equal(tile if tile.ndim == 2 else tile[..., 0], image[..., channel])
+
+
+@pytest.mark.parametrize(("channels", "data"), [(c, d) for c in (1, 3, 5) for d in ("digits", "photos/")])
+def test_the_note_says_what_is_there(channels: int, data: str) -> None:
+    note = _about_tiles(channels, data)
+    assert ("classifier" in note) == (data == "digits")
+    assert ("red, green and blue" in note) == (channels == 3)
+    assert ("The 5 channels" in note) == (channels == 5)
+
+
+def test_a_run_with_five_channels_is_reported_and_speaks_of_no_digits(
+    tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(256, size=(40, 8, 8, 5), dtype=np.uint8)
+    np.save(tmp_path / "five.npy", images)
+    tiny_settings["data"] = str(tmp_path / "five.npy")
+    tiny_settings["generator"]["image_channels"] = 5
+    tiny_settings["training"] |= {"score_samples": 20, "num_iterations": 2}
+    run = ddgan.train(RunConfig.from_dict(tiny_settings), tmp_path / "run", verbose=False)
+    found = page(run)
+    words = " ".join(found.words)
+    assert "The 5 channels of each image, in grey." in words
+    assert "digit" not in words.split("Settings")[0]
+    assert len(found.pictures()) == 2 * NUM_SHOWN + 1  # generated, real, losses
 
 
 def test_points_are_drawn(scored_points_run: Run) -> None:

@@ -21,6 +21,8 @@ from ddgan.training.logging import read_log
 
 NUM_SHOWN = 24
 NUM_CHAINS = 6
+READABLE = ("digits", "single_digits")
+"""Data whose images are numbers that a classifier reads."""
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """Okabe-Ito: told apart by colour-blind readers."""
 
@@ -105,7 +107,7 @@ def _picture(image: np.ndarray, alt: str, css: str = "wide") -> str:
 
 def _readings(batch: Tensor, data: str) -> list[str]:
     """The caption of each image: the number that the judge reads in it."""
-    if data not in ("digits", "single_digits"):
+    if data not in READABLE:
         return [""] * len(batch)
     from ddgan.metrics.classifier import CONFIDENT, digits_judge
 
@@ -118,16 +120,30 @@ def _readings(batch: Tensor, data: str) -> list[str]:
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
-    """An RGB image beside its channels in grey, enlarged."""
-    if image.shape[-1] != 3:
+    """A grey or RGBA image, an RGB image beside its channels in grey, or the channels alone; enlarged."""
+    channels = image.shape[-1]
+    if channels in (1, 4):
         return images.grid(image[None], zoom=images.zoom_for(len(image)))
-    grey = [np.repeat(image[..., channel : channel + 1], 3, axis=-1) for channel in range(3)]
-    return images.grid(np.stack([image, *grey]), columns=4, zoom=images.zoom_for(len(image)), gap=4)
+    parts = list(image.transpose(2, 0, 1)[..., None])
+    if channels == 3:
+        parts = [image, *(np.repeat(part, 3, axis=-1) for part in parts)]
+    return images.grid(np.stack(parts), min(len(parts), 4), images.zoom_for(len(image)), gap=4)
+
+
+def _about_tiles(channels: int, data: str) -> str:
+    """What a person sees in the tiles."""
+    notes = {1: "", 3: "Each image in colour, then its red, green and blue channel in grey.", 4: ""}
+    about = notes.get(channels, f"The {channels} channels of each image, in grey.")
+    if data in READABLE:
+        about += (
+            " Below, the number that the classifier reads (a question mark where it is not sure of a digit)."
+        )
+    return about.strip()
 
 
 def _tiles(batch: Tensor, data: str) -> str:
     figures = (
-        f"<figure>{_picture(_tile(image), 'an image and its three channels')}"
+        f"<figure>{_picture(_tile(image), 'an image and its channels')}"
         f"<figcaption>{caption}</figcaption></figure>"
         for image, caption in zip(images.to_uint8(batch), _readings(batch, data), strict=True)
     )
@@ -136,10 +152,7 @@ def _tiles(batch: Tensor, data: str) -> str:
 
 def _image_sections(model: DDGAN, data: str) -> list[str]:
     real = open_source(data, seed=1, state_shape=model.state_shape).batch(0, NUM_SHOWN).images.cpu()
-    note = (
-        "Each image in colour, then its red, green and blue channel in grey; below, the number that the "
-        "classifier reads (a question mark where it is not sure of a digit)."
-    )
+    note = _about_tiles(model.state_shape[0], data)
     return [
         section("Generated images", _tiles(model.sample(NUM_SHOWN), data), note),
         section("Real images", _tiles(real, data), note),
@@ -156,8 +169,8 @@ def _image_sections(model: DDGAN, data: str) -> list[str]:
 def _filmstrip(strip: Filmstrip) -> str:
     columns = strip.states.shape[1]
     tiles = images.to_uint8(strip.tiles())
-    if tiles.shape[-1] > 4:
-        return ""
+    if tiles.shape[-1] not in (1, 3, 4):
+        return "<p>Images with other than 1, 3 or 4 channels are not drawn here.</p>"
     zoom = images.zoom_for(tiles.shape[1])
     rows = (
         images.grid(tiles[first : first + 2 * columns], columns, zoom, gap=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -64,6 +65,37 @@ def test_exif_orientation_is_applied() -> None:
     np.testing.assert_array_equal(decode(data), np.rot90(COLOR, -1))
 
 
+def test_a_turned_image_that_is_cut_short_is_damaged_not_half_grey() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = saved(Image.fromarray(RNG.integers(256, size=(64, 64, 3), dtype=np.uint8)), "JPEG", exif=exif)
+    assert decode(whole).shape == (64, 64, 3)
+    for end in (len(whole) // 2, 200, 60, 25):
+        with pytest.raises(ValueError, match=r"it is damaged|it is no image"):
+            decode(whole[:end])
+
+
+def test_an_exif_block_that_is_damaged_tells_no_orientation() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(COLOR), "PNG", exif=exif)
+    start = data.index(b"eXIf")
+    length = int.from_bytes(data[start - 4 : start], "big")
+    body = b"eXIf" + data[start + 4 : start + 4 + length // 2] + b"\xff" * (length - length // 2)
+    broken = data[:start] + body + zlib.crc32(body).to_bytes(4, "big") + data[start + 8 + length :]
+    np.testing.assert_array_equal(decode(broken), COLOR)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PPM", "ICO", "TGA", "EPS", "PDF", "JPEG2000"])
+def test_only_the_usual_formats_are_tried(form: str) -> None:
+    """Others are named where their first bytes tell, and no decoder of theirs ever runs."""
+    data = saved(Image.fromarray(GREY if form == "GIF" else COLOR), form)
+    is_named = form in ("GIF", "PPM", "ICO", "EPS", "JPEG2000")
+    words = f"it is {form}, which is not read; convert it to one of PNG" if is_named else "it is no image"
+    with pytest.raises(ValueError, match=words):
+        decode(data)
+
+
 def test_transparent_parts_become_white_unless_four_channels_are_asked_for() -> None:
     alpha = np.zeros((6, 5, 1), np.uint8)
     alpha[:3] = 255
@@ -72,8 +104,19 @@ def test_transparent_parts_become_white_unless_four_channels_are_asked_for() -> 
     flat = with_channels(image, 3)
     np.testing.assert_array_equal(flat[:3], COLOR[:3])
     assert (flat[3:] == 255).all()
-    grey_alpha = Image.fromarray(np.stack([GREY, np.zeros_like(GREY)], axis=2), "LA")
-    assert (with_channels(decode(saved(grey_alpha)), 1) == 255).all()
+
+
+def test_grey_with_transparency_is_colour_with_transparency() -> None:
+    alpha = np.zeros_like(GREY)
+    alpha[:3] = 255
+    image = decode(saved(Image.fromarray(np.stack([GREY, alpha], axis=2), "LA")))
+    assert image.shape == (6, 5, 4)
+    np.testing.assert_array_equal(image[..., 3], alpha)
+    for channels in (1, 3):
+        flat = with_channels(image, channels)
+        assert flat.shape == (6, 5, channels)
+        assert all((flat[:3, :, c] == GREY[:3]).all() for c in range(channels))
+        assert (flat[3:] == 255).all()
 
 
 def test_grey_and_colour_become_each_other() -> None:

@@ -14,9 +14,10 @@ import pytest
 from data_files import make_folder, png
 
 from ddgan.data import cache
-from ddgan.data import prepare as module
+from ddgan.data import writing as module
 from ddgan.data.dataset import ImageDataset
 from ddgan.data.decode import Preparation
+from ddgan.data.parallel import _chunks, decode_all
 from ddgan.data.prepare import Selection, prepare
 
 
@@ -26,7 +27,7 @@ def test_the_dataset_says_what_it_is(tmp_path: Path, pixels: np.ndarray) -> None
     assert sorted(file.name for file in path.iterdir()) == ["dataset.json", "images.bin", "labels.npy"]
     info = json.loads((path / "dataset.json").read_text())
     assert info["shape"] == [12, 3, 4, 4]
-    assert (info["source"], info["split"], info["num_skipped"]) == (source, "train", 0)
+    assert (info["source"], info["split"], info["num_skipped"]) == (source, "all", 0)
     assert info["options"]["filter"] == "lanczos"
     assert (info["num_classes"], info["per_class"]) == (3, [4, 4, 4])
     assert info["checksum"] == ImageDataset(path).checksum()
@@ -90,7 +91,7 @@ def test_a_crash_leaves_nothing_that_looks_whole(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_classes", crash)
+        patch.setattr(module, "classes_of", crash)
         with pytest.raises(OSError, match="the disk is full"):
             prepare(source)
     assert list((own_cache / "datasets").iterdir()) == []
@@ -130,6 +131,30 @@ def test_processes_at_once_agree(tmp_path: Path, pixels: np.ndarray) -> None:
     assert [process.returncode for process in running] == [0, 0, 0]
 
 
+def test_a_limit_takes_the_first_images_and_is_in_the_key(tmp_path: Path, pixels: np.ndarray) -> None:
+    source = str(make_folder(tmp_path / "x", pixels))
+    some = ImageDataset(prepare(source, selection=Selection(limit=5)))
+    np.testing.assert_array_equal(some.images, pixels[:5].transpose(0, 3, 1, 2))
+    assert some.info["options"]["limit"] == 5
+    assert (some.num_classes, some.info["per_class"]) == (3, [4, 1, 0])
+    assert len({prepare(source, selection=Selection(limit=limit)) for limit in (0, 4, 5)}) == 3
+    assert len(ImageDataset(prepare(source, selection=Selection(limit=100)))) == 12
+    with pytest.raises(ValueError, match="limit is -1; it must be 0"):
+        Selection(limit=-1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_few_large_images_are_in_memory_at_once(workers: int, tmp_path: Path) -> None:
+    """Files that are small, but large images: chunks go by what they become."""
+    (tmp_path / "x").mkdir()
+    for index in range(5):
+        (tmp_path / "x" / f"{index}.png").write_bytes(png(np.full((1500, 1500, 3), index, np.uint8)))
+    chunks = list(decode_all(Selection().open(str(tmp_path / "x")), Preparation(), workers))
+    assert [int(item.pixels[0, 0, 0]) for item in chunks if item.pixels is not None] == list(range(5))
+    lengths = [len(chunk) for chunk in _chunks(Selection().open(str(tmp_path / "x")), 1)]
+    assert lengths == [1] * 5
+
+
 # --- bad images -------------------------------------------------------------------------------------
 
 
@@ -150,7 +175,9 @@ def spoil(folder: Path) -> dict[str, str]:
 def test_a_bad_image_stops_everything_and_is_named(workers: int, tmp_path: Path, pixels: np.ndarray) -> None:
     folder = make_folder(tmp_path / "x", pixels)
     spoil(folder)
-    with pytest.raises(ValueError, match=r"bee/a.png' cannot be used: it is empty \(--skip-bad"):
+    with pytest.raises(
+        ValueError, match=r"bee/a.png' cannot be used: it is empty \(.*prepare .*x --skip-bad"
+    ):
         prepare(str(folder), tmp_path / "out", workers=workers)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
@@ -177,7 +204,7 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
 def test_mixed_sizes_need_a_size(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = make_folder(tmp_path / "x", pixels)
     (folder / "cow" / "odd.png").write_bytes(png(pixels[0][:5]))
-    with pytest.raises(ValueError, match=r"odd.png' cannot be used: it is 9 x 5 .* is 9 x 9 .*pass --size"):
+    with pytest.raises(ValueError, match=r"odd.png' cannot be used: it is 9 x 5 .* is 9 x 9 .*x --size N"):
         prepare(str(folder), tmp_path / "out")
     assert ImageDataset(prepare(str(folder), tmp_path / "out", Preparation(size=6))).state_shape == (3, 6, 6)
 

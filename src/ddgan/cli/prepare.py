@@ -20,10 +20,11 @@ def run(arguments: list[str]) -> int:
     parser = ArgumentParser(
         prog="ddgan prepare",
         description=f"Decode a source of images once, for training. A source is {FORMS}. Sub-folders are "
-        "classes. PNG, JPEG, WebP, BMP and TIFF are read. EXIF orientation is applied; palettes become "
-        "colours; 16-bit values are scaled to 8 bits; transparent parts become white unless --channels 4; "
-        "grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, floating-point pixels and "
-        "images above 100 million pixels are refused.",
+        "classes; folders train, test, val and the like are splits. PNG, JPEG, WebP, BMP and TIFF are read. "
+        "EXIF orientation is applied; palettes become colours; 16-bit values are scaled to 8 bits; "
+        "transparent parts become white unless --channels 4; grey with transparency is colour with "
+        "transparency; grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, "
+        "floating-point pixels, files above 256 MiB and images above 100 million pixels are refused.",
         exit_on_error=False,
         allow_abbrev=False,
         print_config=None,

@@ -117,6 +117,11 @@ def _items(source: str, selection: Selection, report: DataReport) -> tuple[Itera
     path = Path(source).expanduser()
     if is_prepared(path):
         dataset = ImageDataset(path)
+        if selection.split not in ("", dataset.info["split"]):
+            raise ValueError(
+                f"split is {selection.split}, but '{source}' was prepared from {dataset.info['split']}; "
+                "leave --split out"
+            )
         names = dataset.info["class_names"]
         report.class_names = tuple(names) if names else None
         report.damaged = dataset.checksum() != dataset.info["checksum"]

@@ -2,7 +2,8 @@
 
 What happens to the less usual kinds is decided here, on purpose: EXIF orientation is applied; palettes
 become colours; 16-bit values are scaled to 8 bits; transparent parts become white unless four channels
-are asked for; grey becomes RGB by repetition and colour grey by luminance. CMYK and other spaces,
+are asked for; grey with transparency becomes colour with transparency; grey becomes RGB by repetition and
+colour grey by luminance. CMYK and other spaces,
 floating-point pixels and absurdly large images are refused by name.
 """
 
@@ -19,6 +20,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
 """An image with more is refused as a decompression bomb."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""No other decoder sees a file."""
+NAMED = ("GIF", "JPEG2000", "AVIF", "PPM", "PSD", "EPS", "ICO")
+"""Formats that are refused by name, known by their first bytes."""
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -94,7 +99,7 @@ def _from_file(data: bytes) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # odd EXIF or TIFF tags
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ValueError(
                         f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read"
@@ -104,13 +109,23 @@ def _from_file(data: bytes) -> np.ndarray:
                     ImageOps.exif_transpose(picture, in_place=True)
                 return _standard(picture)
     except UnidentifiedImageError:
-        raise ValueError("it is no image") from None
+        raise ValueError(_not_read(data)) from None
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {MAX_PIXELS:,} pixels") from None
     except ValueError:
         raise
     except Exception as error:  # damaged files raise what they like
         raise ValueError(f"it is damaged: {error}") from None
+
+
+def _not_read(data: bytes) -> str:
+    """What a file is that no decoder in use knows; its first bytes are compared, nothing is decoded."""
+    Image.init()
+    for name in NAMED:
+        _, accepts = Image.OPEN.get(name, (None, None))
+        if accepts is not None and accepts(data[:16]):
+            return f"it is {name}, which is not read; convert it to one of {', '.join(FORMATS)}"
+    return "it is no image"
 
 
 def _standard(picture: Image.Image) -> np.ndarray:

@@ -6,6 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ddgan.data.readers import Item
 CHUNK = 64
 """Images that go to a worker at a time, at most."""
 CHUNK_BYTES = 8 << 20
-"""A chunk of larger files ends earlier."""
+"""A chunk of larger files, or that becomes larger images, ends earlier."""
 
 
 @dataclass(frozen=True)
@@ -47,40 +48,37 @@ def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> It
 
     With channels = 0 the first usable image decides, before the others are handed out.
     """
-    items = iter(reader)
-    first: list[Item] = []
-    if options.channels == 0:
-        for item in items:
-            first.append(item)
-            decoded = decode_item(item, options)
-            if decoded.pixels is not None:
-                given = len(decoded.pixels)
-                options = dataclasses.replace(options, channels=3 if given == 4 else given)
-                break
-    for chunk in _map_chunks(_chained(first, items), options, workers):
+    items, first = iter(reader), list[Item]()
+    is_open, length = options.channels == 0, CHUNK
+    for item in items:
+        first.append(item)
+        decoded = decode_item(item, options)
+        if decoded.pixels is not None:
+            given = len(decoded.pixels)
+            options = dataclasses.replace(options, channels=3 if is_open and given == 4 else given)
+            length = min(max(CHUNK_BYTES // decoded.pixels.nbytes, 1), CHUNK)
+            break
+        if not is_open:
+            break
+    for chunk in _map_chunks(_chunks(chain(first, items), length), options, workers):
         for decoded in chunk:
-            if options.channels == 1 and decoded.has_color and first:
-                problem = "it has colour, and the first image has none; pass --channels 3 or --channels 1"
+            if is_open and options.channels == 1 and decoded.has_color:
+                problem = "it has colour, and the first image has none; choose --channels 3 or --channels 1"
                 yield dataclasses.replace(decoded, pixels=None, problem=problem)
             else:
                 yield decoded
 
 
-def _chained(first: list[Item], items: Iterator[Item]) -> Iterator[Item]:
-    yield from first
-    yield from items
-
-
-def _map_chunks(items: Iterator[Item], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
+def _map_chunks(chunks: Iterator[list[Item]], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
     """Decode chunks in order; no more than two per worker are read ahead, however slow the writing is."""
     if workers == 1:
-        yield from (_decode_chunk(chunk, options) for chunk in _chunks(items))
+        yield from (_decode_chunk(chunk, options) for chunk in chunks)
         return
     from joblib.externals.loky import get_reusable_executor
 
     pool, waiting = get_reusable_executor(max_workers=workers), deque[Any]()
     try:
-        for chunk in _chunks(items):
+        for chunk in chunks:
             waiting.append(pool.submit(_decode_chunk, chunk, options))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
@@ -91,14 +89,14 @@ def _map_chunks(items: Iterator[Item], options: Preparation, workers: int) -> It
             future.cancel()
 
 
-def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Items in lists of at most CHUNK, and of about CHUNK_BYTES."""
+def _chunks(items: Iterable[Item], length: int) -> Iterator[list[Item]]:
+    """Items in lists of at most `length`, and of about CHUNK_BYTES."""
     chunk: list[Item] = []
     size = 0
     for item in items:
         chunk.append(item)
         size += item.content.nbytes if isinstance(item.content, np.ndarray) else len(item.content)
-        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+        if len(chunk) == length or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:

@@ -13,6 +13,7 @@ from ddgan.data.dataset import ImageDataset, is_prepared
 from ddgan.data.decode import Preparation
 from ddgan.data.digits import SingleDigits, StackedDigits
 from ddgan.data.readers import FORMS
+from ddgan.data.readers.splits import ALIASES, remedy
 from ddgan.data.toy import Gaussians
 
 EMBEDDED: dict[str, Any] = {
@@ -51,7 +52,8 @@ def open_source(
     """The training data called `name`, in an order that depends on `seed`.
 
     A source of images that is not prepared yet is prepared into the cache, at the size and with the
-    channels of `state_shape`. The split is "train" if none is given, or what a prepared dataset has.
+    channels of `state_shape`. If no split is given it is "train", everything where there are no splits, or
+    what a prepared dataset has.
     `num_held_out` of its images are kept from training; what is embedded holds out by itself.
 
     Raises:
@@ -65,9 +67,9 @@ def open_source(
     else:
         path = Path(name).expanduser()
         if not is_prepared(path):
-            path = _prepared(name, state_shape, split or "train", progress)
+            path = _prepared(name, state_shape, split or "", progress)
         source = ImageDataset(path, seed, device, num_held_out)
-        if split is not None and source.info["split"] != split:
+        if split is not None and source.info["split"] not in (split, ALIASES.get(split)):
             raise ValueError(
                 f"split is {split}, but '{name}' was prepared from {source.info['split']}; prepare that too"
             )
@@ -90,7 +92,7 @@ def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progre
     if height != width:
         raise ValueError(
             f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
-            "so prepare the data first: ddgan prepare --help"
+            f"so prepare the data first: {remedy(name)}"
         )
     options = Preparation(size=height, channels=channels)
     return prepare(name, options=options, selection=selection, progress=progress)

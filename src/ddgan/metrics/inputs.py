@@ -12,7 +12,8 @@ from ddgan.metrics.features import Features, PixelFeatures
 from ddgan.metrics.frechet import Statistics
 from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, trained_classifier
 from ddgan.metrics.modes import modes_are_countable
-from ddgan.metrics.reference import RealData, RealFeatures, open_real, published_statistics, real_features
+from ddgan.metrics.published import published_statistics
+from ddgan.metrics.reference import RealData, RealFeatures, open_real, real_features
 from ddgan.metrics.samples import Samples
 from ddgan.metrics.torchscript import open_torchscript
 
@@ -73,8 +74,9 @@ class Inputs:
     def training(self) -> RealData:
         """What classifiers learn from and samples may have been copied from."""
         assert self.real is not None
-        is_training = self.split in (None, "train")
-        return self.real if is_training else self.open(self.source, "train")
+        if self.split in (None, "train"):
+            return self.real
+        return self.open(self.source, None if self.real.split == "all" else "train")
 
     def open(self, source: str, split: str | None) -> RealData:
         """Real data of the samples' shape."""

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data import EMBEDDED, ImageDataset, SingleDigits, StackedDigits, open_source
+from ddgan.data import ImageDataset, SingleDigits, StackedDigits, open_source
 from ddgan.data.cache import cache_folder, only_one
 from ddgan.data.digits import split_digits
-from ddgan.data.readers.arrays import read_statistics
 from ddgan.data.readers.stacked import PREFIX
 from ddgan.files import folder_made_atomically
 from ddgan.images import to_uint8
@@ -119,28 +118,6 @@ class RealFeatures:
     statistics: Statistics
     features: Tensor
     rows: Tensor
-
-
-def published_statistics(source: str) -> Statistics | None:
-    """The statistics in a published .npz or .npy file with mu and sigma; None for other sources.
-
-    Raises:
-        ValueError: if there are mu and sigma, but not of a Gaussian.
-    """
-    path = Path(source).expanduser()
-    if source in EMBEDDED or path.suffix not in (".npz", ".npy") or not path.is_file():
-        return None
-    found = read_statistics(path)
-    if found is None:
-        return None
-    mean, covariance = (torch.from_numpy(np.array(array, dtype=np.float64)) for array in found)
-    square = mean.ndim == 1 and covariance.shape == (len(mean), len(mean))
-    if not square or not mean.isfinite().all() or not covariance.isfinite().all():
-        raise ValueError(
-            f"'{path}' has mu of shape {tuple(mean.shape)} and sigma of shape {tuple(covariance.shape)}; "
-            "they must be finite, (D,) and (D, D)"
-        )
-    return Statistics(mean, (covariance + covariance.T) / 2, None)
 
 
 def real_features(

@@ -175,7 +175,7 @@ def _from_reader(path: Path) -> Samples:
     """The images that a reader finds, at their own size."""
     reader = open_reader(str(path))
     first = _decoded(next(iter(reader)))
-    labels = [item.label for item in reader] if isinstance(reader, ArrayReader) else []
+    labels = reader.labels if isinstance(reader, ArrayReader) else None
 
     def stream() -> Iterator[Tensor]:
         waiting: list[np.ndarray] = []
@@ -193,8 +193,7 @@ def _from_reader(path: Path) -> Samples:
             yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2)
 
     height, width, channels = first.shape
-    whole = [label for label in labels if label is not None]
-    classes = torch.tensor(whole) if whole and len(whole) == len(labels) else None
+    classes = None if labels is None else torch.from_numpy(labels)
     return Samples(path.name, (channels, height, width), len(reader), stream, classes)
 
 

@@ -1,9 +1,10 @@
 """Readers: one for each form in which people keep images, all with the same face.
 
-folder, zip, tar       `files`
-npy, npz, IDX, CIFAR   `arrays`
-LMDB, parquet, Hub     `tables`
-stackedmnist:FOLDER    `stacked`, made from MNIST files
+folder, zip, tar    `files`, whose folders mean what `layout` says
+npy, npz, IDX       `arrays`, read row by row by `stored`
+CIFAR-10            `cifar`
+parquet, LMDB, Hub  `tables`, `databases`, `hub`
+stackedmnist:       `stacked`, made from MNIST files
 """
 
 from __future__ import annotations
@@ -12,43 +13,50 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from ddgan.data.readers import arrays, stacked, tables
-from ddgan.data.readers.base import SPLITS, Item, Reader
-from ddgan.data.readers.files import DAMAGED, ArchiveReader, FolderReader
+from ddgan.data.readers import hub, stacked
+from ddgan.data.readers.arrays import is_idx_name, read_idx_images, read_numpy
+from ddgan.data.readers.base import FirstItems, Item, Reader, reading
+from ddgan.data.readers.cifar import CIFARReader, is_cifar
+from ddgan.data.readers.databases import lmdbs_in, read_lmdbs
+from ddgan.data.readers.files import NO_ARCHIVE, ArchiveReader, FolderReader
+from ddgan.data.readers.hub import HubReader
+from ddgan.data.readers.splits import SPLITS, checked_split
+from ddgan.data.readers.stacked import StackedReader
+from ddgan.data.readers.tables import ParquetReader
 
-__all__ = ["PREFIXES", "SPLITS", "Item", "Reader", "open_reader"]
+__all__ = ["FORMS", "PREFIXES", "SPLITS", "FirstItems", "Item", "Reader", "open_reader"]
 
-PREFIXES = (tables.HUB_PREFIX, stacked.PREFIX)
+PREFIXES = (hub.PREFIX, stacked.PREFIX)
 """What stands before the sources that are no plain paths."""
 FORMS = (
     "a folder of images, a zip or tar of one, .npy, .npz, IDX (MNIST), CIFAR-10 batches, LMDB, parquet, "
-    "hf:OWNER/NAME or stackedmnist:FOLDER"
+    "hf:OWNER/NAME, hf:OWNER/NAME:CONFIG or stackedmnist:FOLDER"
 )
 
 
 def open_reader(
-    source: str, split: str = "train", image_column: str | None = None, label_column: str | None = None
+    source: str, split: str = "", image_column: str | None = None, label_column: str | None = None
 ) -> Reader:
     """The reader for `source`, found by what is there.
 
     Args:
-        source: a path, hf:OWNER/NAME, or stackedmnist:FOLDER with the MNIST files.
-        split: train, test, validation or all, for sources that have splits.
+        source: a path, hf:OWNER/NAME, hf:OWNER/NAME:CONFIG, or stackedmnist:FOLDER with the MNIST files.
+        split: train, test, validation or all, or what a dataset of the Hub has; empty takes train, or
+            everything of a source without splits.
         image_column: for parquet and the Hub, instead of the customary names.
         label_column: the same for the labels.
 
     Raises:
-        ValueError: if there is nothing, or nothing known, or it is damaged.
+        ValueError: if there is nothing, or nothing known, or it is damaged, or has no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is '{split}'; it must be one of {', '.join(SPLITS)}")
-    if source.startswith(tables.HUB_PREFIX):
-        return tables.HubReader(source.removeprefix(tables.HUB_PREFIX), split, image_column, label_column)
+    if source.startswith(hub.PREFIX):
+        return HubReader(source.removeprefix(hub.PREFIX), split, image_column, label_column)
+    split = checked_split(split)
     if source.startswith(stacked.PREFIX):
         folder = Path(source.removeprefix(stacked.PREFIX)).expanduser()
         if not folder.is_dir():
             raise ValueError(f"'{folder}' is no folder; stackedmnist: needs the one with the MNIST files")
-        return stacked.StackedReader(arrays.read_idx_images(folder, split), split)
+        return StackedReader(folder, split)
     path = Path(source).expanduser()
     if not path.exists():
         raise ValueError(f"'{source}' does not exist; data may be {FORMS}")
@@ -58,34 +66,31 @@ def open_reader(
 
 
 def _open_folder(path: Path, split: str, image_column: str | None, label_column: str | None) -> Reader:
-    if arrays.is_cifar(path):
-        return arrays.read_cifar(path, split)
-    lmdb = path / f"{split}.lmdb"
-    for candidate in (path, lmdb):
-        if tables.is_lmdb(candidate):
-            return tables.LMDBReader(candidate)
-    if any(arrays.is_idx_name(file.name) for file in path.iterdir()):
-        return arrays.read_idx_images(path, split)
+    if is_cifar(path):
+        return CIFARReader(path, split)
+    if found := lmdbs_in(path):
+        return read_lmdbs(path, found, split)
+    if any(is_idx_name(file.name) for file in path.iterdir()):
+        return read_idx_images(path, split)
     if any(path.rglob("*.parquet")):
-        return tables.ParquetReader(path, split, image_column, label_column)
-    return FolderReader(path)
+        return ParquetReader(path, split, image_column, label_column)
+    return FolderReader(path, split)
 
 
 def _open_file(path: Path, split: str, image_column: str | None, label_column: str | None) -> Reader:
     if path.suffix in (".npy", ".npz"):
-        return arrays.read_numpy(path)
+        return read_numpy(path, split)
     if path.suffix == ".parquet":
-        return tables.ParquetReader(path, split, image_column, label_column)
-    if path.suffix == ".lmdb" or path.suffix == ".mdb":
-        return tables.LMDBReader(path)
-    if arrays.is_idx_name(path.name):
-        return arrays.read_idx_images(path, split)
-    try:
+        return ParquetReader(path, split, image_column, label_column)
+    if path.suffix in (".lmdb", ".mdb"):
+        return read_lmdbs(path, [path], split)
+    if is_idx_name(path.name):
+        return read_idx_images(path, split)
+    with reading(path, NO_ARCHIVE):
         is_archive = zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-    except DAMAGED as error:
-        raise ValueError(f"'{path}' is no whole zip or tar archive: {error}") from None
-    if is_archive:
-        return arrays.read_cifar(path, split) if arrays.is_cifar(path) else ArchiveReader(path)
-    if path.suffix in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2"):
-        return ArchiveReader(path)  # damaged: it says so
+        holds_cifar = is_archive and is_cifar(path)
+    if holds_cifar:
+        return CIFARReader(path, split)
+    if is_archive or path.suffix in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2"):
+        return ArchiveReader(path, split)  # a damaged one says so
     raise ValueError(f"'{path}' is none of the known forms; data may be {FORMS}")

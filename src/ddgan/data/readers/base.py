@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SPLITS = ("train", "test", "validation", "all")
+MAX_BYTES = 1 << 28
+"""A file that is larger, or unpacks to more, is no image."""
+TOO_LARGE = f"it has more than {MAX_BYTES:,} bytes"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Reader(ABC):
     Attributes:
         class_names: the names of the classes 0, 1, ..., if the source names them.
         identity: what the contents of `files` do not tell of the source, for the cache's key.
+        split: which part of the source this is; "all" where it has no parts.
     """
 
     class_names: tuple[str, ...] | None = None
     identity: str = ""
+    split: str = "all"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -47,11 +53,66 @@ class Reader(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Item]:
-        """The items, in the same order each time."""
+        """The items, in the same order each time.
+
+        Raises:
+            ValueError: if the source turns out to be damaged, naming the file.
+        """
 
     @abstractmethod
     def files(self) -> list[Path]:
         """What it reads: the cache is keyed by the contents of these files."""
+
+
+class FirstItems(Reader):
+    """The first `count` items of a reader."""
+
+    def __init__(self, reader: Reader, count: int) -> None:
+        self._reader, self._count = reader, count
+        self.class_names, self.identity, self.split = reader.class_names, reader.identity, reader.split
+
+    def __len__(self) -> int:
+        return min(len(self._reader), self._count)
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from islice(self._reader, self._count)
+
+    def files(self) -> list[Path]:
+        return self._reader.files()
+
+
+class JoinedReader(Reader):
+    """The items of one reader after those of another, as a split "all"."""
+
+    def __init__(self, readers: list[Reader]) -> None:
+        self._readers, self.class_names = readers, readers[0].class_names
+        self.identity = " ".join(reader.identity for reader in readers)
+
+    def __len__(self) -> int:
+        counts = [len(reader) for reader in self._readers]
+        return sum(counts) if all(counts) else 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for reader in self._readers:
+            yield from reader
+
+    def files(self) -> list[Path]:
+        return [file for reader in self._readers for file in reader.files()]
+
+
+@contextmanager
+def reading(name: object, what: str) -> Iterator[None]:
+    """While a library reads a file, its errors become a ValueError that names the file.
+
+    Args:
+        name: the file.
+        what: what it turns out not to be, as in "no whole LMDB".
+    """
+    try:
+        yield
+    except Exception as error:  # damaged files raise what they like
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"'{name}' is {what}: {reason}") from None
 
 
 def is_image_name(name: str) -> bool:
@@ -59,19 +120,3 @@ def is_image_name(name: str) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
-
-
-def classes_of(names: list[str]) -> tuple[tuple[str, ...] | None, list[int | None]]:
-    """Class names and labels of relative paths: the first folder is the class.
-
-    Images that all lie in one folder, or some of them beside the folders, have no classes. A single
-    folder around everything, as archives often have it, does not count.
-    """
-    parts = [PurePosixPath(name).parts for name in names]
-    while parts and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
-        parts = [p[1:] for p in parts]
-    if not parts or any(len(p) < 2 for p in parts):
-        return None, [None] * len(names)
-    classes = tuple(sorted({p[0] for p in parts}))
-    number = {name: label for label, name in enumerate(classes)}
-    return classes, [number[p[0]] for p in parts]

@@ -7,35 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
-from ddgan.data.readers.arrays import ArrayReader
+from ddgan.data.readers.arrays import read_idx_images
 from ddgan.data.readers.base import Item, Reader
+from ddgan.data.readers.splits import choose_split
 
 PREFIX = "stackedmnist:"
 NUM_TRIPLES = {"train": 120_000, "test": 20_000}
 SEED = 2021
 """Part of the data: with another seed it would be another dataset."""
-PADDING = 2
+SIDE, PADDING = 28, 2
 
 
 class StackedReader(Reader):
     """A fixed choice of triples of single digits, padded by 2 to 32 x 32; label 100 R + 10 G + B."""
 
-    def __init__(self, digits: ArrayReader, split: str) -> None:
-        if split not in NUM_TRIPLES:
-            raise ValueError(f"StackedMNIST has the splits train and test, not {split}")
-        self._digits, self.identity = digits, f"stacked {split} {SEED}"
-        items = list(digits)
-        if any(item.label is None or item.label > 9 for item in items):
-            raise ValueError(
-                "StackedMNIST needs single digits with labels 0..9; are the label files beside them?"
-            )
-        images = np.stack([np.asarray(item.content) for item in items])
-        if images.shape[1:] != (28, 28):
-            raise ValueError(f"StackedMNIST needs digits of 28 x 28 pixels, not {images.shape[1:]}")
-        self._images = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)))
-        self._labels = np.array([item.label for item in items])
-        rng = np.random.Generator(np.random.PCG64(SEED + (split == "test")))
-        self._triples = rng.integers(len(images), size=(NUM_TRIPLES[split], 3))
+    def __init__(self, folder: Path, split: str = "") -> None:
+        if split == "all":
+            raise ValueError("StackedMNIST has the splits train and test, not all; name one of them")
+        self.split, _ = choose_split("StackedMNIST", split, ((name, name) for name in NUM_TRIPLES))
+        self._digits, self.identity = read_idx_images(folder, self.split), f"stacked {self.split} {SEED}"
+        count = len(self._digits)
+        self._images = np.zeros((count, SIDE + 2 * PADDING, SIDE + 2 * PADDING), np.uint8)
+        self._labels = np.zeros(count, np.int64)
+        for index, item in enumerate(self._digits):
+            self._images[index, PADDING:-PADDING, PADDING:-PADDING], self._labels[index] = _digit(item)
+        rng = np.random.Generator(np.random.PCG64(SEED + (self.split == "test")))
+        self._triples = rng.integers(count, size=(NUM_TRIPLES[self.split], 3))
         self.class_names = tuple(f"{number:03d}" for number in range(1000))
 
     def __len__(self) -> int:
@@ -48,3 +45,16 @@ class StackedReader(Reader):
 
     def files(self) -> list[Path]:
         return self._digits.files()
+
+
+def _digit(item: Item) -> tuple[np.ndarray, int]:
+    """The pixels and the label of an MNIST digit, checked."""
+    pixels = np.asarray(item.content)
+    if pixels.shape != (SIDE, SIDE):
+        raise ValueError(f"StackedMNIST needs digits of 28 x 28 pixels, and '{item.name}' is {pixels.shape}")
+    if item.label is None or item.label > 9:
+        raise ValueError(
+            f"StackedMNIST needs labels 0..9, and '{item.name}' has {item.label}; are the label files "
+            "beside the images?"
+        )
+    return pixels, item.label

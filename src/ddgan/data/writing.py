@@ -1,0 +1,171 @@
+"""Writing: decoded images, one after the other, into the files of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddgan.data.dataset import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
+from ddgan.data.parallel import Decoded
+from ddgan.data.readers import Reader
+from ddgan.data.readers.splits import remedy
+
+MOST_NAMED = 5
+MOST_CLASSES = 1_000_000
+"""Larger labels are numbers of something else."""
+
+
+@dataclass
+class Tally:
+    """What is learned while the images pass.
+
+    Attributes:
+        shape: of the first image, which all others must have.
+        first_name: its name.
+        labels: of the images that were stored.
+        skipped: name and problem of those that were not.
+        digest: of what was stored.
+    """
+
+    shape: tuple[int, ...] | None = None
+    first_name: str = ""
+    labels: list[int | None] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def problem_of(self, item: Decoded, source: str) -> str:
+        """Why an image cannot be stored, or nothing."""
+        if item.pixels is None:
+            return item.problem
+        if self.shape is not None and item.pixels.shape != self.shape:
+            return (
+                f"it is {_size(item.pixels.shape)}, and '{self.first_name}' is {_size(self.shape)}; to make "
+                f"all equal: {remedy(source, '--size N')}"
+            )
+        return ""
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]} x {shape[1]} with {shape[0]} channels"
+
+
+def write_dataset(
+    folder: Path,
+    decoded: Iterable[Decoded],
+    reader: Reader,
+    facts: dict[str, Any],
+    *,
+    with_labels: bool,
+    needs_labels: bool,
+    skip_bad: bool,
+) -> None:
+    """Write images, labels and dataset.json.
+
+    Args:
+        folder: where, an empty folder.
+        decoded: the images of `reader`.
+        reader: names the classes.
+        facts: what else dataset.json says; `source` names the source in errors.
+        with_labels: whether labels are kept where there are some.
+        needs_labels: whether it is an error if there are none.
+        skip_bad: leave out and list images that cannot be stored.
+
+    Raises:
+        ValueError: if an image or the labels cannot be stored, or the disk is too small.
+    """
+    source = facts["source"]
+    tally = _write_images(folder, decoded, len(reader), source, skip_bad)
+    if tally.shape is None:
+        named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
+        raise ValueError(f"'{source}' has no usable image ({named or 'it is empty'})")
+    labels = _checked(tally.labels, source) if with_labels else None
+    classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
+    if labels is not None:
+        tally.digest.update(labels.tobytes())
+        np.save(folder / LABELS_NAME, labels)
+        classes = classes_of(labels, reader.class_names, source)
+    elif needs_labels:
+        raise ValueError(f"'{source}' has no whole numbers from 0 in the label_column; name another")
+    info = {
+        "format": FORMAT,
+        "shape": [len(tally.labels), *tally.shape],
+        **classes,
+        **facts,
+        "checksum": tally.digest.hexdigest(),
+        "num_skipped": len(tally.skipped),
+        "skipped": tally.skipped,
+    }
+    (folder / INFO_NAME).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_images(folder: Path, decoded: Iterable[Decoded], count: int, source: str, skip_bad: bool) -> Tally:
+    tally = Tally()
+    with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
+        for item in decoded:
+            if problem := tally.problem_of(item, source):
+                if not skip_bad:
+                    raise ValueError(
+                        f"'{item.name}' cannot be used: {problem} (such images are left out by: "
+                        f"{remedy(source, '--skip-bad')})"
+                    )
+                tally.skipped.append({"name": item.name, "problem": problem})
+                continue
+            assert item.pixels is not None
+            if tally.shape is None:
+                tally.shape, tally.first_name = item.pixels.shape, item.name
+                _check_space(folder, count, tally.shape)
+            data = item.pixels.tobytes()
+            file.write(data)
+            tally.digest.update(data)
+            tally.labels.append(item.label)
+    return tally
+
+
+def _check_space(folder: Path, count: int, shape: tuple[int, ...]) -> None:
+    """Complain before hours of work that the disk cannot hold; bombs of arrays end here too."""
+    needed, free = count * math.prod(shape), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"'{folder.parent}' has {free / 1e9:,.1f} GB left, and {count:,} images of {_size(shape)} take "
+            f"{needed / 1e9:,.1f} GB; choose another place or a smaller --size"
+        )
+
+
+def _checked(labels: list[int | None], source: str) -> np.ndarray | None:
+    """int64 labels, or None if no image has one."""
+    unknown = sum(label is None for label in labels)
+    if unknown == len(labels):
+        return None
+    if unknown:
+        raise ValueError(
+            f"'{source}' has {unknown} images without a class from 0; to leave all classes out: "
+            f"{remedy(source, '--labels none')}"
+        )
+    return np.array(labels, dtype=np.int64)
+
+
+def classes_of(labels: np.ndarray, names: tuple[str, ...] | None, source: str) -> dict[str, Any]:
+    """What dataset.json says of the classes of labels (N,).
+
+    Raises:
+        ValueError: if a label is no class.
+    """
+    most = int(labels.max())
+    if not names and most >= MOST_CLASSES:
+        raise ValueError(
+            f"'{source}' has a label {most}, which is no class; name another --label_column, or leave all "
+            f"classes out: {remedy(source, '--labels none')}"
+        )
+    count = len(names) if names else most + 1
+    if most >= count:
+        raise ValueError(f"'{source}' has a label {most}, but names only {count} classes")
+    per_class = np.bincount(labels, minlength=count).tolist()
+    return {"num_classes": count, "class_names": list(names) if names else None, "per_class": per_class}
