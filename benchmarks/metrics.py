@@ -59,12 +59,7 @@ def main() -> None:
         (name, f"{row['seconds']:.1f} s, {row['peak_gib']:.2f} GiB peak so far") for name, row in rows.items()
     ]
     sizes = {"n": options.n, "dimensions": options.dimensions}
-    publish(
-        f"metrics, {options.n:,} x {options.dimensions:,}",
-        [*texts.items()],
-        {**sizes, "scores": rows},
-        options.out,
-    )
+    publish(f"metrics, {options.n:,} x {options.dimensions:,}", table, {**sizes, "scores": rows}, options.out)
 
 
 if __name__ == "__main__":
