@@ -23,6 +23,8 @@ NUM_SHOWN = 24
 NUM_CHAINS = 6
 READABLE = ("digits", "single_digits")
 """Data whose images are numbers that a classifier reads."""
+ALONE = (1, 4)
+"""Numbers of channels of which an image is shown without a picture of each channel."""
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """Okabe-Ito: told apart by colour-blind readers."""
 
@@ -38,6 +40,7 @@ table {{ border-collapse: collapse; }}
 td {{ padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd; }}
 td:last-child {{ font-variant-numeric: tabular-nums; font-weight: 600; }}
 .tiles {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 10px; }}
+.tiles.single {{ grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); }}
 .tiles figure, .sides figure {{ margin: 0; }} .tiles img, .chain {{ image-rendering: pixelated; }}
 .tiles img {{ width: 100%; }}
 .sides {{ display: grid; grid-template-columns: 1fr 1fr; gap: 24px; }}
@@ -122,7 +125,7 @@ def _readings(batch: Tensor, data: str) -> list[str]:
 def _tile(image: np.ndarray) -> np.ndarray:
     """A grey or RGBA image, an RGB image beside its channels in grey, or the channels alone; enlarged."""
     channels = image.shape[-1]
-    if channels in (1, 4):
+    if channels in ALONE:
         return images.grid(image[None], zoom=images.zoom_for(len(image)))
     parts = list(image.transpose(2, 0, 1)[..., None])
     if channels == 3:
@@ -147,7 +150,8 @@ def _tiles(batch: Tensor, data: str) -> str:
         f"<figcaption>{caption}</figcaption></figure>"
         for image, caption in zip(images.to_uint8(batch), _readings(batch, data), strict=True)
     )
-    return f'<div class="tiles">{"".join(figures)}</div>'
+    css = "tiles single" if batch.shape[1] in ALONE else "tiles"
+    return f'<div class="{css}">{"".join(figures)}</div>'
 
 
 def _image_sections(model: DDGAN, data: str) -> list[str]:
