@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: .venv/installed
 	$(BIN)/ddgan train --preset digits_quick --out runs/demo --overwrite
@@ -13,6 +13,13 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# How fast this machine samples, trains, resamples, loads and scores: a table each, and runs/bench/*.json.
+bench: .venv/installed-dev
+	for name in sampling training resample loader metrics start; do \
+		$(BIN)/python -m benchmarks.$$name --out runs/bench/$$name.json || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.sampling --scaling --out runs/bench/scaling.json
 
 # The environment is made again only when what it is made from changes; the tests need more than the demo.
 .venv/installed: pyproject.toml constraints.txt

@@ -114,3 +114,21 @@ def test_matrices_made_for_inference_can_train() -> None:
         resample.downsample(x)
     resample.downsample(x.requires_grad_()).sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("size", [4, 8, 10, 32])
+def test_the_order_in_memory_does_not_matter(name: str, size: int) -> None:
+    x = torch.randn(2, resample.FEWEST_INNER, size, size, dtype=torch.float64)
+    expected = OPERATIONS[name](x)
+    found = OPERATIONS[name](x.to(memory_format=torch.channels_last))
+    assert (found - expected).abs().max() < 1e-12
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_second_derivatives_with_the_channels_innermost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "FEWEST_INNER", 2)
+    for size in (4, 10):
+        x = torch.randn(1, 2, size, size, dtype=torch.float64).to(memory_format=torch.channels_last)
+        assert torch.autograd.gradgradcheck(lambda x: OPERATIONS[name](x), x.requires_grad_())

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ddgan.diffusion import Diffusion, marginal_alpha
+from ddgan.inference import InBF16, channels_innermost
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
@@ -55,6 +56,15 @@ def test_generator_output(generator_entry: str) -> None:
     with torch.no_grad():
         y = network(generator_entry)(values["x"], values["t"] + 1, values["z"])
     assert error(y, values["y"]) < FLOAT32
+
+
+def test_generator_as_it_is_called_for_speed(generator_entry: str) -> None:
+    values = {name: torch.from_numpy(array) for name, array in helpers.values(generator_entry).items()}
+    inputs, plain = (values["x"], values["t"] + 1, values["z"]), network(generator_entry)
+    expected = values["y"].float()
+    with torch.no_grad():
+        for fast, most in ((InBF16(plain), 2e-2), (channels_innermost(plain), 1e-5)):
+            assert float((fast(*inputs) - expected).norm() / expected.norm()) < most
 
 
 @pytest.mark.usefixtures("path")
