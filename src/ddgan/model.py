@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,12 @@ from torch import Tensor, nn
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
 from ddgan.files import save_tensors
-from ddgan.networks import build_generator
+from ddgan.networks import batch_that_fits, build_generator
 from ddgan.random import ImageNoise
-from ddgan.sampling import Noise, Step, denoising_steps
+from ddgan.sampling import Noise, Step, denoising_steps, in_batches
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "ddgan-1"
-ACTIVATION_BUDGET = 256 * 2**20
-"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
 
 
 class DDGAN:
@@ -63,11 +60,12 @@ class DDGAN:
 
     def default_batch_size(self) -> int:
         """How many samples fit the memory budget at once."""
-        config = self.config.generator
-        if config.kind == "mlp":
-            return 16384
-        widest = 4 * 12 * config.base_channels * config.image_size**2  # bytes of about 12 feature maps
-        return max(1, min(512, ACTIVATION_BUDGET // widest))
+        return batch_that_fits(self.config.generator)
+
+    @property
+    def calls_per_image(self) -> int:
+        """How often the generator is called for a sample (NFE): T."""
+        return self.diffusion.num_steps
 
     @property
     def num_classes(self) -> int:
@@ -172,13 +170,7 @@ class DDGAN:
 
     def split(self, n: int, batch_size: int | None = None) -> list[range]:
         """The numbers 0..n-1 in batches of nearly equal size, by default sized to memory."""
-        if n < 1:
-            raise ValueError(f"n is {n}; at least 1 sample must be asked for")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        size = batch_size or self.default_batch_size()
-        size = math.ceil(n / math.ceil(n / size))  # batches of nearly equal size
-        return [range(first, min(first + size, n)) for first in range(0, n, size)]
+        return in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
 
     def save(self, path: str | Path) -> Path:
         """Write the weights and the whole configuration as one .safetensors file; returns its path.
@@ -223,7 +215,7 @@ class DDGAN:
             from ddgan.hub import download_weights
 
             path = download_weights(str(source))
-        tensors, metadata = _read_safetensors(path)
+        tensors, metadata = read_weights(path)
         if metadata.get("format") != FORMAT or "config" not in metadata:
             raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
         try:
@@ -233,7 +225,7 @@ class DDGAN:
         if config.num_classes == "auto":
             raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
         generator = build_generator(config.generator, config.num_classes)
-        _load(generator, tensors, path)
+        load_weights(generator, tensors, path)
         model = cls(generator.to(device), config, metadata.get("license", ""))
         model.source = path
         return model
@@ -270,7 +262,12 @@ def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Te
     return generator(x_t, t, z, y)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a .safetensors file, and its metadata.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -281,7 +278,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
 
 
-def _load(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def load_weights(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give a generator the weights that were read from `path`.
+
+    Raises:
+        ValueError: if they are of another network.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,14 +93,19 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
     state.precision = torch.bfloat16 if training.precision == "bf16" else None
+    switch_on(training, device, generator, discriminator)
+    return state
+
+
+def switch_on(training: TrainingConfig, device: torch.device, *networks: nn.Module) -> None:
+    """Give the device and networks that are trained what the settings ask for."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.tf32
-    for network in (generator, discriminator):
+    for network in networks:
         if training.activation_checkpointing:
             recompute_blocks(network)
         if training.compile:
             network.compile()
-    return state
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -143,12 +149,22 @@ def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     network.load_state_dict(weights)
 
 
+def drawn_noise(config: RunConfig, step: int, images: Tensor) -> StepNoise:
+    """The noise of iteration `step` for a whole batch like `images` (B, ...)."""
+    steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
+    return draw_noise(config.seed, step, images, steps, latent_size)
+
+
 def training_inputs(
-    config: RunConfig, source: Data, processes: Processes
-) -> Callable[[int], tuple[Batch, StepNoise]]:
+    config: RunConfig,
+    source: Data,
+    processes: Processes,
+    draw: Callable[[RunConfig, int, Tensor], Any] = drawn_noise,
+) -> Callable[[int], tuple[Batch, Any]]:
     """iteration -> this process's rows of (batch, noise), both depending on (seed, iteration) alone.
 
     Images are flipped, and labels dropped, as the settings ask; without classes there are no labels.
+    `draw` gives the noise, which has `rows`.
     """
     training, size = config.training, config.training.batch_size
     rows = processes.rows(size)
@@ -169,8 +185,7 @@ def training_inputs(
             dropped = chosen("label dropout", step, images.device, training.label_dropout)
             labels = labels.masked_fill(dropped, int(config.num_classes))
         whole = images[:1].expand(size, *images.shape[1:])
-        steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
-        noise = draw_noise(config.seed, step, whole, steps, latent_size).rows(rows)
+        noise = draw(config, step, whole).rows(rows)
         if images.ndim == 4:
             images = images.contiguous(memory_format=layout)
         return Batch(images, labels), noise
