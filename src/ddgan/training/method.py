@@ -38,7 +38,7 @@ class Method:
     create_state: Callable[[Any, Processes], Learner]
     step: Callable[[Any, Batch, Any], Statistics]
     draw: Callable[[RunConfig, int, Tensor], Any]
-    num_bins: Callable[[RunConfig], int]
+    num_bins: Callable[[Any], int]
     open: Callable[[nn.Module, Any, str], Any]
     judges_pairs: bool = False
 

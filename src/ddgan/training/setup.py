@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,14 @@ def classes_for(config: RunConfig, source: Data) -> int:
     return config.num_classes
 
 
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within it, new networks get weights that depend on `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(seed, "weights").initial_seed())
+        yield
+
+
 def create_state(config: RunConfig, processes: Processes) -> TrainState:
     """Networks with weights from the seed, and their optimizers, at step 0.
 
@@ -73,8 +82,7 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     """
     assert config.num_classes != "auto"
     training, device = config.training, processes.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_for(config.seed, "weights").initial_seed())
+    with seeded_weights(config.seed):
         generator = build_generator(config.generator, config.num_classes).to(device)
         discriminator = build_discriminator(
             config.discriminator, config.generator.state_shape, config.num_classes
