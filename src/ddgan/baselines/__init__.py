@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan.baselines.config import BaselineConfig, CriticConfig
+from ddgan.baselines.config import BaselineConfig, CriticConfig, DenoiserConfig
 from ddgan.baselines.diffusion import ChainConfig, GaussianDiffusion
 from ddgan.baselines.gan import OneStepGAN
 from ddgan.baselines.model import FORMAT, Baseline
@@ -29,6 +29,7 @@ __all__ = [
     "BaselineConfig",
     "ChainConfig",
     "CriticConfig",
+    "DenoiserConfig",
     "GaussianDiffusion",
     "OneStepGAN",
     "load_baseline",

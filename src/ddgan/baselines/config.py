@@ -37,6 +37,25 @@ class CriticConfig:
 
 
 @dataclass(frozen=True)
+class DenoiserConfig:
+    """What a Gaussian denoiser is trained for.
+
+    A network that outputs the noise is trained by its mean squared error, as DDPM's. In terms of x_0 that
+    error is SNR ||x_0 - x^_0||^2, with SNR = abar_t / (1 - abar_t); a network that outputs x_0 is trained by
+    the same, with SNR limited (Hang et al., "Min-SNR weighting", 2023), because it grows without bound.
+
+    Args:
+        snr_limit: the largest weight of a step; > 0.
+    """
+
+    snr_limit: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.snr_limit < math.inf:
+            raise ValueError(f"denoiser.snr_limit is {self.snr_limit}; it must be finite and above 0")
+
+
+@dataclass(frozen=True)
 class BaselineConfig(RunConfig):
     """Settings of a baseline; those that its method does not use are left at their defaults.
 
@@ -45,15 +64,18 @@ class BaselineConfig(RunConfig):
     - "gan": the noise that D's images carry. D judges q(x_{t-1} | x_0) for t = 1..T; T = 1 is the plain GAN,
       a larger T the forward process as augmentation (Table 2).
     - "wgan_gp": nothing.
-    - "ddpm": the chain that is learned, num_steps its number of steps; prediction must be "noise".
+    - "ddpm": the chain that is learned, num_steps its number of steps; prediction "noise" is DDPM's own,
+      "x_0" the one of the same loss in terms of the image, see `DenoiserConfig`.
 
     Args:
         method: "gan" (one step from noise to image), "wgan_gp" or "ddpm" (Gaussian denoiser).
         critic: of WGAN-GP.
+        denoiser: of DDPM.
     """
 
     method: Literal["gan", "wgan_gp", "ddpm"] = "gan"
     critic: CriticConfig = field(default_factory=CriticConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,11 +87,12 @@ class BaselineConfig(RunConfig):
             raise ValueError("a baseline is trained with training.accumulation 1 and score_samples 0")
         if self.method != "ddpm":
             return
-        if self.diffusion.prediction != "noise" or self.generator.tanh or self.generator.latent_size:
-            raise ValueError(
-                "method ddpm predicts the noise, which is not bounded and has no latent; set "
-                "diffusion.prediction to noise, generator.tanh to false and generator.latent_size to 0"
-            )
+        if self.generator.latent_size:
+            raise ValueError("method ddpm has no latent; set generator.latent_size to 0")
+        if self.diffusion.prediction == "x_prev":
+            raise ValueError("method ddpm predicts x_0 or noise; set diffusion.prediction to one of them")
+        if self.diffusion.prediction == "noise" and self.generator.tanh:
+            raise ValueError("noise is not bounded: with prediction noise, set generator.tanh to false")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> BaselineConfig:
@@ -79,12 +102,9 @@ class BaselineConfig(RunConfig):
             ValueError: in one line, naming the unknown key, wrong type or broken range.
         """
         rest = dict(settings)
-        method, critic = rest.pop("method", "gan"), rest.pop("critic", {})
-        shared = RunConfig.from_dict(rest)
-        known = {f.name for f in fields(CriticConfig)}
-        if not isinstance(critic, Mapping) or critic.keys() - known:
-            raise ValueError(f"critic is {critic!r}; it takes {', '.join(sorted(known))}")
-        return cls.like(shared, method=method, critic=CriticConfig(**critic))
+        method = rest.pop("method", "gan")
+        parts = {name: _section(name, part, rest.pop(name, {})) for name, part in PARTS.items()}
+        return cls.like(RunConfig.from_dict(rest), method=method, **parts)
 
     @classmethod
     def like(cls, config: RunConfig, **changes: Any) -> BaselineConfig:
@@ -99,3 +119,13 @@ class BaselineConfig(RunConfig):
             assert isinstance(source, BaselineConfig)
             return source
         return cls.from_dict(read_settings(source))
+
+
+PARTS: dict[str, type] = {"critic": CriticConfig, "denoiser": DenoiserConfig}
+
+
+def _section(name: str, part: type, values: Any) -> Any:
+    known = {f.name for f in fields(part)}
+    if not isinstance(values, Mapping) or values.keys() - known:
+        raise ValueError(f"{name} is {values!r}; it takes {', '.join(sorted(known))}")
+    return part(**values)

@@ -1,8 +1,8 @@
 """Gaussian-denoiser diffusion: DDPM, and DDIM over the same network (the paper's Table 1, Figs 4, 6).
 
 What the paper's model is compared with: each reverse step is a Gaussian, which is right for small steps only.
-The network predicts the noise of x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e, by the mean squared error.
-A step from t to any s < t, with the estimate x^_0 = (x_t - sqrt(1 - abar_t) e^) / sqrt(abar_t), is
+The network predicts the noise e of x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e, or what is the same, x_0, by
+the mean squared error. A step from t to any s < t, with these estimates e^ and x^_0, is
 
     x_s = sqrt(abar_s) x^_0 + sqrt(1 - abar_s - sigma^2) e^ + sigma e' ,
     sigma = eta sqrt(b) ,   b = (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s)
@@ -14,20 +14,20 @@ of DDPM with the posterior's variance b; eta = 0 is DDIM, which draws no noise a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ddgan.baselines.config import BaselineConfig
+from ddgan.baselines.config import BaselineConfig, DenoiserConfig
 from ddgan.baselines.model import Baseline
 from ddgan.config import RunConfig
 from ddgan.data.base import Batch
-from ddgan.diffusion import Diffusion
+from ddgan.diffusion import Diffusion, DiffusionConfig, step_betas
+from ddgan.losses import reconstruction_loss
 from ddgan.random import ImageNoise, generator_for
 from ddgan.sampling import Noise
 from ddgan.training.optimization import OptimizationConfig, decayed
@@ -83,9 +83,14 @@ def chosen_steps(trained: int, wanted: int) -> list[int]:
     return [round(trained * place / count) for place in range(count + 1)]
 
 
+def signal_powers(config: DiffusionConfig) -> list[float]:
+    """abar_0 = 1, abar_1, .. abar_N, in double precision."""
+    return [1.0, *torch.cumprod(1 - step_betas(config), dim=0).tolist()]
+
+
 def chain(
     denoiser: Callable[[Tensor, Tensor], Tensor],
-    alpha_bar: Tensor,
+    alpha_bar: Sequence[float],
     steps: list[int],
     x_t: Tensor,
     noise: Noise,
@@ -96,22 +101,20 @@ def chain(
     """Run the reverse chain down `steps`, yielding x_s after each.
 
     Args:
-        denoiser: (x_t, t) -> predicted noise.
-        alpha_bar: abar_0 .. abar_N, any precision.
+        denoiser: (x_t, t) -> estimate of x_0.
+        alpha_bar: abar_0 .. abar_N, see `signal_powers`.
         steps: ascending from 0 to the step of x_t, see `chosen_steps`.
         x_t: (B, ...).
         noise: gives (B, ...) standard normal numbers; not asked where eta is 0.
         settings: eta and variance.
         clip: keep the estimate of x_0 in [-1, 1], where images are.
     """
-    signal = alpha_bar.double().tolist()
     for s, t in reversed(list(pairwise(steps))):
-        at, to = signal[t], signal[s]
-        predicted = denoiser(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
-        x_0 = (x_t - math.sqrt(1 - at) * predicted) / math.sqrt(at)
+        at, to = alpha_bar[t], alpha_bar[s]
+        x_0 = denoiser(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
         if clip:
             x_0 = x_0.clamp(-1, 1)
-            predicted = (x_t - math.sqrt(at) * x_0) / math.sqrt(1 - at)
+        predicted = (x_t - math.sqrt(at) * x_0) / math.sqrt(1 - at)
         posterior = (1 - to) / (1 - at) * (1 - at / to)
         spread = settings.eta**2 * posterior
         x_t = math.sqrt(to) * x_0 + math.sqrt(max(1 - to - spread, 0.0)) * predicted
@@ -125,7 +128,7 @@ class GaussianDiffusion(Baseline):
     """A trained Gaussian denoiser, with the chain that it is sampled by.
 
     Args:
-        generator: e(x_t, t, z) -> predicted noise; z is empty.
+        generator: (x_t, t, z) -> what config.diffusion.prediction says; z is empty.
         config: the run's settings.
         license: of the weights, in words.
         chain: how it is sampled; by default as DDPM, over all steps.
@@ -140,7 +143,7 @@ class GaussianDiffusion(Baseline):
     ) -> None:
         super().__init__(generator, config, license)
         self.chain = chain or ChainConfig()
-        self.diffusion = Diffusion(config.diffusion, torch.float64)
+        self.diffusion = Diffusion(config.diffusion).to(self.device)
         self.chosen = chosen_steps(config.diffusion.num_steps, self.chain.num_steps)
 
     def sampled_by(self, chain: ChainConfig) -> GaussianDiffusion:
@@ -155,17 +158,23 @@ class GaussianDiffusion(Baseline):
     def calls_per_image(self) -> int:
         return len(self.chosen) - 1
 
-    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise in x_t (B, ...) at t (B,)."""
-        return self.generator(x_t, t, x_t.new_zeros(len(x_t), 0))
+    def to(self, device: torch.device | str) -> GaussianDiffusion:
+        super().to(device)
+        self.diffusion.to(device)
+        return self
+
+    def estimate(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The estimate of x_0 from x_t (B, ...) at t (B,)."""
+        prediction = self.generator(x_t, t, x_t.new_zeros(len(x_t), 0))
+        return self.diffusion.predicted_x_0(prediction, x_t, t)
 
     def images_of(self, noise: ImageNoise) -> Tensor:
         return self.denoised(noise(*self.state_shape), noise, self.chosen)
 
     def denoised(self, x_t: Tensor, noise: Noise, steps: list[int]) -> Tensor:
         """x_0 (B, ...) from x_t at the last of `steps`; the estimate of an image is kept in [-1, 1]."""
-        is_image, alpha_bar = x_t.ndim == 4, self.diffusion.alpha_bar
-        for x_s in chain(self.predict, alpha_bar, steps, x_t, noise, self.chain, clip=is_image):
+        is_image, alpha_bar = x_t.ndim == 4, signal_powers(self.config.diffusion)
+        for x_s in chain(self.estimate, alpha_bar, steps, x_t, noise, self.chain, clip=is_image):
             x_t = x_s
         return x_t
 
@@ -183,12 +192,13 @@ class GaussianDiffusion(Baseline):
         """
         if not 0 <= signal <= 1:
             raise ValueError(f"signal is {signal}; it is abar_t, in 0..1")
-        distance = (self.diffusion.alpha_bar[self.chosen] - signal).abs()
-        steps = self.chosen[: int(distance.argmin()) + 1]
+        powers = signal_powers(self.config.diffusion)
+        nearest = min(range(len(self.chosen)), key=lambda place: abs(powers[self.chosen[place]] - signal))
+        steps = self.chosen[: nearest + 1]
         noise = ImageNoise(seed, range(len(images)), self.device)
-        t = torch.full((len(images),), steps[-1])
-        x_t = self.diffusion.diffuse(images.cpu().double(), t, noise(*self.state_shape).cpu().double())
-        return self.denoised(x_t.float().to(self.device), noise, steps).cpu()
+        t = torch.full((len(images),), steps[-1], device=self.device)
+        x_t = self.diffusion.diffuse(images.to(self.device), t, noise(*self.state_shape))
+        return self.denoised(x_t, noise, steps).cpu()
 
 
 @dataclass(frozen=True)
@@ -225,6 +235,7 @@ class DenoiserState:
     is_budgeted: bool = False
     batch_size: int = 0
     precision: torch.dtype | None = None
+    snr_limit: float = DenoiserConfig.snr_limit
     average_: Callable[[Iterable[Tensor]], None] = leave_alone
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
@@ -253,14 +264,18 @@ def denoising_step(state: DenoiserState, batch: Batch, noise: DenoisingNoise) ->
     """Update the denoiser and its averages, on images (B, ...) in [-1, 1].
 
     Returns:
-        Per sample, (B,): `loss_g`, the mean squared error of the noise, and `t_g`, the bin of t in 1..10.
+        Per sample, (B,): `loss_g`, the weighted mean squared error, and `t_g`, the bin of t in 1..10.
         Per iteration, (): `skipped`.
     """
     state.optimizer_g.zero_grad(set_to_none=True)
     x_0, t = batch.images, noise.t
     x_t = state.diffusion.diffuse(x_0, t, noise.noise)
     predicted = run(state, state.generator, x_t, t, x_t.new_zeros(len(x_t), 0))
-    loss = F.mse_loss(predicted, noise.noise, reduction="none").flatten(1).mean(dim=1)
+    if state.diffusion.config.prediction == "noise":
+        loss = reconstruction_loss("l2", predicted, noise.noise)
+    else:
+        power = state.diffusion.alpha_bar[t]
+        loss = (power / (1 - power)).clamp_max(state.snr_limit) * reconstruction_loss("l2", predicted, x_0)
     loss.mean().backward()
     skipped = update(state, state.optimizer_g, state.learning_rates()[0])
     finish_iteration(state, len(x_0), skipped)

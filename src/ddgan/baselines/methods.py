@@ -51,6 +51,7 @@ def create_denoiser(config: BaselineConfig, processes: Processes) -> DenoiserSta
         training.planned_iterations,
         batch_size=training.batch_size,
         precision=torch.bfloat16 if training.precision == "bf16" else None,
+        snr_limit=config.denoiser.snr_limit,
         average_=processes.average_,
         streak=torch.zeros((), dtype=torch.int64, device=processes.device),
     )

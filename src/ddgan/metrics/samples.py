@@ -35,8 +35,11 @@ class Sampler(Protocol):
         generator: the network that is called.
     """
 
-    config: RunConfig
-    generator: nn.Module
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def generator(self) -> nn.Module: ...
 
     @property
     def device(self) -> torch.device: ...
