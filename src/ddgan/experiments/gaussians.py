@@ -51,8 +51,7 @@ def run(request: Request) -> Outcome:
         figure=draw(request, methods, values),
         caption=(
             f"{NUM_SHOWN:,} points each of seed {request.seeds[0]}; below, on average over the seeds, the "
-            f"modes "
-            "reached and the share of points within 3 sigma of one."
+            "modes reached and the share of points within 3 sigma of one."
         ),
         results={"N": n, "within 3 sigma, real": real, "methods": values},
         tables=[table(values, found["GAN"][0], n)],
@@ -113,7 +112,7 @@ def claims(values: dict[str, dict[str, list[Any]]], real: float) -> list[Claim]:
 
 def draw(request: Request, methods: list[Method], values: dict[str, dict[str, list[Any]]]) -> Figure:
     """The data and the points of each method."""
-    figure = plots.new_figure(13.5, 2.9)
+    figure = plots.new_figure(14.5, 2.75)
     panels = figure.subplots(1, len(methods) + 1)
     plots.scatter(panels[0], Gaussians(seed=1).batch(0, NUM_SHOWN).images, "data", plots.BLACK)
     panels[0].set_xlabel("25 modes", fontsize=plots.FONT)
@@ -122,7 +121,7 @@ def draw(request: Request, methods: list[Method], values: dict[str, dict[str, li
         ours = method.label.startswith("DDGAN")
         plots.scatter(axes, points, method.label, plots.BLUE if ours else plots.RED)
         modes, within = (plots.spread_of(values[method.label][name])[0] for name in list(COLUMNS)[:2])
-        axes.set_xlabel(f"{modes:.3g} modes, {within:.0%} within 3$\\sigma$", fontsize=plots.FONT)
+        axes.set_xlabel(f"{modes:.3g} of 25 modes, {within:.0%} within 3$\\sigma$", fontsize=plots.FONT)
     return figure
 
 

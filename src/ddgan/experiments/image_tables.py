@@ -100,15 +100,14 @@ class ImageTable:
         """What a reader should know."""
         if request.scale == "paper":
             return [
-                f"N = 50,000 samples of the averaged weights against the training set. Preset "
-                f"{self.preset}: the "
-                "released settings. Samples never pass through JPEG, the released script's do."
+                "N = 50,000 samples of the averaged weights against the training set. The preset "
+                f"{self.preset} has the released settings. Samples never pass through JPEG; the released "
+                "script's do."
             ]
         return [
             "Generated files in the data set's own form, a network of a few thousand weights, a dozen "
             f"iterations, {SMOKE_SIZE} pixels, a Fréchet distance of pixels: not comparable with the "
-            f"published "
-            "figures. This shows that the way from files to table works."
+            "published figures. This shows that the way from files to table works."
         ]
 
     def table(self, request: Request, reports: list[dict[str, Any]], timed: dict[str, Any], n: int) -> Table:

@@ -143,7 +143,7 @@ def point_models(scale: str) -> dict[str, ModelSpec]:
             base,
             objective={"reconstruction": "none"},
             diffusion={"num_steps": 1},
-            optimization={"generator_lr": 1e-4, "discriminator_lr": 1e-4, "betas": (0.5, 0.9)},
+            optimization={"generator_lr": 1e-4, "discriminator_lr": 1e-4, "betas": (0.0, 0.9)},
         ),
         method="wgan_gp",
     )

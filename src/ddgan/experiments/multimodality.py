@@ -42,9 +42,10 @@ def proposals(model: DDGAN, x_0: Tensor, t: int, num_latents: int, seed: int = 0
     """
     rng = generator_for(seed, "multimodality", t)
     steps = torch.full((len(x_0),), t)
-    x_t = model.diffusion.diffuse(x_0, steps, torch.randn(x_0.shape, generator=rng))
+    x_0, steps, noise = (x.to(model.device) for x in (x_0, steps, torch.randn(x_0.shape, generator=rng)))
+    x_t = model.diffusion.diffuse(x_0, steps, noise)
     many, steps = x_t.repeat_interleave(num_latents, dim=0), steps.repeat_interleave(num_latents)
-    z = torch.randn(len(many), model.config.generator.latent_size, generator=rng)
+    z = torch.randn(len(many), model.config.generator.latent_size, generator=rng).to(many)
     predicted = model.diffusion.predicted_x_0(model.generator(many, steps, z), many, steps)
     return x_t, predicted.unflatten(0, (len(x_0), num_latents))
 
@@ -109,9 +110,7 @@ def draw(model: DDGAN, x_0: Tensor, values: dict[int, list[float]]) -> Figure:
     """A row for each t, from noise down: x_t, then proposals; a bar with the spread."""
     num_steps = model.diffusion.num_steps
     figure = plots.new_figure(9.6, 1.05 * num_steps + 0.7)
-    axes = figure.subplots(
-        num_steps, 3, width_ratios=[1.25, NUM_SHOWN + 0.4, 2.2], squeeze=False, gridspec_kw={"wspace": 0.02}
-    )
+    axes = figure.subplots(num_steps, 3, width_ratios=[1.0, NUM_SHOWN + 0.33, 2.2], squeeze=False)
     longest = max(plots.spread_of(seeds)[0] for seeds in values.values()) or 1.0
     for row, t in enumerate(range(num_steps, 0, -1)):
         x_t, predicted = proposals(model, x_0[:1], t, NUM_SHOWN)
@@ -127,7 +126,7 @@ def _bar(axes: Any, seeds: list[float], longest: float, title: str) -> None:
     mean = plots.spread_of(seeds)[0]
     axes.barh(0, mean, 0.35, color=plots.BLUE)
     axes.plot(seeds, [0] * len(seeds), "o", color=plots.BLACK, markersize=3)
-    axes.text(max(*seeds, mean) + 0.05 * longest, 0, f"{mean:.3f}", va="center", fontsize=plots.FONT)
+    axes.text(max(*seeds, mean) + 0.05 * longest, 0, f"{mean:.3g}", va="center", fontsize=plots.FONT)
     axes.set(xlim=(0, 1.5 * longest), ylim=(-0.6, 0.6))
     axes.axis("off")
     axes.set_title(title, fontsize=plots.FONT, loc="left")

@@ -33,12 +33,12 @@ def methods_of(request: Request) -> list[Method]:
             Method("DDGAN, T = 4", ModelSpec("stackedmnist-ddgan-t4", base, "the preset stackedmnist")),
             Method("one-step GAN", gan(base, "stackedmnist-gan", 1, "one-step GAN, the same networks")),
         ]
-    models = image_models(request.scale)
+    models, steps = image_models(request.scale), request.chosen(5, 50, 50)
     return [
         Method("DDGAN, T = 4", models["ddgan-t4"]),
         Method("DDGAN, T = 8", models["ddgan-t8"]),
         Method("one-step GAN", models["gan"]),
-        Method("DDIM, 50 steps", models["ddpm"], ChainConfig(request.chosen(5, 50, 50), eta=0.0)),
+        Method(f"DDIM, {steps} steps", models["ddpm"], ChainConfig(steps, eta=0.0)),
     ]
 
 
@@ -54,8 +54,7 @@ def run(request: Request) -> Outcome:
         figure=draw(request, methods, found),
         caption=(
             f"Samples of seed {request.seeds[0]}, each beside its red, green and blue channel; modes and KL "
-            f"at "
-            f"N = {n:,}."
+            f"at N = {n:,}."
         ),
         results={
             "N": n,

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ddgan.baselines import BaselineConfig, load_baseline, resume_baseline, train_baseline
-from ddgan.config import RunConfig
+from ddgan.config import RunConfig, read_settings
 from ddgan.experiments.provenance import commit, machine
 from ddgan.files import write_atomically
-from ddgan.metrics.samples import Sampler
 from ddgan.model import DDGAN, WEIGHTS_NAME
 from ddgan.training.folder import CONFIG_NAME, LOG_NAME
 from ddgan.training.logging import read_log
+from ddgan.training.processes import choose_device
 from ddgan.training.run import Run, check_same_settings, resume, train
 
 TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
@@ -38,6 +39,13 @@ class ModelSpec:
     def is_baseline(self) -> bool:
         """Whether it is one of `ddgan.baselines`."""
         return isinstance(self.config, BaselineConfig)
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, is_baseline: bool, written: int) -> Any:
+    """The model in a run folder whose weights were written at that time."""
+    model: Any = load_baseline(path) if is_baseline else DDGAN.from_pretrained(path)
+    return model.to(choose_device("auto"))
 
 
 class Store:
@@ -60,8 +68,8 @@ class Store:
         path = self.path(spec, seed)
         return (path / TRAINED_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
 
-    def open(self, spec: ModelSpec, seed: int, device: str = "cpu") -> Any:
-        """The trained model, which is trained first, or gone on with, if it is not done.
+    def open(self, spec: ModelSpec, seed: int) -> Any:
+        """The trained model on the best device; it is trained first, or gone on with, if it is not done.
 
         Raises:
             ValueError: if the folder holds a model of other settings.
@@ -69,9 +77,7 @@ class Store:
         """
         self._train(spec, seed, timeout=-1)
         path = self.path(spec, seed)
-        model: Any = load_baseline(path) if spec.is_baseline else DDGAN.from_pretrained(path)
-        assert isinstance(model, Sampler)
-        return model.to(device) if device != "cpu" else model  # type: ignore[attr-defined]
+        return _opened(path, spec.is_baseline, (path / WEIGHTS_NAME).stat().st_mtime_ns)
 
     def train_all(self, specs: Iterable[ModelSpec], seeds: Iterable[int]) -> None:
         """Train what is not done yet.
@@ -128,7 +134,7 @@ class Store:
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
         try:
-            check_same_settings(config, type(config).load(path / CONFIG_NAME).to_dict())
+            check_same_settings(config, read_settings(path / CONFIG_NAME))
         except ValueError as error:
             raise ValueError(
                 f"'{path}' holds {spec.name} with other settings ({error}); name another --out, or remove it"

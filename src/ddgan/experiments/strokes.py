@@ -162,7 +162,7 @@ def draw(picture: Image.Image, rows: list[dict[str, Any]], *, channels: bool) ->
             side = f"t = {found['t']}" if place == 0 else ""
             image = sheet(found[key], 2 if channels else NUM_SHOWN)
             title = f"{names[place]}: " if row == 0 else ""
-            plots.show_image(line[1 + place], image, f"{title}{seconds:.2g} s", side)
+            plots.show_image(line[1 + place], image, f"{title}{1000 * seconds:.3g} ms", side)
     return figure
 
 

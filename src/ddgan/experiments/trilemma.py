@@ -160,11 +160,15 @@ def draw(found: list[Measured], request: Request) -> Figure:
     coverage, quality, across, up = _axes_of(found)
     for axes, measure, title in ((panels[0], coverage, "Coverage"), (panels[1], quality, "Quality")):
         plots.plain(axes, "seconds per 100 images (log scale)", _axis(measure), title)
+        _hint(axes, f"better: {'down' if measure == FRECHET else 'up'} and left")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         _lines(axes, found, None, measure)
         _scale(axes, found, measure)
         axes.margins(x=0.1, y=0.14)
     plots.plain(panels[2], _axis(across), _axis(up), "Quality against coverage")
+    _hint(panels[2], f"better: {'down' if up == FRECHET else 'up'} and right")
     _lines(panels[2], found, across, up)
     panels[2].margins(x=0.1, y=0.14)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -186,6 +190,10 @@ def _axes_of(found: list[Measured]) -> tuple[Measure, Measure, Measure, Measure]
     return coverage, FRECHET, across, up
 
 
+def _hint(axes: Any, words: str) -> None:
+    axes.set_title(words, fontsize=plots.FONT - 1, loc="right", color="#666666")
+
+
 def _axis(measure: Measure) -> str:
     better = "lower is better" if measure in (FRECHET, KL) else "higher is better"
     return f"{'modes covered' if measure == MODES else measure.label} ({better})"
@@ -196,6 +204,7 @@ def _scale(axes: Any, found: list[Measured], measure: Measure) -> None:
     values = [value for one in found for value in one.values(measure)]
     if min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _family(one: Measured) -> str:
