@@ -28,7 +28,7 @@ from ddgan.diffusion import Diffusion, DiffusionConfig
 from ddgan.networks import build_generator
 from ddgan.training.processes import Processes
 
-COUNT = 20_000
+COUNT = 8_000
 POWERS = signal_powers(DiffusionConfig(1000))
 
 

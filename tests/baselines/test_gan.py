@@ -127,7 +127,7 @@ def test_the_critic_has_several_updates_for_one_of_g(tiny_points_config: RunConf
     assert moved == [False, False, True] * 2
 
 
-@pytest.mark.parametrize("method", ["gan", "wgan_gp"])
+@pytest.mark.parametrize("method", ["gan", pytest.param("wgan_gp", marks=pytest.mark.slow)])
 def test_it_learns_where_the_data_is(tiny_points_config: RunConfig, method: str) -> None:
     optimization = dataclasses.replace(
         tiny_points_config.optimization,

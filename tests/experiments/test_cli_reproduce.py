@@ -27,7 +27,7 @@ def test_the_list_has_every_name_with_what_each_scale_costs(capsys: Capture) -> 
         assert all(cost in text for cost in experiment.costs.values())
     assert text.count("not offered") == 3
     assert "ddgan-t4" in text
-    assert max(map(len, text.splitlines())) < 260
+    assert text.count("torchrun") == 10
 
 
 def test_help(capsys: Capture) -> None:
@@ -79,7 +79,8 @@ def test_without_a_gpu_paper_tells_the_command_and_its_hours(
     assert main(["reproduce", name, "--scale", "paper", "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "scale paper needs CUDA GPUs" in line
-    assert EXPERIMENTS[name].command("paper", str(tmp_path / "out")) in line
+    for command in EXPERIMENTS[name].paper_commands(str(tmp_path / "out")):
+        assert command in line
     assert " h " in line
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,7 @@ from ddgan.config import RunConfig
 from ddgan.experiments.base import SCALES
 from ddgan.experiments.models import all_models, image_base, image_models, point_models
 from ddgan.experiments.published import TABLE_2
-from ddgan.experiments.registry import EXPERIMENTS
+from ddgan.experiments.registry import EXPERIMENTS, paper_only_models
 
 
 def differences(one: RunConfig, other: RunConfig) -> set[str]:
@@ -70,21 +70,23 @@ def test_on_cifar10_the_denoiser_is_ddpms_over_the_same_unet() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_model_that_an_experiment_names_is_there(scale: str) -> None:
-    known = all_models(scale, "data")
+    known = all_models(scale, "data") | (paper_only_models("data") if scale == "paper" else {})
     assert all(name == spec.name for name, spec in known.items())
     for experiment in EXPERIMENTS.values():
-        shared = set(experiment.models) - {"cifar10", "celebahq256", "lsun_church256"}
-        missing = shared - set(known)
-        assert missing <= ({"ddgan-no-reconstruction"} if scale == "paper" else set()), experiment.name
+        names = set(experiment.paper_models or experiment.models if scale == "paper" else experiment.models)
+        of_presets = {"cifar10", "celebahq256", "lsun_church256"}
+        assert names - of_presets <= set(known), experiment.name
     assert set(TABLE_2) <= set(known)
 
 
-def test_points_share_networks_and_the_critic_has_five_updates() -> None:
+def test_points_share_networks_and_the_critic_has_more_iterations() -> None:
     models = point_models("cpu")
     base = models["gaussians-ddgan-t4"].config
     assert base.diffusion.num_steps == 4
     critic = models["gaussians-wgan-gp"].config
-    assert critic.training.num_iterations == 5 * base.training.num_iterations
+    assert isinstance(critic, BaselineConfig)
+    assert critic.critic.updates == 5
+    assert critic.training.num_iterations == 2 * base.training.num_iterations
     assert {m.config.generator.hidden_features for m in models.values()} == {  # type: ignore[union-attr]
         base.generator.hidden_features  # type: ignore[union-attr]
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from ddgan.experiments.registry import (
     listing,
     models_of,
 )
+from ddgan.experiments.store import is_main
 
 
 def run(arguments: list[str]) -> int:
@@ -40,6 +42,8 @@ def run(arguments: list[str]) -> int:
         return train_models(request, options.names)
     if options.names is not None:
         raise ValueError(f"--names is for {MODELS}: ddgan reproduce {MODELS} --names ...")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"under torchrun only {MODELS} can be trained; the experiments are one process")
     experiments = chosen(options.what, options.scale)
     check_machine(experiments, options.scale, options.out)
     check_data(experiments, options.scale, options.data)
@@ -60,7 +64,7 @@ def train_models(request: Request, names: list[str] | None) -> int:
     check_machine(using, request.scale, str(request.out))
     specs = models_of(names, request.scale, request.data)
     request.store.train_all(specs, request.seeds)
-    for spec in specs:
+    for spec in specs if is_main() else []:
         for seed in request.seeds:
             print(f"{request.store.path(spec, seed)}  {request.store.facts(spec, seed)['minutes']:.1f} min")
     return 0
@@ -105,7 +109,7 @@ def reproduce_parser() -> ArgumentParser:
     parser.add_argument(
         "--seeds", type=int, nargs="+", help="of the models (default: 0 1 2 for cpu, 0 for the others)"
     )
-    parser.add_argument("--names", nargs="+", help=f"with {MODELS}: which (default: all)")
+    parser.add_argument("--names", nargs="+", help=f"with {MODELS}: which (default: all shared ones)")
     return parser
 
 

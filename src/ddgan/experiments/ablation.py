@@ -174,5 +174,6 @@ EXPERIMENT = Experiment(
         "paper": "CIFAR-10: 8 models (4 shared with trilemma), about 48 h each on 4 V100",
     },
     models=tuple(VARIANTS),
+    paper_models=tuple(TABLE_2),
     data="cifar-10-python.tar.gz",
 )

@@ -102,6 +102,8 @@ class Experiment:
         run: does the work.
         costs: scale -> what it takes, in words; a scale that is missing is not offered.
         models: the names of the trained models that it uses, which experiments share.
+        paper_models: those of scale paper, where they are others.
+        gpus: how many the paper trained on.
         data: what `--data` must name at scale paper; empty where nothing is needed.
         needs_gpu: whether scale paper needs one.
         without_cpu: why there is no scale cpu, where there is none.
@@ -113,11 +115,24 @@ class Experiment:
     run: Callable[[Request], Outcome]
     costs: Mapping[str, str]
     models: tuple[str, ...] = ()
+    paper_models: tuple[str, ...] = ()
+    gpus: int = 4
     data: str = ""
     needs_gpu: bool = True
     without_cpu: str = ""
 
     def command(self, scale: str, out: str = "OUT") -> str:
         """The command line of this experiment at a scale."""
-        data = f" --data {self.data}" if scale == "paper" and self.data else ""
-        return f"ddgan reproduce {self.name} --scale {scale}{data} --out {out}"
+        return f"ddgan reproduce {self.name} --scale {scale}{self._data_option(scale)} --out {out}"
+
+    def paper_commands(self, out: str = "OUT") -> list[str]:
+        """The command lines of scale paper: the training on several GPUs, if there is any; then the rest."""
+        names = " ".join(self.paper_models or self.models)
+        rest = self.command("paper", out)
+        if not names or self.gpus < 2:
+            return [rest]
+        launch = f"torchrun --nproc-per-node {self.gpus} -m ddgan reproduce models --names {names}"
+        return [f"{launch} --scale paper{self._data_option('paper')} --out {out}", rest]
+
+    def _data_option(self, scale: str) -> str:
+        return f" --data {self.data}" if scale == "paper" and self.data else ""

@@ -19,4 +19,5 @@ EXPERIMENT = image_experiment(
     "CelebA-HQ 256: FID",
     data="celeba-lmdb/",
     paper="about 180 h on 8 V100 (800 epochs, 674,400 iterations of 32)",
+    gpus=8,
 )

@@ -19,4 +19,5 @@ EXPERIMENT = image_experiment(
     "CIFAR-10: Inception score, FID, recall, seconds",
     data="cifar-10-python.tar.gz",
     paper="about 48 h on 4 V100 (1,800 epochs, 351,000 iterations of 256)",
+    gpus=4,
 )

@@ -72,7 +72,7 @@ class ImageTable:
     def model(self, request: Request) -> ModelSpec:
         """The preset; at scale smoke with networks of a few thousand weights on generated files."""
         if request.scale == "paper":
-            return ModelSpec(self.preset, base_of(self.preset, request.data), "the preset")
+            return self.paper_model(request.data)
         base = base_of(self.preset, self.make_data(request.out / "data" / self.preset))
         tiny = changed(
             base,
@@ -95,6 +95,10 @@ class ImageTable:
             training=TINY_TRAINING,
         )
         return ModelSpec(self.preset, tiny, "tiny networks")
+
+    def paper_model(self, data: str | None) -> ModelSpec:
+        """The preset on this data."""
+        return ModelSpec(self.preset, base_of(self.preset, data), "the preset")
 
     def notes(self, request: Request) -> list[str]:
         """What a reader should know."""
@@ -149,7 +153,9 @@ class ImageTable:
         return figure
 
 
-def image_experiment(table: ImageTable, source: str, about: str, data: str, paper: str) -> Experiment:
+def image_experiment(
+    table: ImageTable, source: str, about: str, data: str, paper: str, gpus: int
+) -> Experiment:
     """The experiment of such a table."""
     return Experiment(
         name=table.preset,
@@ -158,6 +164,7 @@ def image_experiment(table: ImageTable, source: str, about: str, data: str, pape
         run=table.run,
         costs={"smoke": "10 s, generated files", "paper": paper},
         models=(table.preset,),
+        gpus=gpus,
         data=data,
         without_cpu=WITHOUT_CPU,
     )

@@ -19,4 +19,5 @@ EXPERIMENT = image_experiment(
     "LSUN church 256: FID",
     data="church_outdoor_train_lmdb/",
     paper="about 180 h on 8 V100 (500 epochs, 937,500 iterations of 64)",
+    gpus=8,
 )

@@ -80,7 +80,8 @@ def report(experiment: Experiment, outcome: Outcome, facts: dict[str, Any]) -> s
         lines += ["", *_table(_models(outcome.models))]
     paper = experiment.costs.get("paper")
     if paper and facts["scale"] != "paper":
-        lines += ["", f"The full setting: `{experiment.command('paper')}`: {paper}."]
+        lines += ["", f"The full setting ({paper}):", ""]
+        lines += [f"    {line}" for line in experiment.paper_commands()]
     return "\n".join(lines) + "\n"
 
 

@@ -63,7 +63,7 @@ def check_machine(experiments: list[Experiment], scale: str, out: str) -> None:
     needing = [one for one in experiments if one.needs_gpu]
     if scale != "paper" or not needing or torch.cuda.is_available():
         return
-    lines = "; ".join(f"{one.command('paper', out)} ({one.costs['paper']})" for one in needing)
+    lines = "; ".join(f"{' && '.join(one.paper_commands(out))} ({one.costs['paper']})" for one in needing)
     raise ValueError(
         f"scale paper needs CUDA GPUs, which this machine does not have; on one that has: {lines}"
     )
@@ -84,13 +84,24 @@ def check_data(experiments: list[Experiment], scale: str, data: str | None) -> N
             raise ValueError(f"{one.name} at scale paper needs --data, such as {one.data}")
 
 
+def paper_only_models(data: str) -> dict[str, ModelSpec]:
+    """The models that one experiment has at scale paper for itself, by name."""
+    own = [cifar10.TABLE.paper_model(data), celebahq256.TABLE.paper_model(data)]
+    own += [lsun_church256.TABLE.paper_model(data), *stackedmnist.paper_models(data)]
+    return {spec.name: spec for spec in own}
+
+
 def models_of(names: list[str] | None, scale: str, data: str | None) -> list[ModelSpec]:
-    """The shared models of these names; all of them by default.
+    """The models of these names; by default all that experiments share, but none at scale paper.
 
     Raises:
-        ValueError: if a name is unknown.
+        ValueError: if a name is unknown, or must be given.
     """
     known = all_models(scale, data)
+    if scale == "paper":
+        if not names or data is None:
+            raise ValueError(f"{MODELS} at scale paper needs --names and --data, as --list shows them")
+        known |= paper_only_models(data)
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise ValueError(f"there is no model {', '.join(unknown)}; choose from {', '.join(known)}")
@@ -105,6 +116,6 @@ def listing() -> list[str]:
         for scale in SCALES:
             cost = one.costs.get(scale, f"not offered: {one.without_cpu}")
             lines.append(f"    {scale:<6} {cost}")
-        lines.append(f"    {one.command('paper')}")
-    names = ", ".join(all_models("cpu"))
-    return [*lines, "", f"Models that experiments share (ddgan reproduce {MODELS} --names ...): {names}"][1:]
+        lines += [f"           {line}" for line in one.paper_commands()]
+    shared = f"Models that experiments share, for ddgan reproduce {MODELS} --names ...:"
+    return [*lines, "", shared, *(f"    {name:<24} {m.about}" for name, m in all_models("cpu").items())][1:]

@@ -8,7 +8,9 @@ OUT/models/NAME-seedK/scores/         what it has been scored with, see `scoring
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +41,11 @@ class ModelSpec:
     def is_baseline(self) -> bool:
         """Whether it is one of `ddgan.baselines`."""
         return isinstance(self.config, BaselineConfig)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, of those that a launcher started for one run."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @lru_cache(maxsize=16)
@@ -112,7 +119,8 @@ class Store:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         path, config = self.path(spec, seed), replace(spec.config, seed=seed)
-        with FileLock(self.folder / f".{path.name}.lock", timeout=timeout):
+        lock = FileLock(self.folder / f".{path.name}.lock", timeout=timeout)
+        with lock if is_main() else nullcontext():  # processes of one run train together
             if (path / CONFIG_NAME).is_file():
                 self._check(spec, config, path)
             if self.is_trained(spec, seed):
@@ -120,7 +128,8 @@ class Store:
             run = self._run(spec, config, path)
             if run.interrupted:
                 raise KeyboardInterrupt
-            self._remember(spec, config, path)
+            if is_main():
+                self._remember(spec, config, path)
 
     def _run(self, spec: ModelSpec, config: RunConfig, path: Path) -> Run:
         self._say(

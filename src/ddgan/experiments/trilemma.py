@@ -251,8 +251,8 @@ EXPERIMENT = Experiment(
     costs={
         "smoke": "10 s",
         "cpu": "stacked digits: 6 models, 12 ways to sample them; about 2 h for 3 seeds on 2 cores",
-        "paper": "CIFAR-10: 6 models of 351,000 iterations, about 24 h each on 4 V100 (48 h for T = 4 in the "
-        "paper), and 3 h of sampling",
+        "paper": "CIFAR-10: 6 models of 351,000 iterations, about 48 h each on 4 V100 (the denoiser half of "
+        "it), and 3 h of sampling",
     },
     models=(*(f"ddgan-t{steps}" for steps in STEPS), "gan", "ddpm"),
     data="cifar-10-python.tar.gz",
