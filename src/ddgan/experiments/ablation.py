@@ -79,8 +79,7 @@ def notes(request: Request) -> list[str]:
     if request.scale != "paper":
         told.append(
             "The base has a reconstruction term, which direct denoising cannot have (there is no x_0): "
-            "compare "
-            "that row with 'no reconstruction term'."
+            "compare that row with 'no reconstruction term'."
         )
     return told
 

@@ -60,14 +60,11 @@ def run(request: Request) -> Outcome:
         notes=[
             "The centres are 2 {-2..2}^2 / 2.828 with sigma 0.05 / 2.828, the customary constants; the paper "
             "does not give its own.",
-            "All have the same batch and the generator network of the preset gaussians, which sees octaves "
-            "of the "
-            "coordinates. A WGAN-GP iteration is an update of the critic, every fifth also one of G; it has "
-            "more "
-            "of them than the others have iterations, see the table of models.",
+            "All have the same batch and the generator network of the preset gaussians, which sees "
+            "octaves of the coordinates. A WGAN-GP iteration is an update of the critic, every fifth also "
+            "one of G; it has more of them than the others have iterations, see the table of models.",
             "The two DDPM are one model, trained over 1,000 steps; taking every second or tenth step is "
-            "exactly "
-            "the schedule of 500 or 100 steps.",
+            "exactly the schedule of 500 or 100 steps.",
         ],
     )
 

@@ -51,8 +51,7 @@ def run(request: Request) -> Outcome:
         figure=draw(found, logs, num_steps),
         caption=(
             "Mean loss of the samples of each t, smoothed over log lines; one line for each seed. Dotted: "
-            "the "
-            "value where D cannot tell real from fake."
+            "the value where D cannot tell real from fake."
         ),
         results={"steps": [record["step"] for record in logs[0]], "at the end": ends, "movement": largest},
         tables=[Table("At the end of training", ("t", *(f"{TITLES[name]}" for name in TITLES)), rows)],
