@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,10 @@ from torch import Tensor, nn
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
 from ddgan.inference import InBF16, Precision, channels_innermost, choose_precision
-from ddgan.networks import build_generator
+from ddgan.networks import batch_that_fits, build_generator
 from ddgan.random import ImageNoise
-from ddgan.sampling import Noise, Step, denoising_steps
+from ddgan.sampling import Noise, Step, denoising_steps, in_batches
 from ddgan.weights import WEIGHTS_NAME, average_in, load_weights, read_weights, write_weights
-
-ACTIVATION_BUDGET = 256 * 2**20
-"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
 
 
 class DDGAN:
@@ -91,11 +87,12 @@ class DDGAN:
 
     def default_batch_size(self) -> int:
         """How many samples fit the memory budget at once."""
-        config = self.config.generator
-        if config.kind == "mlp":
-            return 16384
-        widest = 4 * 12 * config.base_channels * config.image_size**2  # bytes of about 12 feature maps
-        return max(1, min(512, ACTIVATION_BUDGET // widest))
+        return batch_that_fits(self.config.generator)
+
+    @property
+    def calls_per_image(self) -> int:
+        """How often the generator is called for a sample (NFE): T."""
+        return self.diffusion.num_steps
 
     @property
     def num_classes(self) -> int:
@@ -200,13 +197,7 @@ class DDGAN:
 
     def split(self, n: int, batch_size: int | None = None) -> list[range]:
         """The numbers 0..n-1 in batches of nearly equal size, by default sized to memory."""
-        if n < 1:
-            raise ValueError(f"n is {n}; at least 1 sample must be asked for")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        size = batch_size or self.default_batch_size()
-        size = math.ceil(n / math.ceil(n / size))  # batches of nearly equal size
-        return [range(first, min(first + size, n)) for first in range(0, n, size)]
+        return in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
 
     def save(self, path: str | Path) -> Path:
         """Write the weights and the whole configuration as one .safetensors file; returns its path.
@@ -254,7 +245,7 @@ class DDGAN:
             from ddgan.hub import download_weights
 
             path = download_weights(str(source))
-        tensors, config, license = read_weights(path)
+        tensors, config, license = read_weights(path, RunConfig.from_dict)
         generator = build_generator(config.generator, int(config.num_classes))
         load_weights(generator, tensors, path)
         if config.training.channels_last:

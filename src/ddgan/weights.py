@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,11 +14,14 @@ from ddgan.files import save_tensors
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "ddgan-1"
+C = TypeVar("C", bound=RunConfig)
 
 
-def write_weights(path: Path, tensors: dict[str, Tensor], config: RunConfig, license: str = "") -> None:
+def write_weights(
+    path: Path, tensors: dict[str, Tensor], config: RunConfig, license: str = "", format: str = FORMAT
+) -> None:
     """Write the file; it appears whole or not at all."""
-    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
+    metadata = {"format": format, "config": json.dumps(config.to_dict())}
     if license:
         metadata["license"] = license
     save_tensors(path, tensors, metadata)
@@ -44,17 +48,24 @@ def average_in(run: Path, half_life: float | None) -> Path:
     return path
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], RunConfig, str]:
+def read_weights(
+    path: Path, parse: Callable[[Mapping[str, Any]], C], format: str = FORMAT
+) -> tuple[dict[str, Tensor], C, str]:
     """Tensors by name, the configuration and the licence of a file that `write_weights` wrote.
+
+    Args:
+        path: the file.
+        parse: plain values -> configuration, as `RunConfig.from_dict`.
+        format: what the file must say it is.
 
     Raises:
         ValueError: if it is damaged, or not of this format.
     """
     tensors, metadata = _read_safetensors(path)
-    if metadata.get("format") != FORMAT or "config" not in metadata:
-        raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {FORMAT} config")
+    if metadata.get("format") != format or "config" not in metadata:
+        raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {format} config")
     try:
-        config = RunConfig.from_dict(json.loads(metadata["config"]))
+        config = parse(json.loads(metadata["config"]))
     except ValueError as error:
         raise ValueError(f"the config in '{path}' is damaged: {error}") from None
     if config.num_classes == "auto":

@@ -23,9 +23,8 @@ from ddgan.metrics.modes import mode_counter, modes_are_countable
 from ddgan.metrics.precision_recall import neighbour_scores
 from ddgan.metrics.resampling import check_finite
 from ddgan.metrics.result import METRICS, FeaturesUsed, Report
-from ddgan.metrics.samples import Samples, open_samples
+from ddgan.metrics.samples import Sampler, Samples, open_samples
 from ddgan.metrics.speed import SamplingClock, describe_machine, measure_speed
-from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
 
 DEFAULT_SAMPLES = 26_000
@@ -33,7 +32,7 @@ BY_NEIGHBOURS = ("precision_recall", "density_coverage")
 
 
 def evaluate(
-    model: DDGAN | str | Path | np.ndarray | Tensor,
+    model: Sampler | str | Path | np.ndarray | Tensor,
     data: str | None = None,
     metrics: Sequence[str] | None = None,
     n: int | None = None,
@@ -47,9 +46,9 @@ def evaluate(
     """Score `n` samples.
 
     Args:
-        model: a DDGAN, a run folder, a weights file or what else `DDGAN.from_pretrained` takes; or samples: a
-            folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared dataset, a uint8 array
-            (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
+        model: a DDGAN or a baseline, a run folder, a weights file or what else `DDGAN.from_pretrained` takes;
+            or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared dataset, a
+            uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
         data: what to compare with, a data source or a published .npz or .npy with mu and sigma; by default
             what the model was trained on.
         metrics: any of METRICS; by default "modes" where they can be counted, and "speed" of a model.
@@ -251,7 +250,7 @@ def _report(
         samples=samples.name,
         num_samples=samples.count,
         seed=inputs.seed,
-        num_steps=None if model is None else model.diffusion.num_steps,
+        num_steps=None if model is None else model.calls_per_image,
         features=used,
         seconds=seconds,
         machine=describe_machine(inputs.device),

@@ -77,7 +77,7 @@ class Report:
         samples: "model", or the name of the file or folder.
         num_samples: N.
         seed: of the samples, if a model made them.
-        num_steps: T of the model; None for files.
+        num_steps: T of the model, or how often a baseline calls its network; None for files.
         features: which features were compared, if any were.
         seconds: wall time of making, or reading, all N samples.
         machine: where that was measured.

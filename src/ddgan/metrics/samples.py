@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ddgan.config import RunConfig
 from ddgan.data.dataset import ImageDataset, is_prepared
 from ddgan.data.decode import decode
 from ddgan.data.readers import open_reader
@@ -24,6 +25,49 @@ from ddgan.weights import WEIGHTS_NAME
 
 BATCH_SIZE = 500
 LOSSY = (".jpg", ".jpeg", ".webp")
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A model that can be scored: a `DDGAN`, or one of the baselines it is compared with.
+
+    Attributes:
+        config: the settings of its run.
+        generator: the network that is called.
+    """
+
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def generator(self) -> nn.Module: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def state_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def precision(self) -> str:
+        """What the generator computes in."""
+        ...
+
+    @property
+    def calls_per_image(self) -> int:
+        """How often the generator is called for a sample (NFE)."""
+        ...
+
+    def default_batch_size(self) -> int:
+        """How many samples fit in memory at once."""
+        ...
+
+    def batches(self, n: int, seed: int = 0, batch_size: int | None = None) -> Iterator[Tensor]:
+        """Yield n samples in batches (B, *state_shape); sample i depends on (seed, i) alone."""
+        ...
 
 
 class Samples:
@@ -46,7 +90,7 @@ class Samples:
         count: int,
         stream: Callable[[], Iterator[Tensor]],
         labels: Tensor | None = None,
-        model: DDGAN | None = None,
+        model: Sampler | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.name, self.state_shape, self.count, self.batches = name, state_shape, count, stream
@@ -66,7 +110,7 @@ def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Sampl
         if is_prepared(path):
             return _cut(_from_dataset(ImageDataset(path)), n)
         return _cut(_from_npz(path) if path.suffix == ".npz" else _from_folder(path), n)
-    model = source if isinstance(source, DDGAN) else DDGAN.from_pretrained(source)
+    model = source if isinstance(source, Sampler) else DDGAN.from_pretrained(source)
     return _from_model(model, default_n if n is None else n, seed)
 
 
@@ -81,7 +125,7 @@ def holds_samples(source: str | Path) -> bool:
     return path.suffix == ".npz"
 
 
-def _from_model(model: DDGAN, n: int, seed: int) -> Samples:
+def _from_model(model: Sampler, n: int, seed: int) -> Samples:
     def stream() -> Iterator[Tensor]:
         for batch in model.batches(n, seed):
             yield quantised(batch)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddgan.model import DDGAN
+from ddgan.metrics.samples import Sampler
 
 PAPER_BATCH = 100
 BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)
@@ -60,7 +60,7 @@ class SpeedScore:
     dtype: str
 
 
-def measure_speed(model: DDGAN, budget: float = BUDGET) -> SpeedScore:
+def measure_speed(model: Sampler, budget: float = BUDGET) -> SpeedScore:
     """Time a model's sampling; a task that takes longer than `budget` seconds is timed only once."""
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
@@ -83,14 +83,14 @@ def measure_speed(model: DDGAN, budget: float = BUDGET) -> SpeedScore:
         latency=latency,
         images_per_second=rates[best],
         best_batch=best,
-        calls_per_image=model.diffusion.num_steps,
+        calls_per_image=model.calls_per_image,
         peak_memory=_peak_memory(model.device),
         device=describe_machine(model.device),
         dtype=model.precision,
     )
 
 
-def _timing(model: DDGAN, size: int, budget: float) -> Timing:
+def _timing(model: Sampler, size: int, budget: float) -> Timing:
     times = [_seconds(model, size)]
     if times[0] < budget / MOST_REPEATS:
         times = []  # that was the warm-up at this size
@@ -99,7 +99,7 @@ def _timing(model: DDGAN, size: int, budget: float) -> Timing:
     return Timing(statistics.median(times), min(times), max(times), len(times))
 
 
-def _seconds(model: DDGAN, size: int) -> float:
+def _seconds(model: Sampler, size: int) -> float:
     start = time.perf_counter()
     for _ in model.batches(size, seed=0, batch_size=size):
         pass

@@ -29,12 +29,15 @@ __all__ = [
     "MLPGenerator",
     "NCSNppConfig",
     "ResNetDiscriminatorConfig",
+    "batch_that_fits",
     "build_discriminator",
     "build_generator",
 ]
 
 GeneratorConfig = NCSNppConfig | MLPConfig
 DiscriminatorConfig = ResNetDiscriminatorConfig | MLPDiscriminatorConfig
+ACTIVATION_BUDGET = 256 * 2**20
+"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
 
 
 def build_generator(config: GeneratorConfig, num_classes: int = 0) -> Generator | MLPGenerator:
@@ -71,3 +74,11 @@ def build_discriminator(
             f"use a multiple of {config.size_divisor} or fewer halvings"
         )
     return Discriminator(config, state_shape[0], num_classes)
+
+
+def batch_that_fits(generator: GeneratorConfig) -> int:
+    """How many samples of this network fit the memory budget at once."""
+    if generator.kind == "mlp":
+        return 16384
+    widest = 4 * 12 * generator.base_channels * generator.image_size**2  # bytes of about 12 feature maps
+    return max(1, min(512, ACTIVATION_BUDGET // widest))

@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddgan.files import folder_made_atomically, save_tensors, sha256_of
-from ddgan.training.step import TrainState
+from ddgan.training.step import Learner
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def state_tensors(state: TrainState) -> dict[str, Tensor]:
+def state_tensors(state: Learner) -> dict[str, Tensor]:
     """What training has made, by name."""
     tensors: dict[str, Tensor] = {}
-    for name, network in _networks(state).items():
+    for name, network in state.networks().items():
         tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-    for name, (network, optimizer) in _optimizers(state).items():
+    for name, (network, optimizer) in state.optimizers().items():
         for key, parameter in network.named_parameters():
             moments = optimizer.state.get(parameter, {})
             tensors |= {f"{name}.{key}.{moment}": moments[moment] for moment in moments}
@@ -39,16 +39,16 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def restore(state: Learner, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Give a new state what a checkpoint holds.
 
     Raises:
         ValueError: if the checkpoint does not fit the state.
     """
     try:
-        for name, network in _networks(state).items():
+        for name, network in state.networks().items():
             network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
-        for name, (network, optimizer) in _optimizers(state).items():
+        for name, (network, optimizer) in state.optimizers().items():
             for key, parameter in network.named_parameters():
                 if f"{name}.{key}.step" in tensors:
                     optimizer.state[parameter] = _moments(f"{name}.{key}", tensors, parameter)
@@ -65,18 +65,6 @@ def _moments(name: str, tensors: dict[str, Tensor], parameter: Tensor) -> dict[s
     for moment in MOMENTS[1:]:  # in the parameter's own memory format
         moments[moment] = torch.empty_like(parameter).copy_(tensors[f"{name}.{moment}"])
     return moments
-
-
-def _networks(state: TrainState) -> dict[str, nn.Module]:
-    averages = {f"average{i}": average for i, average in enumerate(state.averages)}
-    return {"generator": state.generator, "discriminator": state.discriminator, **averages}
-
-
-def _optimizers(state: TrainState) -> dict[str, tuple[nn.Module, torch.optim.Adam]]:
-    return {
-        "optimizer_g": (state.generator, state.optimizer_g),
-        "optimizer_d": (state.discriminator, state.optimizer_d),
-    }
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ class Checkpoints:
         """The folders of all checkpoints, by step."""
         return sorted(self.folder.glob("step-*"))
 
-    def save(self, state: TrainState, facts: dict[str, Any]) -> Path:
+    def save(self, state: Learner, facts: dict[str, Any]) -> Path:
         """Write a checkpoint, then remove those that need not be kept; returns its folder.
 
         Args:

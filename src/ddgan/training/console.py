@@ -33,12 +33,12 @@ class Speaker:
 
 def summary(record: dict[str, Any]) -> str:
     """A record in a few words: speed, losses, learning rates, memory."""
-    losses = [f"{name} {_number(record.get(key))}" for name, key in (("D", "loss_d"), ("G", "loss_g"))]
-    speed, rates = (
-        f"{record['images_per_second']:.0f} images/s",
-        f"lr {record['lr_g']:.1e} {record['lr_d']:.1e}",
-    )
-    return "  ".join([speed, *losses, rates, f"{record['memory_gb']:.1f} GB"])
+    losses = [
+        f"{name} {_number(record[key])}" for name, key in (("D", "loss_d"), ("G", "loss_g")) if key in record
+    ]
+    rates = " ".join(f"{record[key]:.1e}" for key in ("lr_g", "lr_d") if key in record)
+    speed = f"{record['images_per_second']:.0f} images/s"
+    return "  ".join([speed, *losses, f"lr {rates}", f"{record['memory_gb']:.1f} GB"])
 
 
 def _number(value: float | None) -> str:

@@ -30,17 +30,17 @@ from ddgan.training.folder import (
 )
 from ddgan.training.logging import StatisticsMeter, rewind_log
 from ddgan.training.loop import fit, signals_as_wish
+from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.processes import Processes, join_processes
 from ddgan.training.settings import INDEPENDENT
 from ddgan.training.setup import (
     check_batch,
     check_networks,
     classes_for,
-    create_state,
     training_inputs,
     warm_start,
 )
-from ddgan.training.step import TrainState, train_step
+from ddgan.training.step import Learner, TrainState
 from ddgan.training.supervisor import Supervisor
 from ddgan.training.tracking import check_trackers
 from ddgan.weights import WEIGHTS_NAME
@@ -52,7 +52,7 @@ class Run:
 
     Attributes:
         path: the run folder.
-        model: the averaged generator.
+        model: the averaged generator, as a DDGAN or what else was trained.
         report: the scores, if they were asked for.
         ended_by: the number of the signal that ended it early, or 0; the folder is usable all the same.
     """
@@ -77,8 +77,9 @@ def train(
     init: str | Path | None = None,
     overwrite: bool = False,
     verbose: bool = True,
+    method: Method = DENOISING_GAN,
 ) -> Run:
-    """Train, sample and score a denoising diffusion GAN.
+    """Train, sample and score a denoising diffusion GAN, or what else `method` trains.
 
     Args:
         config: a preset's name, a YAML file or a RunConfig.
@@ -88,6 +89,7 @@ def train(
         init: begin with the weights of this run or weights file instead of random ones.
         overwrite: replace the run that is in `out`.
         verbose: say what happens on standard error.
+        method: how it is trained; the settings must be of its class.
 
     Raises:
         ValueError: if the configuration is wrong, the data does not fit it, or `out` exists.
@@ -95,7 +97,7 @@ def train(
     """
     changes: dict[str, Any] = {"data": data, "seed": seed}
     config = dataclasses.replace(
-        RunConfig.load(config), **{name: value for name, value in changes.items() if value is not None}
+        method.config.load(config), **{name: value for name, value in changes.items() if value is not None}
     )
     path = Path(out)
     check_networks(config)
@@ -107,8 +109,9 @@ def train(
     say = Speaker(verbose and processes.is_main)
     source = open_together(config, processes, say)
     config = dataclasses.replace(config, num_classes=classes_for(config, source))
-    state = create_state(config, processes)
+    state = method.create_state(config, processes)
     if init is not None:
+        assert isinstance(state, TrainState)
         for line in warm_start(state, str(init)):
             say(line)
     with held(path, processes):
@@ -117,15 +120,16 @@ def train(
             clear(path)
             checkpoints_of(path, config.training).save(state, {"seconds": 0.0, "config": config.to_dict()})
             write_atomically(path / CONFIG_NAME, config.to_yaml())  # from now on it is a run
-        return carry_on(config, state, source, processes, path, say)
+        return carry_on(config, state, source, processes, path, say, method=method)
 
 
-def resume(run: str | Path, *, verbose: bool = True) -> Run:
+def resume(run: str | Path, *, verbose: bool = True, method: Method = DENOISING_GAN) -> Run:
     """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped.
 
     Args:
         run: the run folder.
         verbose: say what happens on standard error.
+        method: how it was trained.
 
     Raises:
         ValueError: if it is no run, has no whole checkpoint, or its config.yaml was changed in a setting
@@ -135,7 +139,7 @@ def resume(run: str | Path, *, verbose: bool = True) -> Run:
     path = Path(run)
     if not (path / CONFIG_NAME).is_file():
         raise ValueError(f"'{path}' is no run folder: it holds no {CONFIG_NAME}")
-    config = RunConfig.load(path / CONFIG_NAME)
+    config = method.config.load(path / CONFIG_NAME)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
     say = Speaker(verbose and processes.is_main)
@@ -150,12 +154,12 @@ def resume(run: str | Path, *, verbose: bool = True) -> Run:
             raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
         check_same_settings(config, newest.facts["config"])
         source = open_together(config, processes, say)
-        state = create_state(config, processes)
+        state = method.create_state(config, processes)
         restore(state, newest.tensors, newest.facts)
         say(f"resuming at iteration {state.step} of {state.num_iterations}")
         if processes.is_main:
             rewind_log(path / LOG_NAME, state.step)
-        return carry_on(config, state, source, processes, path, say, newest.facts["seconds"])
+        return carry_on(config, state, source, processes, path, say, newest.facts["seconds"], method)
 
 
 def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
@@ -209,12 +213,13 @@ def open_together(config: RunConfig, processes: Processes, say: Speaker) -> Data
 
 def carry_on(
     config: RunConfig,
-    state: TrainState,
+    state: Learner,
     source: Data,
     processes: Processes,
     path: Path,
     say: Speaker,
     seconds: float = 0.0,
+    method: Method = DENOISING_GAN,
 ) -> Run:
     """Train from the state's step to the end, then sample and score."""
     training = config.training
@@ -222,13 +227,13 @@ def carry_on(
         signals_as_wish() as received,
         progress_bar("training", state.num_iterations, state.step, enabled=say.verbose) as advance,
     ):
-        supervisor = Supervisor(config, state, source, processes, path, say, advance, seconds)
+        supervisor = Supervisor(config, state, source, processes, path, say, advance, seconds, method)
         try:
             fit(
                 state,
-                train_step,
-                training_inputs(config, source, processes),
-                StatisticsMeter(config.diffusion.num_steps, processes),
+                method.step,
+                training_inputs(config, source, processes, method.draw),
+                StatisticsMeter(method.num_bins(config), processes),
                 log_every=training.log_every,
                 on_log=supervisor.on_log,
                 on_step=supervisor.on_step,

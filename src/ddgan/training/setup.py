@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +68,14 @@ def classes_for(config: RunConfig, source: Data) -> int:
     return config.num_classes
 
 
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within it, new networks get weights that depend on `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(seed, "weights").initial_seed())
+        yield
+
+
 def create_state(config: RunConfig, processes: Processes) -> TrainState:
     """Networks with weights from the seed, and their optimizers, at step 0.
 
@@ -73,8 +83,7 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     """
     assert config.num_classes != "auto"
     training, device = config.training, processes.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_for(config.seed, "weights").initial_seed())
+    with seeded_weights(config.seed):
         generator = build_generator(config.generator, config.num_classes).to(device)
         discriminator = build_discriminator(
             config.discriminator, config.generator.state_shape, config.num_classes
@@ -92,15 +101,25 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     )
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
-    state.precision = torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
+    state.precision = arithmetic(training, device)
+    switch_on(training, device, generator, discriminator)
+    return state
+
+
+def arithmetic(training: TrainingConfig, device: torch.device) -> torch.dtype | None:
+    """What the networks compute in where that is not the type of their weights."""
+    return torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
+
+
+def switch_on(training: TrainingConfig, device: torch.device, *networks: nn.Module) -> None:
+    """Give the device and networks that are trained what the settings ask for."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.tf32
-    for network in (generator, discriminator):
+    for network in networks:
         if training.activation_checkpointing:
             recompute_blocks(network)
         if training.compile:
             network.compile()
-    return state
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -144,12 +163,22 @@ def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     network.load_state_dict(weights)
 
 
+def drawn_noise(config: RunConfig, step: int, images: Tensor) -> StepNoise:
+    """The noise of iteration `step` for a whole batch like `images` (B, ...)."""
+    steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
+    return draw_noise(config.seed, step, images, steps, latent_size)
+
+
 def training_inputs(
-    config: RunConfig, source: Data, processes: Processes
-) -> Callable[[int], tuple[Batch, StepNoise]]:
+    config: RunConfig,
+    source: Data,
+    processes: Processes,
+    draw: Callable[[RunConfig, int, Tensor], Any] = drawn_noise,
+) -> Callable[[int], tuple[Batch, Any]]:
     """iteration -> this process's rows of (batch, noise), both depending on (seed, iteration) alone.
 
     Images are flipped, and labels dropped, as the settings ask; without classes there are no labels.
+    `draw` gives the noise, which has `rows`.
     """
     training, size = config.training, config.training.batch_size
     rows = processes.rows(size)
@@ -170,8 +199,7 @@ def training_inputs(
             dropped = chosen("label dropout", step, images.device, training.label_dropout)
             labels = labels.masked_fill(dropped, int(config.num_classes))
         whole = images[:1].expand(size, *images.shape[1:])
-        steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
-        noise = draw_noise(config.seed, step, whole, steps, latent_size).rows(rows)
+        noise = draw(config, step, whole).rows(rows)
         if images.ndim == 4:
             images = images.contiguous(memory_format=layout)
         return Batch(images, labels), noise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,34 @@ Statistics = dict[str, Tensor]
 
 def leave_alone(tensors: Iterable[Tensor]) -> None:
     """The average over one process."""
+
+
+class Learner(Protocol):
+    """What every training state here has, whatever it trains; see `TrainState` for what the parts are."""
+
+    generator: nn.Module
+    averages: tuple[nn.Module, ...]
+    diffusion: Diffusion
+    optimization: OptimizationConfig
+    num_iterations: int
+    is_budgeted: bool
+    batch_size: int
+    precision: torch.dtype | None
+    step: int
+    streak: Tensor
+    license: str
+
+    @property
+    def average_(self) -> Callable[[Iterable[Tensor]], None]: ...
+
+    @property
+    def ema(self) -> nn.Module: ...
+
+    def learning_rates(self) -> tuple[float, ...]: ...
+
+    def networks(self) -> dict[str, nn.Module]: ...
+
+    def optimizers(self) -> dict[str, tuple[nn.Module, torch.optim.Adam]]: ...
 
 
 @dataclass
@@ -75,12 +104,11 @@ class TrainState:
         num_iterations: int,
     ) -> TrainState:
         """A state at step 0; the learning rates follow a cosine over `num_iterations`."""
-        count = 1 + len(optimization.ema_half_lives)
         device = next(generator.parameters()).device
         return cls(
             generator,
             discriminator,
-            tuple(copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(count)),
+            new_averages(generator, optimization),
             adam(generator, optimization.generator_lr, optimization.betas),
             adam(discriminator, optimization.discriminator_lr, optimization.betas),
             diffusion,
@@ -95,13 +123,39 @@ class TrainState:
         """The average that a run ends with."""
         return self.averages[0]
 
-    def learning_rates(self) -> tuple[float, float]:
+    def networks(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds the weights of, by name."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            **named_averages(self.averages),
+        }
+
+    def optimizers(self) -> dict[str, tuple[nn.Module, torch.optim.Adam]]:
+        """What a checkpoint holds the moments of, by name, each with its network."""
+        return {
+            "optimizer_g": (self.generator, self.optimizer_g),
+            "optimizer_d": (self.discriminator, self.optimizer_d),
+        }
+
+    def learning_rates(self) -> tuple[float, ...]:
         """Those of G and D at this iteration."""
         settings = self.optimization
         return (
             decayed(settings.generator_lr, settings, self.step, self.num_iterations),
             decayed(settings.discriminator_lr, settings, self.step, self.num_iterations),
         )
+
+
+def new_averages(generator: nn.Module, optimization: OptimizationConfig) -> tuple[nn.Module, ...]:
+    """Copies of a new generator, one for each average that the settings ask for."""
+    count = 1 + len(optimization.ema_half_lives)
+    return tuple(copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(count))
+
+
+def named_averages(averages: tuple[nn.Module, ...]) -> dict[str, nn.Module]:
+    """The averages by the names that checkpoints know them by."""
+    return {f"average{i}": average for i, average in enumerate(averages)}
 
 
 def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
@@ -117,13 +171,18 @@ def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
     """
     of_d = discriminator_step(state, batch, noise.discriminator)
     of_g = generator_step(state, batch, noise.generator)
-    decays = state.optimization.ema_decays(state.batch_size or len(batch.images), state.step)
+    skipped = of_d["skipped"] + of_g["skipped"]
+    finish_iteration(state, len(batch.images), skipped)
+    return of_d | of_g | {"skipped": skipped}
+
+
+def finish_iteration(state: Learner, num_images: int, skipped: Tensor) -> None:
+    """Move the averages after the generator, and count the iteration."""
+    decays = state.optimization.ema_decays(state.batch_size or num_images, state.step)
     for average, decay in zip(state.averages, decays, strict=True):
         update_ema(average, state.generator, decay)
-    skipped = of_d["skipped"] + of_g["skipped"]
     state.streak = torch.where(skipped > 0, state.streak + 1, 0)
     state.step += 1
-    return of_d | of_g | {"skipped": skipped}
 
 
 def discriminator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> Statistics:
@@ -134,7 +193,7 @@ def discriminator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) ->
         loss, statistics = discriminator_loss(state, part, part_noise)
         (loss.mean() / state.num_parts).backward()
         parts.append(statistics)
-    return joined(parts) | {"skipped": _update(state, state.optimizer_d, state.learning_rates()[1])}
+    return joined(parts) | {"skipped": update(state, state.optimizer_d, state.learning_rates()[1])}
 
 
 def discriminator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Statistics]:
@@ -170,7 +229,7 @@ def generator_step(state: TrainState, batch: Batch, noise: HalfStepNoise) -> Sta
         (loss.mean() / state.num_parts).backward()
         parts.append(statistics)
     state.discriminator.requires_grad_(True)
-    return joined(parts) | {"skipped": _update(state, state.optimizer_g, state.learning_rates()[0])}
+    return joined(parts) | {"skipped": update(state, state.optimizer_g, state.learning_rates()[0])}
 
 
 def generator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Statistics]:
@@ -198,7 +257,7 @@ def generator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tup
     return loss, detached(statistics)
 
 
-def run(state: TrainState, network: nn.Module, first: Tensor, *others: Tensor | None) -> Tensor:
+def run(state: Learner, network: nn.Module, first: Tensor, *others: Tensor | None) -> Tensor:
     """A network's output in the precision of its weights, computed in the state's precision.
 
     What a penalty differentiates twice is computed in full precision, and without a compiler, which
@@ -236,6 +295,7 @@ def detached(statistics: Statistics) -> Statistics:
     return {name: value.detach() for name, value in statistics.items()}
 
 
-def _update(state: TrainState, optimizer: torch.optim.Adam, lr: float) -> Tensor:
+def update(state: Learner, optimizer: torch.optim.Adam, lr: float) -> Tensor:
+    """Adam's step with the gradients' average over all processes; 1.0 where it was left out, else 0.0."""
     state.average_([p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None])
     return guarded_update(optimizer, lr)

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ddgan.config import RunConfig
 from ddgan.data import Data
 from ddgan.metrics import Report, evaluate
-from ddgan.model import DDGAN
 from ddgan.saving import has_png_form, save_grid
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import Speaker, memory_gb, summary, time_left
 from ddgan.training.folder import BEST_NAME, GRID_NAME, LOG_NAME, checkpoints_of
 from ddgan.training.health import Health, memorised
 from ddgan.training.logging import JsonLines, finite
+from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes, TrainingError
-from ddgan.training.step import TrainState
+from ddgan.training.step import Learner, TrainState
 from ddgan.training.tracking import Trackers
 from ddgan.weights import average_name
 
@@ -44,21 +45,24 @@ class Supervisor:
         say: where lines for a person go.
         advance: moves the progress bar.
         seconds: that earlier sittings of this run trained.
+        method: how it is trained.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        state: TrainState,
+        state: Learner,
         source: Data,
         processes: Processes,
         path: Path,
         say: Speaker,
         advance: Callable[..., None],
         seconds: float = 0.0,
+        method: Method = DENOISING_GAN,
     ) -> None:
         self._config, self._state, self._processes, self._path = config, state, processes, path
         self._say, self._advance, self._seconds = say, advance, seconds
+        self._method = method
         self._start = self._saved_at = time.monotonic()
         self._saving = 0.0  # how long the last checkpoint took
         self._checkpoints = checkpoints_of(path, config.training)
@@ -66,7 +70,8 @@ class Supervisor:
         self._scores = self._checkpoints.scores()  # by iteration
         self._budget = MinuteBudget(config.training.max_minutes, state.step, seconds)
         self._is_measuring = config.training.max_minutes > 0 and not state.is_budgeted
-        self._held_out = source.held_out(NUM_HELD_OUT) if processes.is_main else None
+        is_asked = processes.is_main and method.judges_pairs
+        self._held_out = source.held_out(NUM_HELD_OUT) if is_asked else None
         self._log, self._trackers = None, None
         if processes.is_main:
             self._log = JsonLines(path / LOG_NAME)
@@ -96,13 +101,11 @@ class Supervisor:
     def on_log(self, record: dict[str, Any]) -> None:
         """Write a record, show it, and judge the run's health by it."""
         state, training = self._state, self._config.training
-        lr_g, lr_d = state.learning_rates()
         record |= {
             "images": record["step"] * training.batch_size,
             "seconds": self._seconds + record["seconds"],
             "images_per_second": record["iterations_per_second"] * training.batch_size,
-            "lr_g": lr_g,
-            "lr_d": lr_d,
+            **dict(zip(("lr_g", "lr_d"), state.learning_rates(), strict=False)),
             "memory_gb": memory_gb(self._processes.device),
         }
         if self._held_out is not None:
@@ -166,11 +169,14 @@ class Supervisor:
         for half_life, average in zip(
             (None, *self._config.optimization.ema_half_lives), self._state.averages, strict=True
         ):
-            DDGAN(average, self._config, self._state.license).save(self._path / average_name(half_life))
+            self._open(average).save(self._path / average_name(half_life))
 
-    def model(self) -> DDGAN:
-        """The first average as a model."""
-        return DDGAN(self._state.ema, self._config, self._state.license)
+    def model(self) -> Any:
+        """The first average as a model: a DDGAN, or what else the method trains."""
+        return self._open(self._state.ema)
+
+    def _open(self, average: nn.Module) -> Any:
+        return self._method.open(average, self._config, self._state.license)
 
     def save_grid(self, path: Path) -> None:
         """Write a grid of samples, always from the same noise; points have none."""
@@ -192,6 +198,7 @@ class Supervisor:
     def _logit_on_held_out(self) -> float | None:
         """D's mean logit on true pairs made of held-out images, with noise that is always the same."""
         assert self._held_out is not None
+        assert isinstance(self._state, TrainState)
         state, x_0 = self._state, self._held_out.images
         noise = draw_noise(self._config.seed, 0, x_0, state.diffusion.num_steps, 0).discriminator
         x_prev, x_t = state.diffusion.pair(x_0, noise.t, noise.noise_prev, noise.noise_step)

@@ -1,0 +1,74 @@
+"""Baselines: what the paper compares denoising diffusion GANs with, trained by the same run.
+
+    run = train_baseline(BaselineConfig(...), "runs/ddpm")      # resumable, as every run
+    model = load_baseline("runs/ddpm")
+    images = model.sample(64)
+    ddgan.evaluate(model)
+
+`gan` has the one-step GAN and WGAN-GP, `diffusion` the Gaussian denoiser with DDPM's and DDIM's chains.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddgan.baselines.config import BaselineConfig, CriticConfig, DenoiserConfig
+from ddgan.baselines.diffusion import ChainConfig, GaussianDiffusion
+from ddgan.baselines.gan import OneStepGAN
+from ddgan.baselines.model import FORMAT, Baseline
+from ddgan.networks import build_generator
+from ddgan.weights import WEIGHTS_NAME, load_weights, read_weights
+
+if TYPE_CHECKING:
+    from ddgan.training.run import Run
+
+__all__ = [
+    "Baseline",
+    "BaselineConfig",
+    "ChainConfig",
+    "CriticConfig",
+    "DenoiserConfig",
+    "GaussianDiffusion",
+    "OneStepGAN",
+    "load_baseline",
+    "resume_baseline",
+    "train_baseline",
+]
+
+MODELS: dict[str, type[Baseline]] = {"gan": OneStepGAN, "wgan_gp": OneStepGAN, "ddpm": GaussianDiffusion}
+
+
+def train_baseline(config: BaselineConfig, out: str | Path, *, verbose: bool = True) -> Run:
+    """Train a baseline in a new run folder; `ddgan.train` says what that holds, and what it raises."""
+    from ddgan.baselines.methods import method_of
+    from ddgan.training.run import train
+
+    return train(config, out, verbose=verbose, method=method_of(config))
+
+
+def resume_baseline(run: str | Path, *, verbose: bool = True) -> Run:
+    """Go on with a baseline's run, to the same end as if it had never stopped; see `ddgan.resume`."""
+    from ddgan.baselines.methods import method_of
+    from ddgan.training.folder import CONFIG_NAME
+    from ddgan.training.run import resume
+
+    config = BaselineConfig.load(Path(run) / CONFIG_NAME)
+    return resume(run, verbose=verbose, method=method_of(config))
+
+
+def load_baseline(source: str | Path) -> Baseline:
+    """Open a baseline's run folder or .safetensors file.
+
+    Raises:
+        ValueError: if it is no baseline, or damaged.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = path / WEIGHTS_NAME
+    if not path.is_file():
+        raise ValueError(f"'{path}' does not exist; name a baseline's run folder or weights file")
+    tensors, config, license = read_weights(path, BaselineConfig.from_dict, FORMAT)
+    generator = build_generator(config.generator)
+    load_weights(generator, tensors, path)
+    return MODELS[config.method](generator, config, license)

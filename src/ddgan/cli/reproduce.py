@@ -1,0 +1,117 @@
+"""`ddgan reproduce`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ddgan.experiments.base import DEFAULT_SEEDS, SCALES, Request
+from ddgan.experiments.outcome import reproduce
+from ddgan.experiments.registry import (
+    ALL,
+    EXPERIMENTS,
+    MODELS,
+    check_data,
+    check_machine,
+    chosen,
+    listing,
+    models_of,
+)
+from ddgan.experiments.store import is_main
+
+
+def run(arguments: list[str]) -> int:
+    """List the experiments, run some, or train the models that they share."""
+    options = reproduce_parser().parse_args(arguments)
+    if options.list:
+        print("\n".join(listing()))
+        return 0
+    if options.scale is None or options.out is None or not options.what:
+        raise ValueError(
+            f"reproduce needs NAME, --scale {'|'.join(SCALES)} and --out DIR; --list shows the names"
+        )
+    request = Request(options.scale, Path(options.out), options.data, seeds_of(options), _say)
+    if request.out.is_file():
+        raise ValueError(f"out is '{request.out}', which is a file; name a folder")
+    if options.what == [MODELS]:
+        return train_models(request, options.names)
+    if options.names is not None:
+        raise ValueError(f"--names is for {MODELS}: ddgan reproduce {MODELS} --names ...")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"under torchrun only {MODELS} can be trained; the experiments are one process")
+    experiments = chosen(options.what, options.scale)
+    check_machine(experiments, options.scale, options.out)
+    check_data(experiments, options.scale, options.data)
+    for experiment in experiments:
+        _say(f"{experiment.name}: {experiment.about}")
+        folder = reproduce(experiment, request, shlex.join(["ddgan", "reproduce", *arguments]))
+        print(folder / "report.md")
+    return 0
+
+
+def train_models(request: Request, names: list[str] | None) -> int:
+    """Train the shared models alone, so that several processes can divide them."""
+    if request.scale not in SCALES:
+        raise ValueError(f"scale is '{request.scale}'; it must be one of {', '.join(SCALES)}")
+    using = [
+        one for one in EXPERIMENTS.values() if set(one.models) & set(names or one.models) and one.needs_gpu
+    ]
+    check_machine(using, request.scale, str(request.out))
+    specs = models_of(names, request.scale, request.data)
+    request.store.train_all(specs, request.seeds)
+    for spec in specs if is_main() else []:
+        for seed in request.seeds:
+            print(f"{request.store.path(spec, seed)}  {request.store.facts(spec, seed)['minutes']:.1f} min")
+    return 0
+
+
+def seeds_of(options: Any) -> tuple[int, ...]:
+    """The seeds asked for, or those of the scale.
+
+    Raises:
+        ValueError: if one is negative or given twice.
+    """
+    seeds = tuple(options.seeds or DEFAULT_SEEDS.get(options.scale, (0,)))
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds are {' '.join(map(str, seeds))}; each must be 0 or more, and given once")
+    return seeds
+
+
+def reproduce_parser() -> ArgumentParser:
+    """The options of the verb."""
+    parser = ArgumentParser(
+        prog="ddgan reproduce",
+        description="Make a table or figure of the paper: train what it needs (models in OUT/models are "
+        "shared, found again and gone on with), measure, and write report.md, result.json, figure.png and "
+        "figure.svg in OUT/NAME.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        default=[],
+        help=f"names from --list; {ALL}: all that the scale has; {MODELS}: train shared models only, in as "
+        "many processes as are started",
+    )
+    parser.add_argument("--list", action="store_true", help="show names, scales, costs, models, and stop")
+    parser.add_argument(
+        "--scale",
+        help="smoke: seconds, generated data; cpu: real small data on two cores; paper: the paper's, on GPUs",
+    )
+    parser.add_argument("--out", help="the folder of all experiments of a scale")
+    parser.add_argument("--data", help="the data source, for scale paper")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="of the models (default: 0 1 2 for cpu, 0 for the others)"
+    )
+    parser.add_argument("--names", nargs="+", help=f"with {MODELS}: which (default: all shared ones)")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

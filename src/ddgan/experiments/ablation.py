@@ -1,0 +1,178 @@
+"""Table 2: what each part of the method contributes. Every variant is a setting of the same training step.
+
+T = 1, 2, 4, 8          diffusion.num_steps
+one-shot, augmented     the one-step GAN whose D judges noised images (`ddgan.baselines.gan`)
+direct denoising        diffusion.prediction x_prev: G outputs x_{t-1}
+noise generation        diffusion.prediction noise: G outputs the noise
+no latent               generator.latent_size 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ddgan.experiments import plots
+from ddgan.experiments.base import Claim, Experiment, Outcome, Request, Table
+from ddgan.experiments.measures import (
+    FRECHET,
+    KL,
+    LONG,
+    MODES,
+    PRECISION,
+    RECALL,
+    SHORT,
+    Measure,
+    Measured,
+    cell,
+    columns,
+    covers_more,
+    floor_note,
+    measured,
+)
+from ddgan.experiments.models import PAPER_STEPS, STEPS, image_models
+from ddgan.experiments.published import TABLE_2, TABLE_2_HEAD
+from ddgan.experiments.scoring import Method
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VARIANTS = {
+    **{f"ddgan-t{steps}": f"T = {steps}" for steps in STEPS},
+    "gan-augmented": "one-shot GAN, augmented",
+    "ddgan-x_prev": "direct denoising",
+    "ddgan-noise": "noise generation",
+    "ddgan-no-latent": "no latent z",
+    "ddgan-no-reconstruction": "no reconstruction term",
+}
+"""The rows of the table by the name of the model; the last is ours, where the base has that term."""
+FULL = f"ddgan-t{PAPER_STEPS}"
+
+
+def run(request: Request) -> Outcome:
+    """Score all variants."""
+    models = image_models(request.scale, request.data)
+    names = [name for name in VARIANTS if name in models]
+    found = measured(request, [Method(VARIANTS[name], models[name]) for name in names])
+    return Outcome(
+        figure=draw(found, request),
+        caption=(
+            f"The variants of Table 2; those below the line differ from T = {PAPER_STEPS} in what they are "
+            "named after. Bars: mean over the seeds; marks: each seed."
+        ),
+        results={"variants": [one.plain() for one in found]},
+        tables=[table(found)],
+        claims=claims(found) if request.scale == "cpu" else [],
+        models=[request.store.facts(models[name], seed) for name in names for seed in request.seeds],
+        notes=notes(request),
+    )
+
+
+def notes(request: Request) -> list[str]:
+    """What a reader should know."""
+    told = [
+        "All variants have the same networks, optimisers, batch and number of iterations.",
+        "One-shot, augmented: G makes x_0 from noise in one call; D judges q(x_{t-1} | x_0) of real and made "
+        "images at a random t of the same chain, without x_t.",
+        "Direct denoising and noise generation output what has no bound, so their G has no tanh.",
+    ]
+    if request.scale != "paper":
+        told.append(
+            "The base has a reconstruction term, which direct denoising cannot have (there is no x_0): "
+            "compare that row with 'no reconstruction term'."
+        )
+    return told
+
+
+def table(found: list[Measured]) -> Table:
+    """Ours beside the published figures."""
+    short, long = columns(found, SHORT), columns(found, LONG, long=True)
+    rows: list[tuple[str, ...]] = []
+    for one in found:
+        published = TABLE_2.get(one.method.spec.name, ("-",) * len(TABLE_2_HEAD))
+        values = [cell(one, measure, long=True) for measure in long] + [cell(one, m) for m in short]
+        rows.append((one.method.label, *values, *published))
+    head = (
+        "variant",
+        *(f"{measure.label} (large N)" for measure in long),
+        *(f"{measure.label} (small N)" for measure in short),
+        *(f"CIFAR-10 {name}, published" for name in TABLE_2_HEAD),
+    )
+    note = f"Mean over the seeds (smallest..largest). {floor_note(found, long=True)} {floor_note(found)}"
+    return Table("Ours beside the published figures", head, rows, note)
+
+
+def claims(found: list[Measured]) -> list[Claim]:
+    """What the paper says, as it stands here: each change but T = 2 and 8 costs coverage or quality."""
+    by = {one.method.spec.name: one for one in found}
+    stated = []
+    for name, words in (("ddgan-no-latent", "Without latent z"), ("ddgan-t1", "With T = 1")):
+        fewer, evidence = covers_more(by[FULL], by[name])
+        worse, of_kl = _larger(by[name], by[FULL], KL)
+        text = f"{words} coverage is lost against T = {PAPER_STEPS} (fewer modes and a larger KL)"
+        stated.append(Claim(text, fewer and worse, f"Modes: {evidence}. KL: {of_kl}"))
+    for name in ("gan-augmented", "ddgan-x_prev", "ddgan-noise"):
+        worse, evidence = _larger(by[name], by[FULL], FRECHET, long=False)
+        text = f"{VARIANTS[name].capitalize()} has a larger Fréchet distance than T = {PAPER_STEPS}"
+        stated.append(Claim(text, worse, evidence))
+    return stated
+
+
+def _larger(one: Measured, other: Measured, measure: Measure, *, long: bool = True) -> tuple[bool, str]:
+    ours, theirs = one.values(measure, long=long), other.values(measure, long=long)
+    told = f"{one.method.label}: {plots.written(ours, measure.form)}; "
+    told += f"{other.method.label}: {plots.written(theirs, measure.form)}"
+    return plots.spread_of(ours)[0] > plots.spread_of(theirs)[0], told
+
+
+def draw(found: list[Measured], request: Request) -> Figure:
+    """A row of bars for each variant, a panel for each of up to four measures."""
+    long, short = columns(found, (MODES, KL), long=True), columns(found, (FRECHET, RECALL, PRECISION))
+    panels: list[tuple[Measure, bool]] = [(m, True) for m in long] + [(m, False) for m in short]
+    panels = panels[:4]
+    figure = plots.new_figure(2.0 + 3.0 * len(panels), 0.9 + 0.42 * len(found))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for place, (measure, is_long) in enumerate(panels):
+        _bars(axes[place], found, measure, is_long)
+    labels = [one.method.label for one in found]
+    axes[0].set_yticks(range(len(found)), labels, fontsize=plots.FONT)
+    axes[0].invert_yaxis()
+    return figure
+
+
+def _bars(axes: Any, found: Sequence[Measured], measure: Measure, long: bool) -> None:
+    better = "higher" if measure in (MODES, RECALL, PRECISION) else "lower"
+    plots.plain(axes, f"{measure.label} ({better} is better)")
+    for row, one in enumerate(found):
+        values = one.values(measure, long=long)
+        mean = plots.spread_of(values)[0]
+        color = plots.BLUE if one.method.spec.name == FULL else plots.GREY
+        axes.barh(row, mean, 0.62, color=color, alpha=0.85)
+        axes.plot(values, [row] * len(values), "o", color=plots.BLACK, markersize=3.2)
+        axes.annotate(
+            f"{mean:{measure.form}}",
+            (max(*values, mean), row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=plots.FONT - 1.5,
+        )
+    axes.margins(x=0.2)
+    axes.axhline(len(STEPS) - 0.5, color=plots.BLACK, linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+
+
+EXPERIMENT = Experiment(
+    name="ablation",
+    source="Table 2",
+    about="T = 1, 2, 4, 8; one-shot GAN with augmentation; direct denoising; noise generation; no latent",
+    run=run,
+    costs={
+        "smoke": "10 s",
+        "cpu": "stacked digits: 9 models (4 shared with trilemma), about 2.5 h for 3 seeds on 2 cores",
+        "paper": "CIFAR-10: 8 models (4 shared with trilemma), about 48 h each on 4 V100",
+    },
+    models=tuple(VARIANTS),
+    paper_models=tuple(TABLE_2),
+    data="cifar-10-python.tar.gz",
+)

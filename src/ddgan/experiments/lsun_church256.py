@@ -1,0 +1,23 @@
+"""Table 5: LSUN church at 256 px with the paper's released settings."""
+
+from ddgan.experiments.image_tables import ImageTable, image_experiment
+from ddgan.experiments.published import TABLE_5
+from ddgan.experiments.scoring import Pass
+from ddgan.experiments.smoke_data import lsun_like
+
+TABLE = ImageTable(
+    preset="lsun_church256",
+    published=TABLE_5,
+    head=("FID",),
+    published_fid=5.25,
+    passes=(Pass(("frechet",), "inception"),),
+    make_data=lsun_like,
+)
+EXPERIMENT = image_experiment(
+    TABLE,
+    "Table 5",
+    "LSUN church 256: FID",
+    data="church_outdoor_train_lmdb/",
+    paper="about 180 h on 8 V100 (500 epochs, 937,500 iterations of 64)",
+    gpus=8,
+)

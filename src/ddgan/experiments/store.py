@@ -1,0 +1,164 @@
+"""The trained models that experiments share: found again, gone on with, each trained by one process.
+
+OUT/models/NAME-seedK/                a run folder, see `ddgan.training.folder`
+OUT/models/NAME-seedK/trained.json    written when it is done: iterations, minutes, machine, commit
+OUT/models/NAME-seedK/scores/         what it has been scored with, see `scoring`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ddgan.baselines import BaselineConfig, load_baseline, resume_baseline, train_baseline
+from ddgan.config import RunConfig, read_settings
+from ddgan.experiments.provenance import commit, machine
+from ddgan.files import write_atomically
+from ddgan.model import DDGAN
+from ddgan.training.folder import CONFIG_NAME, LOG_NAME
+from ddgan.training.logging import read_log
+from ddgan.training.processes import choose_device
+from ddgan.training.run import Run, check_same_settings, resume, train
+from ddgan.weights import WEIGHTS_NAME
+
+TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to train: its name, its settings (but for the seed), and what is special about it."""
+
+    name: str
+    config: RunConfig
+    about: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is one of `ddgan.baselines`."""
+        return isinstance(self.config, BaselineConfig)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, of those that a launcher started for one run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, is_baseline: bool, written: int) -> Any:
+    """The model in a run folder whose weights were written at that time."""
+    model: Any = load_baseline(path) if is_baseline else DDGAN.from_pretrained(path)
+    return model.to(choose_device("auto"))
+
+
+class Store:
+    """The models of one folder.
+
+    Args:
+        folder: where they are.
+        say: takes lines for a person.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self._say = folder, say
+
+    def path(self, spec: ModelSpec, seed: int) -> Path:
+        """The run folder of a model."""
+        return self.folder / f"{spec.name}-seed{seed}"
+
+    def is_trained(self, spec: ModelSpec, seed: int) -> bool:
+        """Whether it is done."""
+        path = self.path(spec, seed)
+        return (path / TRAINED_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
+
+    def open(self, spec: ModelSpec, seed: int) -> Any:
+        """The trained model on the best device; it is trained first, or gone on with, if it is not done.
+
+        Raises:
+            ValueError: if the folder holds a model of other settings.
+            KeyboardInterrupt: if training was stopped by a signal; what it had learned is kept.
+        """
+        self._train(spec, seed, timeout=-1)
+        path = self.path(spec, seed)
+        return _opened(path, spec.is_baseline, (path / WEIGHTS_NAME).stat().st_mtime_ns)
+
+    def train_all(self, specs: Iterable[ModelSpec], seeds: Iterable[int]) -> None:
+        """Train what is not done yet.
+
+        Processes that are given the same models share the work: what another one is training is left to it,
+        and waited for at the end.
+        """
+        from filelock import Timeout
+
+        left = []
+        for seed in seeds:
+            for spec in specs:
+                try:
+                    self._train(spec, seed, timeout=0)
+                except Timeout:
+                    left.append((spec, seed))
+        for spec, seed in left:
+            self._say(f"{spec.name}, seed {seed}: another process trains it; waiting")
+            self._train(spec, seed, timeout=-1)
+
+    def facts(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
+        """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit."""
+        return json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
+
+    def log(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
+        """The log records of a model."""
+        return read_log(self.path(spec, seed) / LOG_NAME)
+
+    def _train(self, spec: ModelSpec, seed: int, timeout: float) -> None:
+        """Train a model to its end, unless it is there; filelock.Timeout if another process does."""
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, config = self.path(spec, seed), replace(spec.config, seed=seed)
+        lock = FileLock(self.folder / f".{path.name}.lock", timeout=timeout)
+        with lock if is_main() else nullcontext():  # processes of one run train together
+            if (path / CONFIG_NAME).is_file():
+                self._check(spec, config, path)
+            if self.is_trained(spec, seed):
+                return
+            run = self._run(spec, config, path)
+            if run.interrupted:
+                raise KeyboardInterrupt
+            if is_main():
+                self._remember(spec, config, path)
+
+    def _run(self, spec: ModelSpec, config: RunConfig, path: Path) -> Run:
+        self._say(
+            f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
+        )
+        if (path / CONFIG_NAME).is_file():
+            return (resume_baseline if spec.is_baseline else resume)(path, verbose=False)
+        if isinstance(config, BaselineConfig):
+            return train_baseline(config, path, verbose=False)
+        return train(config, path, verbose=False)
+
+    def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
+        try:
+            check_same_settings(config, read_settings(path / CONFIG_NAME))
+        except ValueError as error:
+            raise ValueError(
+                f"'{path}' holds {spec.name} with other settings ({error}); name another --out, or remove it"
+            ) from None
+
+    def _remember(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
+        last = read_log(path / LOG_NAME)[-1]
+        facts = {
+            "name": spec.name,
+            "seed": config.seed,
+            "iterations": last["step"],
+            "batch_size": config.training.batch_size,
+            "minutes": round(last["seconds"] / 60, 2),
+            "machine": machine(),
+            "commit": commit(),
+        }
+        write_atomically(path / TRAINED_NAME, json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,259 @@
+"""Figs 1 and 4: quality, coverage and seconds per 100 images of the methods, on one training budget.
+
+The denoising diffusion GAN with 1, 2, 4 and 8 steps; the one-step GAN; and the Gaussian denoiser of the same
+network, sampled as DDPM (all steps, 100, 8, 4) and as DDIM (50, 8, 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ddgan.baselines import ChainConfig
+from ddgan.experiments import plots
+from ddgan.experiments.base import Claim, Experiment, Outcome, Request, Table
+from ddgan.experiments.measures import (
+    CONFIDENT,
+    FRECHET,
+    KL,
+    LONG,
+    MODES,
+    PRECISION,
+    RECALL,
+    SHORT,
+    Measure,
+    Measured,
+    cell,
+    columns,
+    covers_more,
+    floor_note,
+    measured,
+)
+from ddgan.experiments.models import PAPER_STEPS, STEPS, image_models
+from ddgan.experiments.published import TABLE_1, TABLE_1_HEAD
+from ddgan.experiments.scoring import LONG_CHAIN, Method
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FAMILIES = {
+    "DDGAN (ours)": (plots.BLUE, "o"),
+    "DDPM": (plots.RED, "s"),
+    "DDIM": (plots.ORANGE, "^"),
+    "one-step GAN": (plots.GREEN, "D"),
+}
+SPEEDUP = 100
+MOST_MODES = 950
+"""Modes that the DDPM must itself reach on the digits to be a baseline."""
+
+
+def methods_of(request: Request) -> list[Method]:
+    """What is compared."""
+    models = image_models(request.scale, request.data)
+    long, middle, ddim = request.chosen((20, 10, 5), (1000, 100, 50), (1000, 100, 50))
+    found = [Method(f"DDGAN, T = {steps}", models[f"ddgan-t{steps}"]) for steps in STEPS]
+    found.append(Method("one-step GAN", models["gan"]))
+    for steps in (long, middle, 8, 4):
+        found.append(Method(f"DDPM, {steps} steps", models["ddpm"], ChainConfig(steps)))
+    for steps in (ddim, 8, 4):
+        found.append(Method(f"DDIM, {steps} steps", models["ddpm"], ChainConfig(steps, eta=0.0)))
+    return list({method.label: method for method in found}.values())
+
+
+def run(request: Request) -> Outcome:
+    """Score and time all methods."""
+    found = measured(request, methods_of(request), with_speed=True)
+    store, specs = request.store, {one.method.spec.name: one.method.spec for one in found}
+    return Outcome(
+        figure=draw(found, request),
+        caption=(
+            "Coverage and quality against the time for 100 images, and both against each other (top right is "
+            "best). Large marks: mean over the seeds; small marks: each seed; numbers: calls of the network."
+        ),
+        results={"methods": [one.plain() for one in found]},
+        tables=tables(found),
+        claims=claims(found) if request.scale == "cpu" else [],
+        models=[store.facts(spec, seed) for spec in specs.values() for seed in request.seeds],
+        notes=[
+            "All models saw the same number of images in the same number of iterations with the same "
+            "generator network; DDPM and DDIM are one trained model.",
+            "Seconds are of 100 images at a batch of 100, the median of up to five, on one machine and with "
+            "nothing else running; numbers are float32.",
+        ],
+    )
+
+
+def tables(found: list[Measured]) -> list[Table]:
+    """Ours at both N, and the published table."""
+    short, long = columns(found, SHORT), columns(found, LONG, long=True)
+    rows: list[tuple[str, ...]] = []
+    for one in found:
+        values = [cell(one, measure) for measure in short]
+        more = [cell(one, measure, long=True) for measure in long]
+        assert one.speed is not None
+        calls = str(one.speed["calls_per_image"])
+        rows.append((one.method.label, calls, f"{one.seconds:.3g}", *more, *values))
+    n_long = _samples(found, long=True)
+    n_short = _samples(found, long=False)
+    head = (
+        *("method", "NFE", "s / 100 images"),
+        *(f"{measure.label}, N = {n_long}" for measure in long),
+        *(f"{measure.label}, N = {n_short}" for measure in short),
+    )
+    note = " ".join(
+        [
+            "Mean over the seeds (smallest..largest).",
+            floor_note(found, long=True),
+            floor_note(found),
+            f"Chains of more than {LONG_CHAIN} steps are scored at the smaller N only.",
+        ]
+    )
+    published = [(name, *values) for name, values in TABLE_1.items()]
+    return [
+        Table("Ours", head, rows, note),
+        Table("Published (Table 1, CIFAR-10, V100)", ("method", *TABLE_1_HEAD), published),
+    ]
+
+
+def _samples(found: list[Measured], *, long: bool) -> str:
+    for one in found:
+        for scores in one.long if long else one.short:
+            return f"{scores['modes']['num_samples'] if 'modes' in scores else scores['num_samples']:,}"
+    return "?"
+
+
+def claims(found: list[Measured]) -> list[Claim]:
+    """What the paper says, as it stands here."""
+    by = {one.method.label: one for one in found}
+    ours, long = by[f"DDGAN, T = {PAPER_STEPS}"], by["DDPM, 1000 steps"]
+    stated = []
+    for rival in ("one-step GAN", f"DDPM, {PAPER_STEPS} steps", f"DDIM, {PAPER_STEPS} steps"):
+        holds, evidence = covers_more(ours, by[rival])
+        text = f"With {PAPER_STEPS} steps DDGAN covers more modes than {rival}"
+        stated.append(Claim(text, holds, f"Modes at the larger N: {evidence}"))
+    stated.append(_within_spread(ours, long))
+    ratio = long.seconds / ours.seconds
+    evidence = f"{ours.seconds:.3g} s against {long.seconds:.3g} s per 100 images, {ratio:.0f} times"
+    text = f"It samples at least {SPEEDUP} times faster than the 1000-step DDPM, at equal batch and precision"
+    stated.append(Claim(text, ratio >= SPEEDUP, evidence))
+    modes = plots.spread_of(long.values(MODES))
+    text = f"The DDPM is a real baseline: it reaches at least {MOST_MODES} modes with 1000 steps"
+    stated.append(Claim(text, modes[0] >= MOST_MODES, f"{cell(long, MODES)} modes"))
+    return stated
+
+
+def _within_spread(ours: Measured, long: Measured) -> Claim:
+    """Whether our coverage reaches the DDPM's: no worse than its worst seed, in modes and in KL."""
+    modes, kl = ours.values(MODES), ours.values(KL)
+    enough = max(modes) >= min(long.values(MODES)) and min(kl) <= max(long.values(KL))
+    told = [f"{one.method.label}: {cell(one, MODES)} modes, KL {cell(one, KL)}" for one in (ours, long)]
+    text = "Its coverage comes within the seeds' spread of the 1000-step DDPM's (modes and KL)"
+    return Claim(text, enough, "At the smaller N: " + "; ".join(told))
+
+
+# --- the picture -----------------------------------------------------------------------------------------
+
+
+def draw(found: list[Measured], request: Request) -> Figure:
+    """Three panels: coverage over time, quality over time, quality over coverage."""
+    figure = plots.new_figure(13.5, 4.9)
+    panels = figure.subplots(1, 3)
+    coverage, quality, across, up = _axes_of(found)
+    for axes, measure, title in ((panels[0], coverage, "Coverage"), (panels[1], quality, "Quality")):
+        plots.plain(axes, "seconds per 100 images (log scale)", _axis(measure), title)
+        _hint(axes, f"better: {'down' if measure == FRECHET else 'up'} and left")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        _lines(axes, found, None, measure)
+        _scale(axes, found, measure)
+        axes.margins(x=0.1, y=0.14)
+    plots.plain(panels[2], _axis(across), _axis(up), "Quality against coverage")
+    _hint(panels[2], f"better: {'down' if up == FRECHET else 'up'} and right")
+    _lines(panels[2], found, across, up)
+    panels[2].margins(x=0.1, y=0.14)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=plots.FONT, frameon=False)
+    about = "stacked digits" if request.scale != "paper" else "CIFAR-10"
+    seeds = f"{len(request.seeds)} seeds" if len(request.seeds) > 1 else f"seed {request.seeds[0]}"
+    figure.suptitle(
+        f"Quality, coverage and speed on one training budget ({about}, {seeds})", fontsize=plots.FONT + 3
+    )
+    return figure
+
+
+def _axes_of(found: list[Measured]) -> tuple[Measure, Measure, Measure, Measure]:
+    """What stands for coverage, for quality, and for both in the last panel, among what was measured."""
+    there = set(columns(found, SHORT))
+    coverage = MODES if MODES in there else RECALL
+    across = RECALL if RECALL in there else coverage
+    up = PRECISION if PRECISION in there else CONFIDENT if CONFIDENT in there else FRECHET
+    return coverage, FRECHET, across, up
+
+
+def _hint(axes: Any, words: str) -> None:
+    axes.set_title(words, fontsize=plots.FONT - 1, loc="right", color="#666666")
+
+
+def _axis(measure: Measure) -> str:
+    better = "lower is better" if measure in (FRECHET, KL) else "higher is better"
+    return f"{'modes covered' if measure == MODES else measure.label} ({better})"
+
+
+def _scale(axes: Any, found: list[Measured], measure: Measure) -> None:
+    """A logarithmic axis where the values span more than a factor of 20."""
+    values = [value for one in found for value in one.values(measure)]
+    if min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _family(one: Measured) -> str:
+    return next(name for name in FAMILIES if one.method.label.startswith(name.split(" (")[0]))
+
+
+def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure) -> None:
+    """A line for each family through its means, every seed as a small mark, and the number of calls."""
+    for family, (color, marker) in FAMILIES.items():
+        members = [one for one in found if _family(one) == family]
+        members.sort(key=lambda one: one.speed["calls_per_image"] if one.speed else 0)
+        means = []
+        for one in members:
+            ups = one.values(up)
+            acrosses = [one.seconds] * len(ups) if across is None else one.values(across)
+            means.append((plots.spread_of(acrosses)[0], plots.spread_of(ups)[0]))
+            axes.plot(acrosses, ups, marker, color=color, markersize=4, alpha=0.5, linestyle="none")
+        axes.plot(
+            *zip(*means, strict=True),
+            marker=marker,
+            color=color,
+            markersize=8.5,
+            markeredgecolor="white",
+            linewidth=1.4,
+            label=family,
+        )
+        for one, place in zip(members, means, strict=True):
+            assert one.speed is not None
+            axes.annotate(
+                f"{one.speed['calls_per_image']}",
+                place,
+                xytext=(5, 6),
+                textcoords="offset points",
+                fontsize=plots.FONT - 1.5,
+                color=color,
+            )
+
+
+EXPERIMENT = Experiment(
+    name="trilemma",
+    source="Figs 1 and 4",
+    about="quality, coverage and speed of DDGAN, GAN, DDPM and DDIM on one training budget",
+    run=run,
+    costs={
+        "smoke": "10 s",
+        "cpu": "stacked digits: 6 models, 12 ways to sample them; about 2 h for 3 seeds on 2 cores",
+        "paper": "CIFAR-10: 6 models of 351,000 iterations, about 48 h each on 4 V100 (the denoiser half of "
+        "it), and 3 h of sampling",
+    },
+    models=(*(f"ddgan-t{steps}" for steps in STEPS), "gan", "ddpm"),
+    data="cifar-10-python.tar.gz",
+)

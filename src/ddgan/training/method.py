@@ -1,0 +1,52 @@
+"""Method: what differs between the kinds of models that train here; the run around them is one.
+
+A run (`run`) opens the data, keeps log and checkpoints, goes on after a kill and ends with a model. What
+is trained in it is a denoising diffusion GAN, or one of the baselines that the paper compares it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ddgan.config import RunConfig
+from ddgan.data.base import Batch
+from ddgan.model import DDGAN
+from ddgan.training.processes import Processes
+from ddgan.training.setup import create_state, drawn_noise
+from ddgan.training.step import Learner, Statistics, train_step
+
+
+@dataclass(frozen=True)
+class Method:
+    """How one kind of model is trained.
+
+    Attributes:
+        config: the class of its settings.
+        create_state: (settings, processes) -> its training state at step 0.
+        step: one iteration, (state, batch, noise) -> statistics.
+        draw: (settings, iteration, images of the whole batch) -> the noise of the iteration.
+        num_bins: settings -> into how many bins of t the statistics are averaged.
+        open: (averaged generator, settings, licence) -> the model that samples; it has `save`.
+        judges_pairs: whether D is asked about pairs (x_{t-1}, x_t), also held-out ones.
+    """
+
+    config: type[RunConfig]
+    create_state: Callable[[Any, Processes], Learner]
+    step: Callable[[Any, Batch, Any], Statistics]
+    draw: Callable[[RunConfig, int, Tensor], Any]
+    num_bins: Callable[[Any], int]
+    open: Callable[[nn.Module, Any, str], Any]
+    judges_pairs: bool = False
+
+
+def num_steps(config: RunConfig) -> int:
+    """T."""
+    return config.diffusion.num_steps
+
+
+DENOISING_GAN = Method(RunConfig, create_state, train_step, drawn_noise, num_steps, DDGAN, judges_pairs=True)
+"""The paper's own."""

@@ -1,0 +1,78 @@
+"""Numbers of methods over seeds, and what is claimed of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddgan.experiments import trilemma
+from ddgan.experiments.base import Claim, Outcome, Request, Table
+from ddgan.experiments.measures import CONFIDENT, KL, MODES, RECALL, Measured, cell, columns, covers_more
+from ddgan.experiments.models import image_models
+from ddgan.experiments.outcome import report
+from ddgan.experiments.plots import new_figure, written
+from ddgan.experiments.scoring import Method
+
+
+def scores(modes: int, kl: float, n: int = 5000) -> dict[str, Any]:
+    found = {"modes": modes, "kl": kl, "kl_floor": 0.1, "num_samples": n}
+    return {"num_samples": n, "modes": found | {"confident": 0.6, "confident_real": 0.8}}
+
+
+def measured(method: Method, values: list[tuple[int, float]], seconds: float) -> Measured:
+    reports = [scores(*value) for value in values]
+    speed = {"calls_per_image": 4, "seconds_per_100": {"median": seconds}}
+    return Measured(method, reports, reports, speed)
+
+
+def trilemma_of(ours: list[tuple[int, float]], long: list[tuple[int, float]], seconds: float) -> list[Claim]:
+    methods = trilemma.methods_of(Request("cpu", Path()))
+    values = {"DDGAN, T = 4": (ours, seconds), "DDPM, 1000 steps": (long, 10.0)}
+    return trilemma.claims([measured(m, *values.get(m.label, ([(500, 2.0)], 1.0))) for m in methods])
+
+
+def test_claims_say_what_holds_and_what_does_not() -> None:
+    good = trilemma_of([(990, 0.2), (994, 0.3)], [(992, 0.25), (996, 0.28)], 0.05)
+    assert [claim.holds for claim in good] == [True] * 6
+    assert "200 times" in good[4].evidence
+    bad = trilemma_of([(400, 0.9), (410, 0.9)], [(900, 0.2), (920, 0.2)], 0.5)
+    assert [claim.holds for claim in bad] == [False] * 6
+    assert "405 (400..410)" in bad[0].evidence
+
+
+def test_measures_are_read_and_written() -> None:
+    method = Method("ours", image_models("cpu")["ddgan-t4"])
+    one = measured(method, [(990, 0.25), (994, 0.35)], 0.1)
+    assert one.values(CONFIDENT) == [pytest.approx(0.75)] * 2
+    assert cell(one, MODES) == "992 (990..994)"
+    assert cell(one, KL) == "0.300 (0.250..0.350)"
+    assert cell(one, RECALL) == "-"
+    assert columns([one], (MODES, RECALL)) == [MODES]
+    assert covers_more(one, measured(method, [(100, 1.0)], 1.0))[0]
+    plain = one.plain()
+    assert plain["short"]["modes"] == [990, 994]
+    assert plain["short"]["N"] == 5000
+    assert plain["short"]["KL floor"] == 0.1
+    assert written([0.5, None, 0.5], ".2f") == "0.50"
+
+
+def test_a_report_states_claims_that_fail() -> None:
+    experiment = trilemma.EXPERIMENT
+    outcome = Outcome(
+        new_figure(1, 1),
+        "a picture",
+        {},
+        tables=[Table("Ours", ("a", "b"), [("1", "2")], "a note")],
+        claims=[Claim("Up is up", True, "1 > 0"), Claim("Down is up", False, "0 < 1")],
+        notes=["something"],
+    )
+    facts = {"command": "ddgan reproduce", "scale": "cpu", "seeds": [0, 1], "commit": "abc", "machine": "m"}
+    facts |= {"minutes": 1.0, "training_minutes": 0.0, "versions": {"torch": "2"}}
+    text = report(experiment, outcome, facts)
+    assert "- **Yes**: Up is up. 1 > 0" in text
+    assert "- **No**: Down is up. 0 < 1" in text
+    assert "| 1 | 2 |" in text
+    assert all(command in text for command in experiment.paper_commands())
+    assert experiment.costs["paper"] in text
