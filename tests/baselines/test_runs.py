@@ -125,7 +125,7 @@ def test_a_weights_file_alone_is_enough(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_no_baseline_is_refused(tiny_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no baseline"):
+    with pytest.raises(ValueError, match="no ddgan-baseline-1 config"):
         load_baseline(tiny_run.path)
     with pytest.raises(ValueError, match="does not exist"):
         load_baseline(tmp_path / "nowhere")
