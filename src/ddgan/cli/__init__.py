@@ -22,9 +22,9 @@ VERBS = {
     "sample": "make images with a trained model",
     "edit": "change images with a trained model",
     "evaluate": "score a trained model",
-    "reproduce": "make a table or figure of the paper",
     "export": "write a model for diffusers or ONNX",
     "convert": "read and write the published checkpoints",
+    "reproduce": "make a table or figure of the paper",
 }
 
 

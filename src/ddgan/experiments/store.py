@@ -49,6 +49,12 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+@lru_cache
+def _settings(path: Path, written: int) -> dict[str, Any]:
+    """The settings in a file that was written at that time."""
+    return read_settings(path)
+
+
 @lru_cache(maxsize=16)
 def _opened(path: Path, is_baseline: bool, written: int) -> Any:
     """The model in a run folder whose weights were written at that time."""
@@ -144,7 +150,8 @@ class Store:
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
         try:
-            check_same_settings(config, read_settings(path / CONFIG_NAME))
+            file = path / CONFIG_NAME
+            check_same_settings(config, _settings(file, file.stat().st_mtime_ns))
         except ValueError as error:
             raise ValueError(
                 f"'{path}' holds {spec.name} with other settings ({error}); name another --out, or remove it"
