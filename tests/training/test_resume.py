@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -19,10 +20,10 @@ from torch import Tensor
 
 import ddgan
 from ddgan import RunConfig, TrainingError
-from ddgan.training import run as run_module
 from ddgan.training.checkpoint import Checkpoints, read_checkpoint
 from ddgan.training.folder import locked
 from ddgan.training.logging import read_log
+from ddgan.training.method import DENOISING_GAN
 from ddgan.training.step import train_step
 
 
@@ -77,7 +78,7 @@ def test_from_any_step_it_ends_bit_for_bit_the_same(whole: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_stops_and_the_run_goes_on(
-    whole: Path, tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    whole: Path, tiny_config: RunConfig, tmp_path: Path, number: int
 ) -> None:
     def step_with_signal(state: object, *arguments: object) -> object:
         statistics = train_step(state, *arguments)  # type: ignore[arg-type]
@@ -86,14 +87,13 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on(
         return statistics
 
     run = tmp_path / "run"
-    monkeypatch.setattr(run_module, "train_step", step_with_signal)
-    stopped = ddgan.train(kept_config(tiny_config, keep_every=0), run, verbose=False)
+    method = dataclasses.replace(DENOISING_GAN, step=step_with_signal)
+    stopped = ddgan.train(kept_config(tiny_config, keep_every=0), run, verbose=False, method=method)
     assert stopped.interrupted
     assert stopped.ended_by == number
     newest, _ = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
     assert newest.facts["step"] == 3
-    monkeypatch.undo()
     ddgan.resume(run, verbose=False)
     ours, theirs = final(run), final(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -152,19 +152,19 @@ def test_a_second_run_in_the_same_folder_is_refused(
 
 
 def test_gradients_that_stay_bad_stop_the_run_and_keep_the_last_good_state(
-    tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: RunConfig, tmp_path: Path
 ) -> None:
     def spoiled(state: object, batch: ddgan.data.Batch, noise: object) -> object:  # type: ignore[name-defined]
         if state.step >= 2:  # type: ignore[attr-defined]
             batch = batch._replace(images=batch.images * float("nan"))
         return train_step(state, batch, noise)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run_module, "train_step", spoiled)
+    method = dataclasses.replace(DENOISING_GAN, step=spoiled)
     config = kept_config(tiny_config, num_iterations=100, max_skipped=4, log_every=2)
     with pytest.raises(
         TrainingError, match=r"stopped at iteration 6: 4 iterations in a row .* lower the learning"
     ):
-        ddgan.train(config, tmp_path / "run", verbose=False)
+        ddgan.train(config, tmp_path / "run", verbose=False, method=method)
     tensors = final(tmp_path / "run")
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     good = read_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000002").tensors
