@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ddgan.cli import main
+from ddgan.experiments.base import Request
+from ddgan.experiments.models import image_models
 from ddgan.experiments.outcome import FILES
 from ddgan.experiments.registry import EXPERIMENTS
-from ddgan.experiments.scoring import SCORES_FOLDER
+from ddgan.experiments.scoring import SCORES_FOLDER, Method, short_scores
 
 QUICK = ("multimodal1d", "stability", "multimodality", "strokes", "neighbours", "stackedmnist", "celebahq256")
 """Those that the default tests run; the others are marked slow, and all of them run in .ci/run."""
@@ -62,3 +65,15 @@ def test_a_second_run_trains_and_scores_nothing(
     assert "training" not in said
     assert "scoring" not in said
     assert {f: f.stat().st_mtime_ns for f in models.rglob("*") if f.is_file()} == stamps
+
+
+def test_scores_outlive_the_weights(smoke_folder: Path, tmp_path: Path) -> None:
+    method = Method("DDGAN", image_models("smoke")["ddgan-t4"])
+    expected = short_scores(Request("smoke", smoke_folder), method, 0)
+    shutil.copytree(smoke_folder / "models", tmp_path / "models")
+    for weights in tmp_path.rglob("*.safetensors"):
+        weights.unlink()
+    assert short_scores(Request("smoke", tmp_path), method, 0) == expected
+    assert not list(tmp_path.rglob("*.safetensors"))
+    Request("smoke", tmp_path).store.open(method.spec, 0)  # what does need weights trains them again
+    assert list(tmp_path.rglob("*.safetensors"))

@@ -39,12 +39,14 @@ __all__ = [
 MODELS: dict[str, type[Baseline]] = {"gan": OneStepGAN, "wgan_gp": OneStepGAN, "ddpm": GaussianDiffusion}
 
 
-def train_baseline(config: BaselineConfig, out: str | Path, *, verbose: bool = True) -> Run:
+def train_baseline(
+    config: BaselineConfig, out: str | Path, *, verbose: bool = True, overwrite: bool = False
+) -> Run:
     """Train a baseline in a new run folder; `ddgan.train` says what that holds, and what it raises."""
     from ddgan.baselines.methods import method_of
     from ddgan.training.run import train
 
-    return train(config, out, verbose=verbose, method=method_of(config))
+    return train(config, out, verbose=verbose, overwrite=overwrite, method=method_of(config))
 
 
 def resume_baseline(run: str | Path, *, verbose: bool = True) -> Run:

@@ -174,9 +174,10 @@ def _kept(
 ) -> dict[str, Any]:
     """What `make` gave for the same question before, or gives now."""
     store = request.store
-    store.train_all([method.spec], [seed])
-    facts = store.facts(method.spec, seed)
     path = store.path(method.spec, seed) / SCORES_FOLDER / f"{name}.json"
+    if not (path.is_file() and store.has_facts(method.spec, seed)):  # scores outlive the weights they are of
+        store.train_all([method.spec], [seed])
+    facts = store.facts(method.spec, seed)
     asked = asked | {"trained": [facts["iterations"], facts["minutes"], facts["commit"]]}
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from ddgan.config import RunConfig, read_settings
 from ddgan.experiments.provenance import commit, machine
 from ddgan.files import write_atomically
 from ddgan.model import DDGAN
-from ddgan.training.folder import CONFIG_NAME, LOG_NAME
+from ddgan.training.folder import CONFIG_NAME, LOG_NAME, checkpoints_of
 from ddgan.training.logging import read_log
 from ddgan.training.processes import choose_device
 from ddgan.training.run import Run, check_same_settings, resume, train
@@ -76,6 +77,14 @@ class Store:
     def path(self, spec: ModelSpec, seed: int) -> Path:
         """The run folder of a model."""
         return self.folder / f"{spec.name}-seed{seed}"
+
+    def has_facts(self, spec: ModelSpec, seed: int) -> bool:
+        """Whether it was trained with these settings, whether or not its weights are still there."""
+        path = self.path(spec, seed)
+        if not (path / TRAINED_NAME).is_file() or not (path / CONFIG_NAME).is_file():
+            return False
+        self._check(spec, replace(spec.config, seed=seed), path)
+        return True
 
     def is_trained(self, spec: ModelSpec, seed: int) -> bool:
         """Whether it is done."""
@@ -142,11 +151,12 @@ class Store:
         self._say(
             f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
         )
-        if (path / CONFIG_NAME).is_file():
+        if checkpoints_of(path, config.training).newest()[0] is not None:
             return (resume_baseline if spec.is_baseline else resume)(path, verbose=False)
+        shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)  # of a model whose weights are lost
         if isinstance(config, BaselineConfig):
-            return train_baseline(config, path, verbose=False)
-        return train(config, path, verbose=False)
+            return train_baseline(config, path, verbose=False, overwrite=True)
+        return train(config, path, verbose=False, overwrite=True)
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
         try:
