@@ -19,7 +19,7 @@ class Slow:
     device = torch.device("cpu")
 
     def __init__(self, model: DDGAN) -> None:
-        self.generator, self.diffusion = model.generator, model.diffusion
+        self.generator, self.calls_per_image = model.generator, model.calls_per_image
         self.sizes: list[int] = []
 
     def default_batch_size(self) -> int:
