@@ -63,7 +63,7 @@ def painted_ship() -> Image.Image:
 
 
 def seconds_of(edit: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """What an edit makes, and the median of its seconds after a first time; a slow one is timed less often."""
+    """The result of an edit, and its median time in seconds after a first run; slow ones run less often."""
     times: list[float] = []
     made = torch.empty(0)
     while len(times) <= REPEATS and sum(times) < BUDGET:
