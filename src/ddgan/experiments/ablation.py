@@ -158,6 +158,7 @@ def _bars(axes: Any, found: Sequence[Measured], measure: Measure, long: bool) ->
             fontsize=plots.FONT - 1.5,
         )
     axes.margins(x=0.2)
+    axes.set_xlim(left=0)
     axes.axhline(len(STEPS) - 0.5, color=plots.BLACK, linewidth=0.8)
     axes.grid(axis="y", visible=False)
 

@@ -76,8 +76,8 @@ def run(request: Request) -> Outcome:
         notes=[
             "All models saw the same number of images in the same number of iterations with the same "
             "generator network; DDPM and DDIM are one trained model.",
-            "Seconds are of 100 images at a batch of 100, the median of up to five, on one machine and with "
-            "nothing else running; numbers are float32.",
+            "Seconds are of 100 images at a batch of 100, the median of up to five, on one machine in "
+            "float32; they are only right if nothing else ran while they were taken.",
         ],
     )
 
