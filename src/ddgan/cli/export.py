@@ -28,6 +28,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("model", help="a run folder, a .safetensors file, or user/name on the Hub")
     parser.add_argument("--to", type=Literal["diffusers", "onnx"], help="the form")
     parser.add_argument("--out", help="the folder to make")
+    text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"
+    parser.add_argument("--ema", type=float, help=text)
     parser.add_argument("--overwrite", action="store_true", help="write into --out if it exists")
     options = parser.parse_args(arguments)
     if options.to is None or options.out is None:
@@ -36,7 +38,7 @@ def run(arguments: list[str]) -> int:
     if out.is_file() or out.suffix in (".onnx", ".safetensors"):
         raise ValueError(f"out is '{out}'; export makes a folder, name one")
     require(*NEEDS[options.to])
-    model = DDGAN.from_pretrained(options.model)
+    model = DDGAN.from_pretrained(options.model, ema=options.ema)
     if options.to == "diffusers":
         from ddgan.export.diffusers import export_diffusers
 
