@@ -218,10 +218,12 @@ def test_overwrite_replaces_the_run_and_keeps_other_files(run_copy: Path, tiny_y
 # --- Ctrl-C -----------------------------------------------------------------------------------------
 
 
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ddgan", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -249,13 +251,35 @@ def test_ctrl_c_leaves_a_usable_run(tiny_yaml: str, tmp_path: Path) -> None:
     assert not list(run.glob("*.partial"))
 
 
+TELLING = """
+import sys
+from ddgan import DDGAN
+from ddgan.cli import main
+
+batches = DDGAN.batches
+
+def told(*arguments):
+    print("sampling", file=sys.stderr, flush=True)
+    yield from batches(*arguments)
+
+DDGAN.batches = told
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_ctrl_c_while_sampling_leaves_nothing(tiny_run: Run, tmp_path: Path) -> None:
     out = tmp_path / "x.npz"
-    process = start("sample", str(tiny_run.path), "-n", "100000000", "--batch_size", "8", "--out", str(out))
-    time.sleep(6)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    arguments = ["sample", str(tiny_run.path), "-n", "100000000", "--batch_size", "8", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TELLING, *arguments], stderr=subprocess.PIPE, text=True, env=ONE_THREAD
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == "sampling\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert said.strip() == "interrupted"
     assert list(tmp_path.iterdir()) == []
