@@ -234,7 +234,7 @@ def killed_until_done(config: RunConfig, folder: Path, kills: int, seed: int) ->
 def test_killed_at_random_moments_it_ends_as_if_never_killed(
     tiny_config: RunConfig, tmp_path: Path, kills: int
 ) -> None:
-    config = kept_config(tiny_config, num_iterations=30 * kills, log_every=1, accumulation=1)
+    config = kept_config(tiny_config, num_iterations=10 * kills, log_every=1, accumulation=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the killed ones have
     try:
@@ -244,5 +244,5 @@ def test_killed_at_random_moments_it_ends_as_if_never_killed(
     run, inside_saves = killed_until_done(config, tmp_path, kills, seed=kills)
     assert_same(run, whole)
     records = [record["step"] for record in read_log(run / "log.jsonl")]
-    assert records == list(range(1, 30 * kills + 1))
+    assert records == list(range(1, 10 * kills + 1))
     assert inside_saves > 0 or kills < 30
