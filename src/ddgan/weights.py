@@ -84,16 +84,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
 
 
+def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that are missing, unknown or of another shape than the network's, sorted."""
+    ours = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    theirs = {name: tensor.shape for name, tensor in tensors.items()}
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
 def load_weights(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Put the tensors of the file `path` into a generator.
 
     Raises:
         ValueError: if one is missing, unknown or of another shape.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
+    if wrong := misfits(generator, tensors):
         raise ValueError(
             f"'{path}' does not fit its own config: {len(wrong)} tensors are missing, unknown or of another "
             f"shape, the first '{wrong[0]}'"

@@ -24,6 +24,7 @@ from ddgan.training.noise import StepNoise, draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.settings import TrainingConfig
 from ddgan.training.step import TrainState
+from ddgan.weights import misfits
 
 
 def check_networks(config: RunConfig) -> None:
@@ -152,10 +153,7 @@ def warm_start(state: TrainState, source: str) -> list[str]:
 
 
 def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    ours = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in weights.items()}
-    wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-    if wrong:
+    if wrong := misfits(network, weights):
         raise ValueError(
             f"init is '{source}', whose {type(network).__name__} differs from this run's in {len(wrong)} "
             f"tensors, the first '{wrong[0]}'; use its settings (its config.yaml) for the networks"
