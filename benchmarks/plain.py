@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan import losses
 from ddgan.data.base import Batch
-from ddgan.networks import discriminator, generator, layers
+from ddgan.networks import discriminator, generator, layers, winograd
 from ddgan.networks.resample import KERNEL
 from ddgan.training import step
 from ddgan.training.noise import HalfStepNoise
@@ -50,12 +50,25 @@ def blur(x: Tensor, padding: int) -> Tensor:
     return filtered(x, 1.0, padding, padding)
 
 
+def group_norm_silu(
+    norm: nn.GroupNorm, h: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
+) -> Tensor:
+    """Group norm, scale and shift, SiLU, one after the other."""
+    if scale is None or shift is None:
+        return F.silu(norm(h))
+    normed = F.group_norm(h, norm.num_groups, eps=norm.eps)
+    return F.silu(normed * scale[:, :, None, None] + shift[:, :, None, None])
+
+
 @contextmanager
 def plain_path() -> Iterator[None]:
     """Within it, networks are built and run, and steps taken, the plain way."""
     with (
         mock.patch.dict(layers.RESAMPLERS, {"up": upsample, "down": downsample}),
         mock.patch.object(generator, "blur", blur),
+        mock.patch.object(generator, "group_norm_silu", group_norm_silu),
+        mock.patch.object(layers, "group_norm_silu", group_norm_silu),
+        mock.patch.object(winograd, "pays", return_value=False),
         mock.patch.object(discriminator, "downsample", downsample),
         mock.patch.object(step, "discriminator_loss", discriminator_loss),
     ):

@@ -14,6 +14,7 @@ from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
 from ddgan.inference import InBF16, Precision, channels_innermost, choose_precision
 from ddgan.networks import batch_that_fits, build_generator
+from ddgan.networks.winograd import kernels_kept
 from ddgan.random import ImageNoise
 from ddgan.sampling import Noise, Step, denoising_steps, in_batches
 from ddgan.weights import WEIGHTS_NAME, average_in, load_weights, read_weights, write_weights
@@ -119,13 +120,14 @@ class DDGAN:
         """
         parts = self.split(n, batch_size)
         y = self.labels(n, classes)
-        for indices in parts:
-            x_t, noise = self.start(seed, indices)
-            for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
-                x_t = step.x_prev
-            if on_batch is not None:
-                on_batch(len(indices))
-            yield x_t
+        with kernels_kept(self._network):
+            for indices in parts:
+                x_t, noise = self.start(seed, indices)
+                for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
+                    x_t = step.x_prev
+                if on_batch is not None:
+                    on_batch(len(indices))
+                yield x_t
 
     def sample(
         self,

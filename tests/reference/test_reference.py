@@ -13,7 +13,7 @@ from ddgan.interop.nvlabs import (
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.networks import Discriminator, Generator
+from ddgan.networks import Discriminator, Generator, winograd
 from ddgan.sampling import denoising_steps
 from reference import helpers
 from reference.helpers import error
@@ -58,7 +58,11 @@ def test_generator_output(generator_entry: str) -> None:
     assert error(y, values["y"]) < FLOAT32
 
 
-def test_generator_as_it_is_called_for_speed(generator_entry: str) -> None:
+@pytest.mark.parametrize("tiles", [winograd.FEWEST_TILES, 1])
+def test_generator_as_it_is_called_for_speed(
+    generator_entry: str, tiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "FEWEST_TILES", tiles)  # with 1, at every size of 4 pixels and more
     values = {name: torch.from_numpy(array) for name, array in helpers.values(generator_entry).items()}
     inputs, plain = (values["x"], values["t"] + 1, values["z"]), network(generator_entry)
     expected = values["y"].float()
@@ -75,6 +79,19 @@ def test_discriminator_logit_and_gradient(discriminator_entry: str) -> None:
     (gradient,) = torch.autograd.grad(logit.sum(), x_prev)
     assert error(logit, values["logit"]) < FLOAT32
     assert error(gradient, values["grad_x_prev"]) < FLOAT32
+
+
+def test_discriminator_as_it_is_trained(discriminator_entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An activation of about 1e-6 may change its sign, and with it the slope behind a few pixels."""
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+    values = {name: torch.from_numpy(array) for name, array in helpers.values(discriminator_entry).items()}
+    x_prev, expected = values["x_prev"].requires_grad_(), values["grad_x_prev"].float()
+    logit = channels_innermost(network(discriminator_entry))(x_prev, values["x_t"], values["t"] + 1)
+    (gradient,) = torch.autograd.grad(logit.sum(), x_prev)
+    assert error(logit, values["logit"]) < FLOAT32
+    difference = (gradient - expected).abs() / expected.abs().max()
+    assert (difference < FLOAT32).float().mean() > 0.95
+    assert float((gradient - expected).norm() / expected.norm()) < 1e-3
 
 
 def test_schedule(schedule_entry: str) -> None:

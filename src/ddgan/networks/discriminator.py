@@ -78,9 +78,9 @@ class DiscriminatorBlock(nn.Module):
         self.skip = conv(inputs, outputs, 1, bias=False)
 
     def forward(self, h: Tensor, t: Tensor) -> Tensor:
-        residual = self.conv1(F.leaky_relu(h, SLOPE)) + self.time(t)[:, :, None, None]
-        residual = self.conv2(self.resample(F.leaky_relu(residual, SLOPE)))
-        return (self.skip(self.resample(h)) + residual) * math.sqrt(0.5)
+        residual = self.conv1(F.leaky_relu(h, SLOPE)).add_(self.time(t)[:, :, None, None])
+        residual = self.conv2(self.resample(F.leaky_relu_(residual, SLOPE)))
+        return (self.skip(self.resample(h)) + residual).mul_(math.sqrt(0.5))
 
 
 def minibatch_stddev(h: Tensor, group: int) -> Tensor:

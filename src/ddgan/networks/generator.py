@@ -27,6 +27,7 @@ from ddgan.networks.layers import (
     group_norm,
     linear,
 )
+from ddgan.networks.normalization import group_norm_silu
 from ddgan.networks.resample import blur
 
 HALF = math.sqrt(0.5)
@@ -121,10 +122,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor, t: Tensor, w: Tensor | None) -> Tensor:
         """h (B, inputs, H, W); t the activated time embedding; w the mapped latent."""
-        residual = self.resample(F.silu(self.norm1(h, w)))
-        residual = self.conv1(residual) + self.time(t)[:, :, None, None]
-        residual = self.conv2(F.silu(self.norm2(residual, w)))
-        return (self.skip(self.resample(h)) + residual) * HALF
+        residual = self.resample(self.norm1(h, w))
+        residual = self.conv1(residual).add_(self.time(t)[:, :, None, None])
+        residual = self.conv2(self.norm2(residual, w))
+        return (self.skip(self.resample(h)) + residual).mul_(HALF)
 
 
 class PyramidStep(nn.Module):
@@ -296,5 +297,5 @@ class Generator(nn.Module):
         h = self.middle_block2(self.middle_attention(h), time, w)
         for level in self.decoder.values():
             h = level(h, time, w, skips)
-        h = self.output(F.silu(self.output_norm(h)))
+        h = self.output(group_norm_silu(self.output_norm, h))
         return torch.tanh(h) if self.config.tanh else h

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.networks import resample
+from ddgan.networks.normalization import group_norm_silu
+from ddgan.networks.winograd import Conv2d
 
 NEARLY_ZERO = 1e-10
 """The scale of layers that start as (almost) nothing, so that a block starts as its skip path."""
@@ -33,9 +35,9 @@ def linear(inputs: int, outputs: int, scale: float = 1.0) -> nn.Linear:
     return layer
 
 
-def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool = True) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool = True) -> Conv2d:
     """A convolution that keeps height and width (size is odd), variance scaling, zero bias."""
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+    layer = Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
     variance_scaling_(layer.weight, scale)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -108,9 +110,9 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class AdaptiveGroupNorm(nn.Module):
-    """Group norm whose scale and shift come from the mapped latent w (B, style_features).
+    """Group norm whose scale and shift come from the mapped latent w (B, style_features), and SiLU.
 
-    With style_features = 0 there is no latent and it is a plain affine group norm.
+    With style_features = 0 there is no latent and it is a plain affine group norm with SiLU.
     """
 
     def __init__(self, channels: int, style_features: int) -> None:
@@ -124,11 +126,10 @@ class AdaptiveGroupNorm(nn.Module):
             self.style = None
 
     def forward(self, h: Tensor, w: Tensor | None) -> Tensor:
-        h = self.norm(h)
         if self.style is None:
-            return h
-        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
-        return torch.addcmul(shift, scale, h)
+            return group_norm_silu(self.norm, h)
+        scale, shift = self.style(w).chunk(2, dim=1)
+        return group_norm_silu(self.norm, h, scale, shift)
 
 
 class Attention(nn.Module):

@@ -170,7 +170,9 @@ def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
         how many of the two updates were left out.
     """
     of_d = discriminator_step(state, batch, noise.discriminator)
+    state.optimizer_d.zero_grad(set_to_none=True)  # kept, gradients would lie in the way of activations
     of_g = generator_step(state, batch, noise.generator)
+    state.optimizer_g.zero_grad(set_to_none=True)
     skipped = of_d["skipped"] + of_g["skipped"]
     finish_iteration(state, len(batch.images), skipped)
     return of_d | of_g | {"skipped": skipped}
