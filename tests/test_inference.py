@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
 from ddgan.inference import InBF16, channels_innermost, choose_precision, computes_in_bf16
 from ddgan.networks import NCSNppConfig, build_generator
 from ddgan.networks.layers import variance_scaling_
+from ddgan.networks.winograd import Conv2d
 
 CPU = torch.device("cpu")
 SMALL = NCSNppConfig(
@@ -71,6 +73,20 @@ def test_the_order_in_memory_does_not_change_a_call(unet: DDGAN) -> None:
     channels_innermost(unet.generator)
     x_t, noise = unet.start(0, range(3))
     assert relative(next(iter(unet.chain(x_t, noise))).prediction, expected) < 1e-5
+
+
+def test_sampling_keeps_transformed_kernels_while_it_samples() -> None:
+    config = NCSNppConfig(image_size=16, base_channels=64, channel_multipliers=(1,), attention_resolutions=())
+    torch.manual_seed(0)
+    wide = DDGAN(channels_innermost(build_generator(config)), RunConfig(generator=config))
+    layers = [layer for layer in wide.generator.modules() if isinstance(layer, Conv2d)]
+    batches = wide.batches(8, seed=0, batch_size=4)
+    first = next(batches)
+    assert any(layer._kernels is not None for layer in layers)
+    samples = torch.cat([first, *batches])
+    assert not any(layer.keeps or layer._kernels is not None for layer in layers)
+    with plain_path():
+        assert relative(samples, wide.sample(8, seed=0, batch_size=4)) < 1e-5
 
 
 def test_a_model_trained_with_channels_innermost_opens_so(unet: DDGAN, tmp_path: Path) -> None:

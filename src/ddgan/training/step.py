@@ -170,12 +170,17 @@ def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
         how many of the two updates were left out.
     """
     of_d = discriminator_step(state, batch, noise.discriminator)
-    state.optimizer_d.zero_grad(set_to_none=True)  # kept, gradients would lie in the way of activations
+    forget_gradients(state.optimizer_d)
     of_g = generator_step(state, batch, noise.generator)
-    state.optimizer_g.zero_grad(set_to_none=True)
+    forget_gradients(state.optimizer_g)
     skipped = of_d["skipped"] + of_g["skipped"]
     finish_iteration(state, len(batch.images), skipped)
     return of_d | of_g | {"skipped": skipped}
+
+
+def forget_gradients(optimizer: torch.optim.Adam) -> None:
+    """Kept until the next update, gradients would lie scattered where activations are to be."""
+    optimizer.zero_grad(set_to_none=True)
 
 
 def finish_iteration(state: Learner, num_images: int, skipped: Tensor) -> None:
