@@ -61,7 +61,7 @@ def group_norm_silu(
 
 
 def never(x: Tensor, weight: Tensor) -> bool:
-    """No convolution is Winograd's. (A mock would keep every x alive in its list of calls.)"""
+    """No convolution is Winograd's; a mock would keep every x alive in its list of calls."""
     return False
 
 

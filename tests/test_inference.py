@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from benchmarks.plain import plain_path
+
 from ddgan import DDGAN, RunConfig
 from ddgan.inference import InBF16, channels_innermost, choose_precision, computes_in_bf16
 from ddgan.networks import NCSNppConfig, build_generator

@@ -28,7 +28,7 @@ TILE, STEP, TAPS = 6, 4, 3
 FEWEST_CHANNELS = 64
 FEWEST_TILES = 64
 """With fewer channels or tiles the transforms, of the kernels above all, cost more than they save."""
-CHUNK = 2**22
+CHUNK = 2**21
 """Transformed numbers at a time: few enough for the processor's cache."""
 
 TO_TILE = (  # B^T
