@@ -9,7 +9,14 @@ import torch
 from benchmarks.plain import plain_path
 
 from ddgan import DDGAN, RunConfig
-from ddgan.inference import InBF16, channels_innermost, choose_precision, computes_in_bf16
+from ddgan.inference import (
+    REPAYING_CALLS,
+    InBF16,
+    channels_innermost,
+    choose_precision,
+    computes_in_bf16,
+    repays_compiling,
+)
 from ddgan.networks import NCSNppConfig, build_generator
 from ddgan.networks.layers import variance_scaling_
 from ddgan.networks.winograd import Conv2d
@@ -43,6 +50,17 @@ def test_auto_is_bf16_where_the_processor_knows_it() -> None:
 def test_an_unknown_precision_is_refused(unet: DDGAN) -> None:
     with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32, bf16"):
         unet.set_precision("half")  # type: ignore[arg-type]
+
+
+def test_a_generator_is_compiled_where_that_repays() -> None:
+    cuda, many = torch.device("cuda"), REPAYING_CALLS
+    assert repays_compiling("auto", cuda, many)
+    assert not repays_compiling("auto", cuda, many - 1)
+    assert not repays_compiling("auto", CPU, many)
+    assert repays_compiling("yes", CPU, 1)
+    assert not repays_compiling("no", cuda, many)
+    with pytest.raises(ValueError, match="compile is 'maybe'; it must be one of auto, yes, no"):
+        repays_compiling("maybe", CPU, 1)
 
 
 def test_bf16_changes_samples_a_little_and_weights_not_at_all(unet: DDGAN, tmp_path: Path) -> None:

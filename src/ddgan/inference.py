@@ -40,6 +40,21 @@ def computes_in_bf16(device: torch.device) -> bool:
     return False
 
 
+REPAYING_CALLS = 3000
+"""Compiling takes about a minute; on a GPU each later call should save a few hundredths of a second."""
+
+
+def repays_compiling(name: str, device: torch.device, calls: int) -> bool:
+    """Whether to compile a generator that will be called so often; "auto": on a GPU, for many calls.
+
+    Raises:
+        ValueError: if `name` is none of auto, yes, no.
+    """
+    if name not in ("auto", "yes", "no"):
+        raise ValueError(f"compile is '{name}'; it must be one of auto, yes, no")
+    return name == "yes" or (name == "auto" and device.type == "cuda" and calls >= REPAYING_CALLS)
+
+
 def channels_innermost(network: nn.Module) -> nn.Module:
     """The network with its convolutions' weights laid out channels_last; the values stay."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

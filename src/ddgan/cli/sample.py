@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ddgan.cli.options import open_model, verb_parser
+from ddgan.inference import repays_compiling
 from ddgan.saving import check_output, save_samples
 
 
@@ -20,14 +21,15 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
     )
-    text = "compile the generator first: a minute or more, which pays for thousands of images"
-    parser.add_argument("--compile", action="store_true", help=text)
+    text = "compile the generator first, which takes a minute or more: yes, no, or auto: on a GPU, for many"
+    parser.add_argument("--compile", default="auto", help=f"{text} (default: auto)")
     options = parser.parse_args(arguments)
     if options.out is None:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
     out = check_output(Path(options.out), options.overwrite)
     model = open_model(options)
-    if options.compile:
+    calls = len(model.split(options.n, options.batch_size)) * model.calls_per_image
+    if repays_compiling(options.compile, model.device, calls):
         model.compile()
     record = save_samples(
         model, options.n, options.seed, out, options.batch_size, classes=options["class"], progress=True
