@@ -162,7 +162,8 @@ def _innermost(x: Tensor) -> Tensor:
 def _convolved(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     batch, inputs, height, width = x.shape
     outputs, rows = kernels.shape[2], height // STEP
-    y = torch.empty((batch, outputs, height, width), memory_format=torch.channels_last)
+    shape = (batch, outputs, height, width)
+    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     for images, bands in _chunks(batch, rows, width * max(inputs, outputs)):
         tiles = _transformed(_tiles(x[images], bands), "tile")  # (6, 6, b, rows, columns, I)
         products = _room("products", TILE, TILE, *tiles.shape[2:5], outputs)
@@ -180,8 +181,7 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
         grads = _transformed(_split(grad)[images, bands].permute(2, 4, 0, 1, 3, 5), "gradient")
         total.baddbmm_(tiles.transpose(1, 2), grads.view(TILE**2, -1, outputs))
     found = _transformed(total.view(TILE, TILE, inputs, outputs), "kernel gradient")
-    of_weight = torch.empty((outputs, inputs, TAPS, TAPS), memory_format=torch.channels_last)
-    return of_weight.copy_(found.permute(3, 2, 0, 1))
+    return found.permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
 
 
 def _transformed_kernels(weight: Tensor) -> Tensor:
@@ -242,7 +242,7 @@ def _room(name: str, *shape: int) -> Tensor:
     found = getattr(_rooms, name, None)
     if found is None or found.numel() < size:
         with torch.inference_mode(False):
-            found = torch.empty(size)
+            found = torch.empty(size, dtype=torch.float32)
         setattr(_rooms, name, found)
     return found[:size].view(shape)
 
