@@ -22,7 +22,8 @@ from ddgan.networks import discriminator, generator, layers, winograd
 from ddgan.networks.resample import KERNEL
 from ddgan.training import step
 from ddgan.training.noise import HalfStepNoise
-from ddgan.training.step import Statistics, TrainState
+from ddgan.training.state import TrainState
+from ddgan.training.step import Statistics
 
 
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:

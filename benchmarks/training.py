@@ -30,7 +30,8 @@ from ddgan.inference import choose_precision
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import join_processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import TrainState, train_step
+from ddgan.training.state import TrainState
+from ddgan.training.step import train_step
 
 
 def main() -> None:

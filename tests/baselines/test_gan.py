@@ -17,7 +17,7 @@ from ddgan.data import Batch, StackedDigits
 from ddgan.training.noise import StepNoise, draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import TrainState
+from ddgan.training.state import TrainState
 
 
 def gan_config(base: RunConfig, num_levels: int = 1, **changes: Any) -> BaselineConfig:

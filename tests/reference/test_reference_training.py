@@ -20,7 +20,8 @@ from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
 from ddgan.training.noise import HalfStepNoise, StepNoise
 from ddgan.training.optimization import OptimizationConfig
-from ddgan.training.step import TrainState, train_step
+from ddgan.training.state import TrainState
+from ddgan.training.step import train_step
 from reference import helpers
 from reference.helpers import error, noise
 

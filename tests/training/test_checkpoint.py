@@ -22,7 +22,8 @@ from ddgan.training.checkpoint import (
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import TrainState, train_step
+from ddgan.training.state import TrainState
+from ddgan.training.step import train_step
 
 ALONE = Processes(torch.device("cpu"))
 FACTS = {"seconds": 1.5, "config": {}}

@@ -17,7 +17,8 @@ from ddgan.training.noise import StepNoise, draw_noise
 from ddgan.training.optimization import OptimizationConfig
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import TrainState, discriminator_step, generator_step, train_step
+from ddgan.training.state import TrainState
+from ddgan.training.step import discriminator_step, generator_step, train_step
 
 IMAGES = StackedDigits(seed=0).batch(0, 6).images
 BATCH = Batch(IMAGES)

@@ -21,7 +21,8 @@ from ddgan.training.logging import read_log
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
-from ddgan.training.step import TrainState, train_step
+from ddgan.training.state import TrainState
+from ddgan.training.step import train_step
 from ddgan.training.tracking import flat, scalars
 
 ALONE = Processes(torch.device("cpu"))

@@ -31,15 +31,8 @@ from ddgan.losses import reconstruction_loss
 from ddgan.random import ImageNoise, generator_for
 from ddgan.sampling import Noise
 from ddgan.training.optimization import OptimizationConfig, decayed
-from ddgan.training.step import (
-    Statistics,
-    detached,
-    finish_iteration,
-    leave_alone,
-    named_averages,
-    run,
-    update,
-)
+from ddgan.training.state import leave_alone, named_averages
+from ddgan.training.step import Statistics, detached, finish_iteration, run, update
 
 NUM_BINS = 10
 """Bins of t that the loss is averaged over in the log."""

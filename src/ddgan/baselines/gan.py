@@ -27,7 +27,8 @@ from ddgan.baselines.model import Baseline
 from ddgan.data.base import Batch
 from ddgan.random import ImageNoise
 from ddgan.training.noise import HalfStepNoise, StepNoise
-from ddgan.training.step import Statistics, TrainState, detached, finish_iteration, run, update, variance
+from ddgan.training.state import TrainState
+from ddgan.training.step import Statistics, detached, finish_iteration, run, update, variance
 
 
 class OneStepGAN(Baseline):

@@ -19,7 +19,7 @@ from ddgan.training.method import Method
 from ddgan.training.optimization import adam
 from ddgan.training.processes import Processes
 from ddgan.training.setup import arithmetic, create_state, drawn_noise, seeded_weights, switch_on
-from ddgan.training.step import new_averages
+from ddgan.training.state import new_averages
 
 
 def method_of(config: BaselineConfig) -> Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ddgan.weights import WEIGHTS_NAME, write_weights
 FORMAT = "ddgan-baseline-1"
 
 
-class Baseline:
+class Baseline(ABC):
     """A network with the settings it was trained with; the kinds differ in `images_of`.
 
     Args:
@@ -62,9 +63,9 @@ class Baseline:
         """Columns of a grid of samples: as square as possible."""
         return None
 
+    @abstractmethod
     def images_of(self, noise: ImageNoise) -> Tensor:
         """The samples (B, *state_shape) that are made of this noise."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def batches(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ddgan.files import folder_made_atomically, save_tensors, sha256_of
-from ddgan.training.step import Learner
+from ddgan.training.state import Learner
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
 FORMAT = 1

@@ -17,7 +17,8 @@ from ddgan.data.base import Batch
 from ddgan.model import DDGAN
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state, drawn_noise
-from ddgan.training.step import Learner, Statistics, train_step
+from ddgan.training.state import Learner
+from ddgan.training.step import Statistics, train_step
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from ddgan.training.setup import (
     training_inputs,
     warm_start,
 )
-from ddgan.training.step import Learner, TrainState
+from ddgan.training.state import Learner, TrainState
 from ddgan.training.supervisor import Supervisor
 from ddgan.training.tracking import check_trackers
 from ddgan.weights import WEIGHTS_NAME

@@ -23,7 +23,7 @@ from ddgan.random import generator_for
 from ddgan.training.noise import StepNoise, draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.settings import TrainingConfig
-from ddgan.training.step import TrainState
+from ddgan.training.state import TrainState
 from ddgan.weights import misfits
 
 

@@ -23,7 +23,7 @@ from ddgan.training.logging import JsonLines, finite
 from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes, TrainingError
-from ddgan.training.step import Learner, TrainState
+from ddgan.training.state import Learner, TrainState
 from ddgan.training.tracking import Trackers
 from ddgan.weights import average_name
 
