@@ -41,7 +41,7 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 REPAYING_CALLS = 3000
-"""Compiling takes about a minute; on a GPU each later call should save a few hundredths of a second."""
+"""A guess: compiling may take a minute on a GPU, and save a few hundredths of a second in each later call."""
 
 
 def repays_compiling(name: str, device: torch.device, calls: int) -> bool:

@@ -80,7 +80,7 @@ class DDGAN:
     def compile(self) -> DDGAN:
         """Compile the generator (torch.compile; CUDA graphs on a GPU); returns the model.
 
-        The first call at each batch size then takes a minute or more: it pays for thousands of images.
+        The first call at each batch size then takes minutes, which many thousands of images repay.
         """
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._network.compile(mode=mode, dynamic=False)

@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
     )
-    text = "compile the generator first, which takes a minute or more: yes, no, or auto: on a GPU, for many"
+    text = "compile the generator first, which takes minutes: yes, no, or auto: on a GPU, for many"
     parser.add_argument("--compile", default="auto", help=f"{text} (default: auto)")
     options = parser.parse_args(arguments)
     if options.out is None:
