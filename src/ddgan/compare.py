@@ -67,6 +67,7 @@ COVERAGE = (
     Figure("recall", "precision_recall.recall", "higher", ("precision_recall.recall_interval",)),
     Figure("coverage", "density_coverage.coverage", "higher", ("density_coverage.coverage_interval",)),
     Figure("modes", "modes.modes", "higher", form=".0f"),
+    Figure("modes of confidently read images", "modes.confident_modes", "higher", form=".0f"),
     Figure("KL of the modes", "modes.kl", "lower"),
     Figure("KL of the classes", "balance.kl", "lower"),
     Figure("distance within a class", "classes.diversity", "higher"),

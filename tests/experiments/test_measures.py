@@ -18,7 +18,8 @@ from ddgan.experiments.scoring import Method
 
 def scores(modes: int, kl: float, n: int = 5000) -> dict[str, Any]:
     found = {"modes": modes, "kl": kl, "kl_floor": 0.1, "num_samples": n}
-    return {"num_samples": n, "modes": found | {"confident": 0.6, "confident_real": 0.8}}
+    found |= {"confident": 0.6, "confident_real": 0.8, "confident_modes": modes // 2}
+    return {"num_samples": n, "modes": found}
 
 
 def measured(method: Method, values: list[tuple[int, float]], seconds: float) -> Measured:
@@ -35,11 +36,12 @@ def trilemma_of(ours: list[tuple[int, float]], long: list[tuple[int, float]], se
 
 def test_claims_say_what_holds_and_what_does_not() -> None:
     good = trilemma_of([(990, 0.2), (994, 0.3)], [(992, 0.25), (996, 0.28)], 0.05)
-    assert [claim.holds for claim in good] == [True] * 6
-    assert "200 times" in good[4].evidence
+    assert [claim.holds for claim in good] == [True] * 9
+    assert "200 times" in good[7].evidence
     bad = trilemma_of([(400, 0.9), (410, 0.9)], [(900, 0.2), (920, 0.2)], 0.5)
-    assert [claim.holds for claim in bad] == [False] * 6
+    assert [claim.holds for claim in bad] == [False] * 9
     assert "405 (400..410)" in bad[0].evidence
+    assert "202 (200..205)" in bad[3].evidence
 
 
 def test_measures_are_read_and_written() -> None:

@@ -85,6 +85,7 @@ def test_real_digits_score_as_a_perfect_model(judge: Judge) -> None:
     # 999 / (2 N) from chance, and a little from classes of 141 to 147 training digits
     assert score.kl_floor == pytest.approx(999 / 26_000, abs=0.003)
     assert score.confident == pytest.approx(judge.confident_real, abs=0.01)
+    assert score.confident_modes >= 995
 
 
 def test_digits_are_read_in_the_order_red_green_blue(judge: Judge) -> None:
@@ -107,6 +108,28 @@ def test_collapse_is_seen(judge: Judge) -> None:
 def test_noise_is_not_read_with_confidence(judge: Judge) -> None:
     noise = torch.randn(500, 3, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     assert score_digits([noise]).confident < 0.1
+
+
+def test_blur_and_noise_reach_modes_only_by_chance(judge: Judge) -> None:
+    data = StackedDigits(seed=9, split="test")
+    real = torch.cat([data.batch(step, 2600).images for step in range(3)])
+    noisy = real + 1.2 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(real, 5, 1, 2)
+    for bad in (noisy, blurred):
+        score = score_digits([bad.clamp(-1, 1)])
+        assert score.modes > 3 * score.confident_modes
+
+
+def test_an_image_is_sure_only_if_all_its_channels_are(judge: Judge) -> None:
+    images = StackedDigits(seed=9, split="test").batch(0, 500).images
+    _, confidence = judge.read(images)
+    whole = images[(confidence > 0.95).all(dim=1)]
+    score = score_digits([whole])
+    assert score.confident == 1
+    assert score.confident_modes == score.modes
+    one_lost = whole.clone()
+    one_lost[:, 1] = 0
+    assert score_digits([one_lost]).confident_modes == 0
 
 
 def test_real_points_score_as_a_perfect_model() -> None:

@@ -44,14 +44,15 @@ def at(scores: Any, path: str) -> Any:
 
 
 MODES = Measure("modes", "modes.modes", ".0f")
+SURE_MODES = Measure("modes of confidently read images", "modes.confident_modes", ".0f")
 KL = Measure("KL", "modes.kl", ".3f")
 CONFIDENT = Measure("confident, of real", "modes.confident", ".3f", "modes.confident_real")
 FRECHET = Measure("Fréchet distance", "frechet.value", ".3g")
 PRECISION = Measure("precision", "precision_recall.precision", ".3f")
 RECALL = Measure("recall", "precision_recall.recall", ".3f")
 INCEPTION = Measure("Inception score", "inception_score.value", ".2f")
-SHORT = (MODES, KL, CONFIDENT, FRECHET, INCEPTION, PRECISION, RECALL)
-LONG = (MODES, KL, FRECHET, INCEPTION)
+SHORT = (MODES, SURE_MODES, KL, CONFIDENT, FRECHET, INCEPTION, PRECISION, RECALL)
+LONG = (MODES, SURE_MODES, KL, FRECHET, INCEPTION)
 
 
 @dataclass(frozen=True)

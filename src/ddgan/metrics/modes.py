@@ -53,13 +53,18 @@ class CoverageScore:
 class DigitsScore(CoverageScore):
     """Coverage of stacked digits, with the classifier's own trustworthiness.
 
+    The classifier finds some number in anything, so that blurred or noisy images reach all modes by chance;
+    `confident_modes` counts only what is surely read.
+
     Attributes:
+        confident_modes: modes reached by images whose channels are all read with probability >= 0.9.
         confident: share of the samples' channels read with probability >= 0.9.
         confident_real: the same share for held-out real digits.
         confident_shuffled: the same share for held-out digits with shuffled pixels.
         classifier_accuracy: on held-out real digits.
     """
 
+    confident_modes: int
     confident: float
     confident_real: float
     confident_shuffled: float
@@ -120,13 +125,16 @@ class DigitCounter:
     def __init__(self, judge: Judge, shares: Tensor) -> None:
         self._judge, self._shares = judge, shares
         self._counts = torch.zeros(len(shares), dtype=torch.int64)
+        self._sure_counts = torch.zeros_like(self._counts)
         self._confident = self._channels = 0
 
     def update(self, images: Tensor) -> None:
         digits, confidence = self._judge.read(as_float(images.cpu()))
         place = 10 ** torch.arange(digits.shape[1] - 1, -1, -1)
-        self._counts += torch.bincount(digits @ place, minlength=len(self._counts))
-        self._confident += int((confidence >= CONFIDENT).sum())
+        numbers, sure = digits @ place, confidence >= CONFIDENT
+        self._counts += torch.bincount(numbers, minlength=len(self._counts))
+        self._sure_counts += torch.bincount(numbers[sure.all(dim=1)], minlength=len(self._counts))
+        self._confident += int(sure.sum())
         self._channels += confidence.numel()
 
     def score(self) -> DigitsScore:
@@ -137,6 +145,7 @@ class DigitCounter:
             num_modes=len(self._counts),
             kl=kl_from_uniform(self._counts),
             kl_floor=kl_floor(self._shares, total),
+            confident_modes=int((self._sure_counts > 0).sum()),
             confident=self._confident / self._channels,
             confident_real=self._judge.confident_real,
             confident_shuffled=self._judge.confident_shuffled,
@@ -223,6 +232,7 @@ def as_table(score: CoverageScore) -> list[tuple[str, str]]:
         "num_samples": "samples (N)",
         "kl": "KL from uniform",
         "kl_floor": "KL of N real samples",
+        "confident_modes": "modes of confidently read images",
         "confident": "channels read with confidence >= 0.9",
         "confident_real": "the same for held-out real digits",
         "confident_shuffled": "the same for pixel-shuffled digits",
