@@ -7,7 +7,13 @@ import math
 import pytest
 import torch
 
-from ddgan.networks import MLPConfig, MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator
+from ddgan.networks import (
+    MLPConfig,
+    MLPDiscriminator,
+    MLPDiscriminatorConfig,
+    MLPGenerator,
+    build_discriminator,
+)
 from ddgan.networks.mlp import octaves
 
 SMALL = {"hidden_features": 12, "num_blocks": 2, "latent_size": 3, "time_features": 8}
@@ -78,6 +84,17 @@ def test_discriminator(num_layers: int, num_frequencies: int) -> None:
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
     for changed in [(x_prev + 1, x_t, t), (x_prev, x_t + 1, t), (x_prev, x_t, t + 1)]:
         assert ((network(*changed) - logits).abs() > 1e-6).all()
+
+
+def test_the_discriminator_takes_images_as_their_numbers() -> None:
+    torch.manual_seed(0)
+    config = MLPDiscriminatorConfig("mlp", 16, 3, 8)
+    of_images = build_discriminator(config, (3, 4, 5))
+    of_points = build_discriminator(config, (60,))
+    of_points.load_state_dict(of_images.state_dict())
+    x_prev, x_t, t = torch.randn(7, 3, 4, 5), torch.randn(7, 3, 4, 5), torch.arange(7) + 1
+    expected = of_points(x_prev.flatten(1), x_t.flatten(1), t)
+    torch.testing.assert_close(of_images(x_prev, x_t, t), expected)
 
 
 def test_octaves_are_sines_of_doubling_frequency() -> None:

@@ -7,6 +7,8 @@ num_classes is the null class, or None. A network made with num_classes = 0 igno
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 from ddgan.networks.discriminator import Discriminator, ResNetDiscriminatorConfig
@@ -56,12 +58,7 @@ def build_discriminator(
         ValueError: if the samples are not of the form or size that the discriminator takes.
     """
     if isinstance(config, MLPDiscriminatorConfig):
-        if len(state_shape) != 1:
-            raise ValueError(
-                "discriminator.kind is mlp, which takes points, but the generator makes images; "
-                "use discriminator.kind resnet"
-            )
-        return MLPDiscriminator(config, state_shape[0], num_classes)
+        return MLPDiscriminator(config, math.prod(state_shape), num_classes)
     if len(state_shape) != 3:
         raise ValueError(
             "discriminator.kind is resnet, which takes images, but the generator makes points; "

@@ -59,7 +59,7 @@ class MLPConfig:
 
 @dataclass(frozen=True)
 class MLPDiscriminatorConfig:
-    """Settings of a fully connected discriminator of points.
+    """Settings of a fully connected discriminator, of points or of small aligned images.
 
     Args:
         kind: names this network in a configuration.
@@ -149,20 +149,20 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """D(x_prev, x_t, t, y) -> (B,) logits for samples of shape (B, num_features)."""
+    """D(x_prev, x_t, t, y) -> (B,) logits for samples of `num_features` numbers: (B, F) or (B, C, H, W)."""
 
     def __init__(self, config: MLPDiscriminatorConfig, num_features: int, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
-        points, time = 2 * num_features * (1 + 2 * config.num_frequencies), config.time_features
+        values, time = 2 * num_features * (1 + 2 * config.num_frequencies), config.time_features
         self.time_embedding = TimeEmbedding(time, time, nn.LeakyReLU(SLOPE))
-        widths = [points + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
+        widths = [values + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.projection = ClassProjection(num_classes, widths[-2]) if num_classes else None
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        points = octaves(torch.cat([x_prev, x_t], dim=1), self.config.num_frequencies)
-        h = torch.cat([points, self.time_embedding(t)], dim=1)
+        values = octaves(torch.cat([x_prev.flatten(1), x_t.flatten(1)], dim=1), self.config.num_frequencies)
+        h = torch.cat([values, self.time_embedding(t)], dim=1)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)
         logits = self.layers[-1](h).squeeze(1)
