@@ -36,8 +36,11 @@ CHANGES = {
     "ddgan-noise": {"diffusion.prediction", "generator.tanh"},
     "ddgan-x_prev": {"diffusion.prediction", "generator.tanh", "objective.reconstruction"},
     "ddgan-no-reconstruction": {"objective.reconstruction"},
-    "gan": {"diffusion.num_steps", "objective.reconstruction"},
-    "gan-augmented": {"objective.reconstruction"},
+    "ddgan-no-latent-no-reconstruction": {"objective.reconstruction", "generator.latent_size"},
+}
+BASELINES = {
+    "gan": {"diffusion.num_steps", "objective.reconstruction", "training.score_samples"},
+    "gan-augmented": {"diffusion.num_steps", "objective.reconstruction", "training.score_samples"},
 }
 
 
@@ -45,6 +48,12 @@ CHANGES = {
 def test_a_variant_changes_what_its_name_says(name: str) -> None:
     models = image_models("cpu")
     assert differences(models[name].config, models["ddgan-t4"].config) == CHANGES[name]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_gans_have_the_preset_s_settings(name: str) -> None:
+    preset = RunConfig.load("digits_quick")
+    assert differences(image_models("cpu")[name].config, preset) == BASELINES[name]
 
 
 def test_the_digits_have_the_preset_s_generator_and_one_budget() -> None:

@@ -5,8 +5,8 @@
     paper       CIFAR-10; base: the preset cifar10
     gaussians   25 Gaussians in the plane; base: the preset gaussians
 
-All of a family have the base's networks, batch, number of iterations (one training budget) and, but for the
-Gaussian denoiser and WGAN-GP, its optimisers; the name says what is changed.
+All of a family have one generator, batch and number of iterations (one training budget). The variants of the
+DDGAN have its other settings too, and the name says what is changed; the baselines have their own.
 """
 
 from __future__ import annotations
@@ -50,10 +50,23 @@ def image_base(scale: str, data: str | None = None) -> RunConfig:
     if scale == "paper":
         return base_of("cifar10", data)
     base = digits_base()
-    if scale == "cpu":
-        return base
-    small = {"hidden_features": 16, "time_features": 8}
-    return changed(base, generator=TINY_MLP, discriminator=small, training=TINY_TRAINING)
+    return base if scale == "cpu" else tiny(base, {"hidden_features": 16, "time_features": 8})
+
+
+def rivals_base(scale: str, data: str | None = None) -> RunConfig:
+    """The base of the baselines: the same generator and budget; on digits the preset's own D and rates.
+
+    With the fully connected D of `digits_base` a one-step GAN collapses to a few modes.
+    """
+    if scale == "paper":
+        return image_base(scale, data)
+    base = base_of("digits_quick")
+    return base if scale == "cpu" else tiny(base, {"base_channels": 4, "time_features": 8})
+
+
+def tiny(base: RunConfig, discriminator: dict[str, Any]) -> RunConfig:
+    """A base of digits as scale smoke has it."""
+    return changed(base, generator=TINY_MLP, discriminator=discriminator, training=TINY_TRAINING)
 
 
 def digits_base() -> RunConfig:
@@ -71,7 +84,7 @@ def digits_base() -> RunConfig:
 
 def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
     """The models of images by name."""
-    base = image_base(scale, data)
+    base, rivals = image_base(scale, data), rivals_base(scale, data)
     four = changed(base, diffusion={"num_steps": PAPER_STEPS})
     plain = changed(four, objective={"reconstruction": "none"})
     specs = [
@@ -94,17 +107,24 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
             changed(plain, diffusion={"prediction": "x_prev"}, generator={"tanh": False}),
             "T = 4, G outputs x_{t-1} (so there is no x_0 for the reconstruction term)",
         ),
-        gan(base, "gan", 1, "one-step GAN, the same networks"),
-        gan(base, "gan-augmented", AUGMENTATION_STEPS, "one-step GAN, D sees both sides noised"),
-        denoiser("ddpm", base, DENOISER_STEPS[scale]),
+        gan(rivals, "gan", 1, "one-step GAN, the same generator"),
+        gan(rivals, "gan-augmented", AUGMENTATION_STEPS, "one-step GAN, D sees both sides noised"),
+        denoiser("ddpm", rivals, DENOISER_STEPS[scale]),
     ]
     if base.objective.reconstruction != "none":
-        specs.append(ModelSpec("ddgan-no-reconstruction", plain, "T = 4 without the reconstruction term"))
+        specs += [
+            ModelSpec("ddgan-no-reconstruction", plain, "T = 4 without the reconstruction term"),
+            ModelSpec(
+                "ddgan-no-latent-no-reconstruction",
+                changed(plain, generator={"latent_size": 0}),
+                "T = 4 without the reconstruction term, G without latent z",
+            ),
+        ]
     return {spec.name: spec for spec in specs}
 
 
 def gan(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
-    """The one-step GAN of the base's networks and objective; there is no x_0 to reconstruct."""
+    """The one-step GAN of a base's networks and objective; there is no x_0 to reconstruct."""
     config = changed(base, objective={"reconstruction": "none"}, diffusion={"num_steps": num_levels})
     return ModelSpec(name, BaselineConfig.like(config, method="gan"), about)
 

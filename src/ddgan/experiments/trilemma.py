@@ -184,9 +184,12 @@ def draw(found: list[Measured], request: Request) -> Figure:
 
 
 def _axes_of(found: list[Measured]) -> tuple[Measure, Measure, Measure, Measure]:
-    """What stands for coverage, for quality, and for both in the last panel, among what was measured."""
+    """What stands for coverage, for quality, and for both in the last panel, among what was measured.
+
+    Modes are those of images that are surely read: some number is read in any blur.
+    """
     there = set(columns(found, SHORT))
-    coverage = MODES if MODES in there else RECALL
+    coverage = SURE_MODES if SURE_MODES in there else RECALL
     across = RECALL if RECALL in there else coverage
     up = PRECISION if PRECISION in there else CONFIDENT if CONFIDENT in there else FRECHET
     return coverage, FRECHET, across, up
@@ -198,7 +201,7 @@ def _hint(axes: Any, words: str) -> None:
 
 def _axis(measure: Measure) -> str:
     better = "lower is better" if measure in (FRECHET, KL) else "higher is better"
-    return f"{'modes covered' if measure == MODES else measure.label} ({better})"
+    return f"{measure.label} ({better})"
 
 
 def _scale(axes: Any, found: list[Measured], measure: Measure) -> None:
