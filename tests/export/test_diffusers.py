@@ -124,7 +124,7 @@ def test_classes_are_labels(tiny_config: RunConfig) -> None:
         ({"seed": -1}, "seed is -1"),
         ({"class_labels": 1}, "trained without"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_bad_arguments_are_refused(pipeline: DDGANPipeline, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
