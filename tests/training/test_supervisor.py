@@ -146,12 +146,15 @@ def test_bfloat16_stays_close_and_weights_and_losses_are_float32(tiny_config: Ru
 
 
 def test_channels_last_changes_the_layout_only(tiny_config: RunConfig) -> None:
-    plain, _ = after_steps(tiny_config)
-    other, _ = after_steps(changed(tiny_config, channels_last=True))
+    """Up to rounding, which Adam enlarges where a gradient is nearly 0: so of each tensor as a whole."""
+    plain, losses = after_steps(tiny_config)
+    other, other_losses = after_steps(changed(tiny_config, channels_last=True))
     weight = next(p for p in other.generator.parameters() if p.ndim == 4 and p.shape[2] == 3)
     assert weight.is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(other_losses, losses, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     for ours, theirs in zip(other.generator.parameters(), plain.generator.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+        assert float((ours - theirs).norm()) <= 1e-3 * float(theirs.norm()) + 1e-5
 
 
 @pytest.mark.slow
