@@ -154,7 +154,7 @@ def test_channels_last_changes_the_layout_only(tiny_config: RunConfig) -> None:
     for ours, theirs in zip(other_losses, losses, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     for ours, theirs in zip(other.generator.parameters(), plain.generator.parameters(), strict=True):
-        assert float((ours - theirs).norm()) <= 1e-3 * float(theirs.norm()) + 1e-5
+        assert (ours - theirs).norm().item() <= 1e-3 * theirs.norm().item() + 1e-5
 
 
 @pytest.mark.slow
