@@ -72,17 +72,15 @@ def run(request: Request) -> Outcome:
 def notes(request: Request) -> list[str]:
     """What a reader should know."""
     told = [
-        "All variants have the same generator, batch and number of iterations"
-        + (
-            ", networks and optimisers."
-            if request.scale == "paper"
-            else "; but for the one-shot GAN, which has its own, also the same D and optimisers."
-        ),
+        "All variants have the same networks, optimisers, batch and number of iterations.",
         "One-shot, augmented: G makes x_0 from noise in one call; D judges q(x_{t-1} | x_0) of real and made "
         "images at a random t of the same chain, without x_t.",
         "Direct denoising and noise generation output what has no bound, so their G has no tanh.",
     ]
     if request.scale != "paper":
+        told.append(
+            "But the one-shot GAN has a D and learning rates of its own: with the others' it collapses."
+        )
         told.append(
             "The base has a reconstruction term, which the paper's objective has not, and which direct "
             "denoising cannot have (there is no x_0): compare that row with 'no reconstruction term'."

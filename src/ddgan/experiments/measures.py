@@ -77,6 +77,12 @@ class Measured:
         assert self.speed is not None
         return self.speed["seconds_per_100"]["median"]
 
+    @property
+    def calls(self) -> int:
+        """Calls of the network for one image (NFE)."""
+        assert self.speed is not None
+        return self.speed["calls_per_image"]
+
     def values(self, measure: Measure, *, long: bool = False) -> list[float]:
         """The seeds' values that are there."""
         found = [measure.of(scores) for scores in (self.long if long else self.short)]

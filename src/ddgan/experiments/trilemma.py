@@ -90,9 +90,7 @@ def tables(found: list[Measured]) -> list[Table]:
     for one in found:
         values = [cell(one, measure) for measure in short]
         more = [cell(one, measure, long=True) for measure in long]
-        assert one.speed is not None
-        calls = str(one.speed["calls_per_image"])
-        rows.append((one.method.label, calls, f"{one.seconds:.3g}", *more, *values))
+        rows.append((one.method.label, str(one.calls), f"{one.seconds:.3g}", *more, *values))
     n_long = _samples(found, long=True)
     n_short = _samples(found, long=False)
     head = (
@@ -220,7 +218,7 @@ def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure
     """A line for each family through its means, every seed as a small mark, and the number of calls."""
     for family, (color, marker) in FAMILIES.items():
         members = [one for one in found if _family(one) == family]
-        members.sort(key=lambda one: one.speed["calls_per_image"] if one.speed else 0)
+        members.sort(key=lambda one: one.calls)
         means = []
         for one in members:
             ups = one.values(up)
@@ -237,9 +235,8 @@ def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure
             label=family,
         )
         for one, place in zip(members, means, strict=True):
-            assert one.speed is not None
             axes.annotate(
-                f"{one.speed['calls_per_image']}",
+                f"{one.calls}",
                 place,
                 xytext=(5, 6),
                 textcoords="offset points",
