@@ -79,7 +79,7 @@ def notes(request: Request) -> list[str]:
     ]
     if request.scale != "paper":
         told.append(
-            "But the one-shot GAN has a D and learning rates of its own: with the others' it collapses."
+            "But the one-shot GAN has a D and learning rates of its own: with the others' one step collapses."
         )
         told.append(
             "The base has a reconstruction term, which the paper's objective has not, and which direct "

@@ -56,7 +56,7 @@ def image_base(scale: str, data: str | None = None) -> RunConfig:
 def rivals_base(scale: str, data: str | None = None) -> RunConfig:
     """The base of the baselines: the same generator and budget; on digits the preset's own D and rates.
 
-    With the fully connected D of `digits_base` a one-step GAN collapses to a few modes.
+    With the fully connected D of `digits_base` a single step collapses: T = 1 reaches 7 modes.
     """
     if scale == "paper":
         return image_base(scale, data)
