@@ -69,6 +69,30 @@ def test_d_sees_both_sides_at_the_noise_level_before_t_and_nothing_else(
         torch.testing.assert_close(real, batch.images)
 
 
+@pytest.mark.parametrize("num_levels", [1, 4])
+def test_a_critic_sees_the_same_and_points_between(tiny_config: RunConfig, num_levels: int) -> None:
+    state = state_of(gan_config(tiny_config, num_levels, method="wgan_gp"))
+    judges = [Seen(), Seen()]
+    batch, noise = inputs(state)
+    for judge, step in zip(judges, (critic_step, discriminator_step), strict=True):
+        state.discriminator, state.optimizer_d = judge, torch.optim.Adam(judge.parameters(), fused=True)
+        step(
+            state, batch.images, *((noise, CriticConfig()) if step is critic_step else (noise.discriminator,))
+        )
+    ours, theirs = (judge.seen for judge in judges)
+    for one, other in zip(ours, theirs, strict=False):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    (real, _, t), (fake, _, _), (between, other, t_between) = ours
+    share = ((between - fake) / (real - fake)).flatten(1)
+    torch.testing.assert_close(
+        share, share.median(dim=1, keepdim=True).values.expand_as(share), atol=1e-2, rtol=0
+    )
+    assert ((share[:, 0] > 0) & (share[:, 0] < 1)).all()
+    assert share[:, 0].unique().numel() == len(share)
+    assert torch.equal(t, t_between)
+    assert not other.any()
+
+
 def test_the_losses_are_the_non_saturating_ones(tiny_config: RunConfig) -> None:
     state = state_of(gan_config(tiny_config))
     batch, noise = inputs(state)
@@ -107,7 +131,7 @@ def test_the_penalty_is_zero_for_a_critic_of_slope_one(tiny_points_config: RunCo
     plane = Plane()
     state.discriminator, state.optimizer_d = plane, torch.optim.Adam(plane.parameters(), fused=True)
     points = torch.randn(50, 2)
-    noise = draw_noise(0, 0, points, 1, 2).discriminator
+    noise = draw_noise(0, 0, points, 1, 2)
     statistics = critic_step(state, points, noise, CriticConfig())
     torch.testing.assert_close(statistics["penalty"], torch.zeros(50), atol=1e-6, rtol=0)
     difference = statistics["d_fake"] - statistics["d_real"]

@@ -61,9 +61,8 @@ class BaselineConfig(RunConfig):
 
     `diffusion` means, for the method
 
-    - "gan": the noise that D's images carry. D judges q(x_{t-1} | x_0) for t = 1..T; T = 1 is the plain GAN,
-      a larger T the forward process as augmentation (Table 2).
-    - "wgan_gp": nothing.
+    - "gan", "wgan_gp": the noise that D's images carry. D judges q(x_{t-1} | x_0) for t = 1..T; T = 1 is the
+      plain GAN, a larger T the forward process as augmentation (Table 2).
     - "ddpm": the chain that is learned, num_steps its number of steps; prediction "noise" is DDPM's own,
       "x_0" the one of the same loss in terms of the image, see `DenoiserConfig`.
 

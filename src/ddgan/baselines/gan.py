@@ -12,6 +12,8 @@ steps, which it is told (Table 2, "one-shot"; T = 1 leaves the images as they ar
 WGAN-GP (Gulrajani et al., 2017), with u uniform in 0..1 for each pair and x^ = u x_0 + (1 - u) G(x, z):
 
     L_D = D(G(x, z)) - D(x_0) + lambda (||grad D(x^)|| - 1)^2 ,   L_G = -D(G(x, z))
+
+whose critic can judge noised images too: x_0 and G(x, z) are then those of a noise level, as above.
 """
 
 from __future__ import annotations
@@ -58,6 +60,18 @@ def generated(state: TrainState, noise: HalfStepNoise) -> Tensor:
     return run(state, state.generator, noise.noise_step, first_step(noise.noise_step), noise.z)
 
 
+def both_sides(state: TrainState, x_0: Tensor, noise: HalfStepNoise) -> tuple[Tensor, Tensor]:
+    """What D compares: real images and G's, both at the noise level of x_{t-1}; G gets no gradient."""
+    with torch.no_grad():
+        fake = state.diffusion.diffuse(generated(state, noise), noise.t - 1, noise.noise_posterior)
+    return state.diffusion.diffuse(x_0, noise.t - 1, noise.noise_prev), fake
+
+
+def judged_fake(state: TrainState, images: Tensor, noise: HalfStepNoise) -> Tensor:
+    """D's logits of G's images (B, ...) at the noise level of x_{t-1}."""
+    return judged(state, state.diffusion.diffuse(images, noise.t - 1, noise.noise_posterior), noise.t)
+
+
 def judged(state: TrainState, x: Tensor, t: Tensor) -> Tensor:
     """D's logits (B,) of images at the noise level of x_{t-1}; the place of x_t is black."""
     return run(state, state.discriminator, x, torch.zeros_like(x), t)
@@ -67,9 +81,7 @@ def discriminator_step(state: TrainState, x_0: Tensor, noise: HalfStepNoise) -> 
     """One update of D on images (B, ...) in [-1, 1]; G gets no gradient."""
     objective, t = state.objective, noise.t
     state.optimizer_d.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        fake = state.diffusion.diffuse(generated(state, noise), t - 1, noise.noise_posterior)
-    real = state.diffusion.diffuse(x_0, t - 1, noise.noise_prev)
+    real, fake = both_sides(state, x_0, noise)
     weights: dict[str, float] = {p.kind: p.weight(state.step) for p in objective.penalties}
     real.requires_grad_(weights.get("r1", 0) > 0)
     fake.requires_grad_(weights.get("r2", 0) > 0)
@@ -89,7 +101,7 @@ def generator_step(state: TrainState, x_0: Tensor, noise: HalfStepNoise) -> Stat
     state.discriminator.requires_grad_(False)
     state.optimizer_g.zero_grad(set_to_none=True)
     images, t = generated(state, noise), noise.t
-    d_fake = judged(state, state.diffusion.diffuse(images, t - 1, noise.noise_posterior), t)
+    d_fake = judged_fake(state, images, noise)
     d_real = None
     if state.objective.adversarial == "relativistic":
         with torch.no_grad():
@@ -106,7 +118,7 @@ def wgan_step(critic: CriticConfig) -> Callable[[TrainState, Batch, StepNoise], 
     """The iteration of a WGAN-GP: an update of the critic on new data; each `critic.updates`-th also of G."""
 
     def step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
-        statistics = critic_step(state, batch.images, noise.discriminator, critic)
+        statistics = critic_step(state, batch.images, noise, critic)
         skipped = statistics["skipped"]
         if (state.step + 1) % critic.updates == 0:
             of_g = critic_guided_step(state, noise.generator)
@@ -118,15 +130,15 @@ def wgan_step(critic: CriticConfig) -> Callable[[TrainState, Batch, StepNoise], 
     return step
 
 
-def critic_step(state: TrainState, x_0: Tensor, noise: HalfStepNoise, critic: CriticConfig) -> Statistics:
+def critic_step(state: TrainState, x_0: Tensor, noise: StepNoise, critic: CriticConfig) -> Statistics:
     """One update of the critic on images or points (B, ...)."""
     state.optimizer_d.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        fake = generated(state, noise)
-    t = first_step(x_0)
-    share = torch.special.ndtr(noise.noise_prev.flatten(1)[:, 0])  # uniform, from a normal number
-    between = torch.lerp(fake, x_0, share.view(-1, *[1] * (x_0.ndim - 1))).requires_grad_(True)
-    d_real, d_fake = judged(state, x_0, t), judged(state, fake, t)
+    t = noise.discriminator.t
+    real, fake = both_sides(state, x_0, noise.discriminator)
+    spare = noise.generator.noise_prev.flatten(1)[:, 0]  # normal numbers that the update of G has no use for
+    share = torch.special.ndtr(spare).view(-1, *[1] * (x_0.ndim - 1))
+    between = torch.lerp(fake, real, share).requires_grad_(True)
+    d_real, d_fake = judged(state, real, t), judged(state, fake, t)
     slope = losses.squared_gradient(judged(state, between, t), between).clamp_min(1e-12).sqrt()
     penalty = critic.penalty_weight * (slope - 1).square()
     loss = d_fake - d_real + penalty
@@ -139,14 +151,13 @@ def critic_guided_step(state: TrainState, noise: HalfStepNoise) -> Statistics:
     """One update of G, whose loss is what the critic says of its images."""
     state.discriminator.requires_grad_(False)
     state.optimizer_g.zero_grad(set_to_none=True)
-    images = generated(state, noise)
-    loss = -judged(state, images, first_step(images))
+    loss = -judged_fake(state, generated(state, noise), noise)
     loss.mean().backward()
     state.discriminator.requires_grad_(True)
     skipped = update(state, state.optimizer_g, state.learning_rates()[0])
-    return detached({"t_g": first_step(images), "loss_g": loss}) | {"skipped": skipped}
+    return detached({"t_g": noise.t, "loss_g": loss}) | {"skipped": skipped}
 
 
 def num_levels(config: BaselineConfig) -> int:
     """How many noise levels D sees."""
-    return config.diffusion.num_steps if config.method == "gan" else 1
+    return config.diffusion.num_steps
