@@ -71,6 +71,22 @@ def test_bad_input_is_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_data_of_one_experiment_is_not_another_s(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    wanted = ["reproduce", "all", "--scale", "paper", "--out", "out", "--data", "cifar-10-python.tar.gz"]
+    assert main(wanted) == 2
+    line = capsys.readouterr().err
+    assert "these experiments have different data, name them one by one" in line
+    assert "stackedmnist: stackedmnist:MNIST" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it would start the full setting")
+def test_a_model_of_scale_paper_alone_needs_a_gpu_too(tmp_path: Path, capsys: Capture) -> None:
+    wanted = ["reproduce", "models", "--names", "stackedmnist-gan", "--scale", "paper", "--data", "x"]
+    assert main([*wanted, "--out", str(tmp_path / "out")]) == 2
+    assert "scale paper needs CUDA GPUs" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it would start the full setting")
 @pytest.mark.parametrize("name", sorted(NAMES - {"multimodal1d"}))
 def test_without_a_gpu_paper_tells_the_command_and_its_hours(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,17 @@ import pytest
 
 from ddgan.experiments import trilemma
 from ddgan.experiments.base import Claim, Outcome, Request, Table
-from ddgan.experiments.measures import CONFIDENT, KL, MODES, RECALL, Measured, cell, columns, covers_more
+from ddgan.experiments.measures import (
+    CONFIDENT,
+    KL,
+    MODES,
+    RECALL,
+    Measured,
+    basis_note,
+    cell,
+    columns,
+    covers_more,
+)
 from ddgan.experiments.models import image_models
 from ddgan.experiments.outcome import report
 from ddgan.experiments.plots import new_figure, written
@@ -24,7 +35,7 @@ def scores(modes: int, kl: float, n: int = 5000) -> dict[str, Any]:
 
 def measured(method: Method, values: list[tuple[int, float]], seconds: float) -> Measured:
     reports = [scores(*value) for value in values]
-    speed = {"calls_per_image": 4, "seconds_per_100": {"median": seconds}}
+    speed = {"calls_per_image": 4, "seconds_per_100": {"median": seconds}, "machine": "here"}
     return Measured(method, reports, reports, speed)
 
 
@@ -42,6 +53,37 @@ def test_claims_say_what_holds_and_what_does_not() -> None:
     assert [claim.holds for claim in bad] == [False] * 9
     assert "405 (400..410)" in bad[0].evidence
     assert "202 (200..205)" in bad[3].evidence
+
+
+def test_one_lucky_seed_does_not_reach_the_ddpm() -> None:
+    long = [(981, 0.141), (990, 0.135), (992, 0.139)]
+    uneven = trilemma_of([(400, 0.9), (410, 0.9), (985, 0.139)], long, 0.05)
+    even = trilemma_of([(980, 0.143), (985, 0.139), (987, 0.138)], long, 0.05)
+    assert "within the seeds' spread" in uneven[6].text
+    assert [uneven[6].holds, even[6].holds] == [False, True]
+
+
+def test_times_of_two_machines_are_not_divided() -> None:
+    here = measured(Method("ours", image_models("cpu")["ddgan-t4"]), [(990, 0.2)], 1.0)
+    assert here.speed is not None
+    there = dataclasses.replace(here, speed=here.speed | {"machine": "there"})
+    assert trilemma.machines([here, there, here]) == ["here", "there"]
+    methods = trilemma.methods_of(Request("cpu", Path()))
+    found = [measured(m, [(990, 0.2)], 10.0 if "1000" in m.label else 0.01) for m in methods]
+    assert trilemma.claims(found)[7].holds
+    found = [
+        dataclasses.replace(one, speed=there.speed) if "T = 4" in one.method.label else one for one in found
+    ]
+    assert not trilemma.claims(found)[7].holds
+
+
+def test_a_report_says_what_distances_are_measured_in() -> None:
+    judged = {"features": {"name": "classifier", "facts": {"classifier_accuracy": 0.994}}}
+    assert "99.4% of held-out digits; not comparable with FID." in basis_note(judged)
+    assert basis_note({"features": {"name": "inception"}, "warnings": ["few samples"]}).endswith(
+        "in inception features. Warning: few samples."
+    )
+    assert basis_note({}) == ""
 
 
 def test_measures_are_read_and_written() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -11,8 +14,9 @@ import torch
 from filelock import FileLock
 
 from ddgan import DDGAN, RunConfig
-from ddgan.baselines import BaselineConfig, OneStepGAN
-from ddgan.experiments.store import ModelSpec, Store
+from ddgan.baselines import BaselineConfig, CriticConfig, OneStepGAN
+from ddgan.experiments.store import ModelSpec, Store, settings_in_words
+from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.training.supervisor import Supervisor
 
 
@@ -63,6 +67,52 @@ def test_a_training_that_was_cut_short_is_gone_on_with(
     model = Store(tmp_path / "cut").open(spec, 0)
     whole = Store(tmp_path / "whole").open(spec, 0)
     assert torch.equal(model.sample(4), whole.sample(4))
+
+
+def test_weights_that_are_lost_are_not_taken_for_trained_again(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone, where facts are kept and weights are not: a training cut short leaves weights too."""
+    spec, original = spec_of(tiny_points_config), Supervisor.on_step
+    store = Store(tmp_path)
+    store.open(spec, 0)
+    shutil.rmtree(store.path(spec, 0) / "checkpoints")
+    (store.path(spec, 0) / "model.safetensors").unlink()
+    assert store.has_facts(spec, 0)
+    assert not store.is_trained(spec, 0)
+
+    def on_step(self: Supervisor) -> None:
+        original(self)
+        if self._state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "on_step", on_step)
+        with pytest.raises(KeyboardInterrupt):
+            store.open(spec, 0)
+    assert (store.path(spec, 0) / "model.safetensors").is_file()
+    assert not store.is_trained(spec, 0)
+    assert not store.has_facts(spec, 0)
+    store.open(spec, 0)
+    assert store.facts(spec, 0)["iterations"] == 5
+
+
+def test_facts_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -> None:
+    changed = dataclasses.replace(
+        tiny_points_config,
+        objective=ObjectiveConfig("nonsaturating", (PenaltyConfig("r1", 0.05, 2),), "l2", 25.0),
+        optimization=dataclasses.replace(
+            tiny_points_config.optimization, generator_lr=2e-3, discriminator_lr=1e-3
+        ),
+    )
+    words = "non-saturating, R1 0.05 every 2, reconstruction l2 x 25; D mlp; rates 0.002, 0.001"
+    assert settings_in_words(changed) == words
+    critic = BaselineConfig.like(
+        dataclasses.replace(changed, objective=ObjectiveConfig()),
+        method="wgan_gp",
+        critic=CriticConfig(1.0, 2),
+    )
+    assert settings_in_words(critic) == "WGAN-GP 1, an update of G in 2; D mlp; rates 0.002, 0.001"
 
 
 def test_other_settings_under_the_same_name_are_refused(

@@ -59,7 +59,7 @@ def train_models(request: Request, names: list[str] | None) -> int:
     if request.scale not in SCALES:
         raise ValueError(f"scale is '{request.scale}'; it must be one of {', '.join(SCALES)}")
     using = [
-        one for one in EXPERIMENTS.values() if set(one.models) & set(names or one.models) and one.needs_gpu
+        one for one in EXPERIMENTS.values() if names is None or set(one.models_at(request.scale)) & set(names)
     ]
     check_machine(using, request.scale, str(request.out))
     specs = models_of(names, request.scale, request.data)

@@ -105,6 +105,7 @@ class Experiment:
         paper_models: those of scale paper, where they are others.
         gpus: how many the paper trained on.
         data: what `--data` must name at scale paper; empty where nothing is needed.
+        prepare: the command line that makes it, where it is not the data set as it is published.
         needs_gpu: whether scale paper needs one.
         without_cpu: why there is no scale cpu, where there is none.
     """
@@ -118,6 +119,7 @@ class Experiment:
     paper_models: tuple[str, ...] = ()
     gpus: int = 4
     data: str = ""
+    prepare: str = ""
     needs_gpu: bool = True
     without_cpu: str = ""
 
@@ -126,13 +128,17 @@ class Experiment:
         return f"ddgan reproduce {self.name} --scale {scale}{self._data_option(scale)} --out {out}"
 
     def paper_commands(self, out: str = "OUT") -> list[str]:
-        """The command lines of scale paper: the training on several GPUs, if there is any; then the rest."""
-        names = " ".join(self.paper_models or self.models)
-        rest = self.command("paper", out)
-        if not names or self.gpus < 2:
-            return [rest]
-        launch = f"torchrun --nproc-per-node {self.gpus} -m ddgan reproduce models --names {names}"
-        return [f"{launch} --scale paper{self._data_option('paper')} --out {out}", rest]
+        """The command lines of scale paper: the data, the training on several GPUs, the rest; as needed."""
+        names = " ".join(self.models_at("paper"))
+        lines = [self.prepare] if self.prepare else []
+        if names and self.gpus > 1:
+            launch = f"torchrun --nproc-per-node {self.gpus} -m ddgan reproduce models --names {names}"
+            lines.append(f"{launch} --scale paper{self._data_option('paper')} --out {out}")
+        return [*lines, self.command("paper", out)]
+
+    def models_at(self, scale: str) -> tuple[str, ...]:
+        """The names of the models that it uses at a scale."""
+        return self.paper_models or self.models if scale == "paper" else self.models
 
     def _data_option(self, scale: str) -> str:
         return f" --data {self.data}" if scale == "paper" and self.data else ""

@@ -55,6 +55,31 @@ SHORT = (MODES, SURE_MODES, KL, CONFIDENT, FRECHET, INCEPTION, PRECISION, RECALL
 LONG = (MODES, SURE_MODES, KL, FRECHET, INCEPTION)
 
 
+def samples_of(scores: dict[str, Any]) -> int:
+    """N."""
+    return scores["modes"]["num_samples"] if "modes" in scores else scores["num_samples"]
+
+
+def basis_of(scores: dict[str, Any]) -> dict[str, Any]:
+    """Of a report: the features that distances are measured in, and what it warns of, where it says so."""
+    return {name: scores[name] for name in ("features", "warnings") if scores.get(name)}
+
+
+def basis_note(scores: dict[str, Any]) -> str:
+    """In words: what the Fréchet distance, precision and recall are measured in."""
+    features = scores.get("features")
+    if not features:
+        return ""
+    facts = features.get("facts") or {}
+    accuracy = facts.get("classifier_accuracy")
+    judge = f" of a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else ""
+    warned = [f"Warning: {text}." for text in scores.get("warnings") or ()]
+    told = f"Distances, precision and recall are measured in {features['name']} features{judge}"
+    return " ".join(
+        [told + ("; not comparable with FID." if features["name"] != "inception" else "."), *warned]
+    )
+
+
 @dataclass(frozen=True)
 class Measured:
     """A method with its scores.
@@ -97,7 +122,7 @@ class Measured:
             kept = {label: values for label, values in there.items() if any(v is not None for v in values)}
             floors = [floor for scores in reports if (floor := at(scores, "modes.kl_floor")) is not None]
             if kept:
-                numbers[name] = kept | {"N": reports[0]["modes"]["num_samples"] if floors else None}
+                numbers[name] = kept | {"N": samples_of(reports[0])} | basis_of(reports[0])
                 numbers[name] |= {"KL floor": floors[0]} if floors else {}
         return numbers | ({"speed": self.speed} if self.speed is not None else {})
 
@@ -126,9 +151,10 @@ def floor_note(found: Sequence[Measured], *, long: bool = False) -> str:
     """What N is, and the KL of so many real samples."""
     for one in found:
         for scores in one.long if long else one.short:
-            if (score := scores.get("modes")) is not None:
-                floor, n = score["kl_floor"], score["num_samples"]
-                return f"N = {n:,}; {n:,} real samples have a KL of {floor:.3f} themselves."
+            n, floor = samples_of(scores), at(scores, "modes.kl_floor")
+            return f"N = {n:,}" + (
+                "." if floor is None else f"; {n:,} real samples have a KL of {floor:.3f} themselves."
+            )
     return ""
 
 

@@ -37,7 +37,7 @@ def facts_of(
         "experiment": experiment.name,
         "source": experiment.source,
         "scale": request.scale,
-        "seeds": list(request.seeds) if experiment.models else [],
+        "seeds": sorted({model["seed"] for model in outcome.models}),
         "data": request.data,
         "command": command,
         "commit": commit(),
@@ -103,11 +103,12 @@ def _models(models: list[dict[str, Any]]) -> Table:
             model["name"],
             str(model["seed"]),
             f"{model['iterations']:,} x {model['batch_size']}",
+            model["settings"],
             f"{model['minutes']:.1f}",
             model["commit"] or "-",
             model["machine"],
         )
         for model in models
     ]
-    head = ("model", "seed", "iterations x batch", "minutes", "commit", "machine")
+    head = ("model", "seed", "iterations x batch", "settings", "minutes", "commit", "machine")
     return Table("Trained models", head, rows)

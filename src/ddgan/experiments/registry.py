@@ -82,12 +82,15 @@ def check_data(experiments: list[Experiment], scale: str, data: str | None) -> N
     for one in experiments:
         if one.data and data is None:
             raise ValueError(f"{one.name} at scale paper needs --data, such as {one.data}")
+    if len({one.data for one in experiments if one.data}) > 1:
+        needs = "; ".join(f"{one.name}: {one.data}" for one in experiments if one.data)
+        raise ValueError(f"these experiments have different data, name them one by one ({needs})")
 
 
 def paper_only_models(data: str) -> dict[str, ModelSpec]:
     """The models that one experiment has at scale paper for itself, by name."""
-    own = [cifar10.TABLE.paper_model(data), celebahq256.TABLE.paper_model(data)]
-    own += [lsun_church256.TABLE.paper_model(data), *stackedmnist.paper_models(data)]
+    own = [celebahq256.TABLE.paper_model(data), lsun_church256.TABLE.paper_model(data)]
+    own += stackedmnist.paper_models(data)
     return {spec.name: spec for spec in own}
 
 

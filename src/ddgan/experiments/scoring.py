@@ -17,6 +17,7 @@ from typing import Any
 from ddgan.baselines import ChainConfig, GaussianDiffusion
 from ddgan.data.digits import split_digits
 from ddgan.experiments.base import Request
+from ddgan.experiments.provenance import machine
 from ddgan.experiments.store import SCORES_FOLDER, ModelSpec, Store
 from ddgan.files import write_atomically
 from ddgan.metrics import evaluate
@@ -154,12 +155,12 @@ def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> d
 
 
 def speed(request: Request, method: Method) -> dict[str, Any]:
-    """What `ddgan.metrics.speed` measures, of the first seed's model."""
+    """What `ddgan.metrics.speed` measures, of the first seed's model, and on which machine."""
     seed, budget = request.seeds[0], PLANS[request.scale].speed_budget
 
     def make() -> dict[str, Any]:
         request.say(f"timing {method.label}")
-        return asdict(measure_speed(method.open(request.store, seed), budget))
+        return asdict(measure_speed(method.open(request.store, seed), budget)) | {"machine": machine()}
 
     return _kept(request, method, seed, f"{method.key}-speed", {"budget": budget}, make)
 

@@ -45,6 +45,23 @@ class ModelSpec:
         return isinstance(self.config, BaselineConfig)
 
 
+def settings_in_words(config: RunConfig) -> str:
+    """Where two models of a comparison may differ: loss, D, learning rates."""
+    rates, objective = config.optimization, config.objective
+    if isinstance(config, BaselineConfig) and config.method == "ddpm":
+        return f"squared error of {config.diffusion.prediction}; rate {rates.generator_lr:g}"
+    if isinstance(config, BaselineConfig) and config.method == "wgan_gp":
+        critic = config.critic
+        loss = [f"WGAN-GP {critic.penalty_weight:g}, an update of G in {critic.updates}"]
+    else:
+        loss = [objective.adversarial.replace("nonsaturating", "non-saturating")]
+        loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in objective.penalties]
+    if objective.reconstruction != "none":
+        loss.append(f"reconstruction {objective.reconstruction} x {objective.reconstruction_weight:g}")
+    d = f"D {config.discriminator.kind}"
+    return f"{', '.join(loss)}; {d}; rates {rates.generator_lr:g}, {rates.discriminator_lr:g}"
+
+
 def is_main() -> bool:
     """Whether this process is the one that writes, of those that a launcher started for one run."""
     return os.environ.get("RANK", "0") == "0"
@@ -73,6 +90,7 @@ class Store:
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder, self._say = folder, say
+        commit()  # of the code that was loaded, not of what is there when a model is done
 
     def path(self, spec: ModelSpec, seed: int) -> Path:
         """The run folder of a model."""
@@ -122,8 +140,9 @@ class Store:
             self._train(spec, seed, timeout=-1)
 
     def facts(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
-        """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit."""
-        return json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
+        """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit, settings."""
+        found = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
+        return found | {"settings": settings_in_words(spec.config)}
 
     def log(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
         """The log records of a model."""
@@ -151,9 +170,11 @@ class Store:
         self._say(
             f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
         )
+        if is_main():
+            (path / TRAINED_NAME).unlink(missing_ok=True)  # of a model whose weights are lost
         if checkpoints_of(path, config.training).newest()[0] is not None:
             return (resume_baseline if spec.is_baseline else resume)(path, verbose=False)
-        shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)  # of a model whose weights are lost
+        shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)
         if isinstance(config, BaselineConfig):
             return train_baseline(config, path, verbose=False, overwrite=True)
         return train(config, path, verbose=False, overwrite=True)
