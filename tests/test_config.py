@@ -236,9 +236,15 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"training": {"num_iterations": -5}}, ["num_iterations is -5", "at least 1"]),
     ({"training": {"score_samples": -1}}, ["score_samples is -1", "0 or more"]),
     (
-        {"diffusion": {"prediction": "x_prev"}, "objective": {"reconstruction": "l1"}},
+        {
+            "diffusion": {"prediction": "x_prev"},
+            "generator": {"tanh": False},
+            "objective": {"reconstruction": "l1"},
+        },
         ["reconstruction", "x_prev", "none"],
     ),
+    ({"diffusion": {"prediction": "noise"}}, ["prediction noise", "not bounded", "generator.tanh to false"]),
+    ({"diffusion": {"prediction": "x_prev"}}, ["prediction x_prev", "generator.tanh to false"]),
 ]
 
 

@@ -66,6 +66,11 @@ class RunConfig:
             raise ValueError(f"seed is {self.seed}; it must be 0 or more")
         if self.num_classes != "auto" and self.num_classes < 0:
             raise ValueError(f"num_classes is {self.num_classes}; it must be 0 or more, or auto")
+        if self.diffusion.prediction != "x_0" and self.generator.tanh:
+            raise ValueError(
+                f"diffusion.prediction {self.diffusion.prediction} is not bounded as images are; "
+                "set generator.tanh to false"
+            )
         if self.diffusion.prediction == "x_prev" and self.objective.reconstruction != "none":
             raise ValueError(
                 "objective.reconstruction compares x_0, which diffusion.prediction x_prev does not give; "

@@ -31,7 +31,8 @@ class DiffusionConfig:
         schedule: "vp" (variance preserving) or "geometric" (1 - abar grows geometrically).
         beta_min: the smallest noise rate (vp) or variance (geometric); > 0.
         beta_max: the largest noise rate (vp) or variance (geometric, < 1); > beta_min.
-        prediction: what the generator outputs: "x_0" (the paper's), "noise", or "x_prev" (Table 2).
+        prediction: what the generator outputs: "x_0" (the paper's), "noise", or "x_prev" (Table 2); the last
+            two are not bounded as images are, and ask for `generator.tanh` false.
     """
 
     num_steps: int = 4

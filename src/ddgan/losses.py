@@ -24,8 +24,8 @@ class PenaltyConfig:
 
     Args:
         kind: "r1" on the real x_{t-1}, "r2" on the fake one.
-        gamma: weight; the term is (gamma / 2) ||gradient||^2.
-        every: applied at iterations 0, every, 2 every, ...
+        gamma: weight; the term is (gamma / 2) ||gradient||^2; > 0.
+        every: applied at iterations 0, every, 2 every, ...; >= 1.
         scaled: whether the term is multiplied by `every`; off in the paper.
     """
 
@@ -55,7 +55,7 @@ class ObjectiveConfig:
         adversarial: "nonsaturating" (the paper's) or "relativistic" (pairing loss).
         penalties: gradient penalties on the discriminator.
         reconstruction: adds this distance between the predicted and the true x_0 to G's loss.
-        reconstruction_weight: weight of that term.
+        reconstruction_weight: weight of that term; > 0.
         reconstruction_by_signal: multiplies it by abar_t, so that it guides the steps where x_t still
             shows the image, and leaves the noisiest ones, where many images are right, to D.
     """

@@ -116,7 +116,8 @@ class DDGAN:
     ) -> Iterator[Tensor]:
         """Yield n samples in batches (B, *state_shape), on the model's device.
 
-        `on_batch` is told the number of samples of each finished batch; for the others see `sample`.
+        `on_batch` is told the number of samples of each finished batch; for the others, and what is
+        refused, see `sample`.
         """
         parts = self.split(n, batch_size)
         y = self.labels(n, classes)
@@ -160,7 +161,11 @@ class DDGAN:
 
     @torch.no_grad()
     def steps(self, n: int, seed: int = 0, classes: int | Sequence[int] | None = None) -> list[Step]:
-        """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples."""
+        """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples.
+
+        Raises:
+            ValueError: if the seed is negative, a class unknown, or the model knows none.
+        """
         return list(self.chain(*self.start(seed, range(n)), y=self.labels(n, classes)))
 
     def chain(
@@ -191,7 +196,11 @@ class DDGAN:
         return y.to(self.device, torch.int64)
 
     def start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
-        """x_T of these images, (B, *state_shape), and the noise that their chain goes on with."""
+        """x_T of these images, (B, *state_shape), and the noise that their chain goes on with.
+
+        Raises:
+            ValueError: if the seed is negative.
+        """
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be 0 or more")
         noise = ImageNoise(seed, indices, self.device)

@@ -89,7 +89,8 @@ def test_models_that_the_published_network_cannot_be_are_refused(
     path = tmp_path / "x.pth"
     with pytest.raises(ValueError, match="generator is mlp"):
         save_published(points_model, path)
-    noise = RunConfig.from_dict(tiny_settings | {"diffusion": {"prediction": "noise"}})
+    unbounded = {"generator": tiny_settings["generator"] | {"tanh": False}}
+    noise = RunConfig.from_dict(tiny_settings | unbounded | {"diffusion": {"prediction": "noise"}})
     with pytest.raises(ValueError, match="predicts noise"):
         save_published(make_model(noise), path)
     tiny_settings["generator"]["latent_size"] = 0

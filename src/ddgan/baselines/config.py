@@ -90,8 +90,6 @@ class BaselineConfig(RunConfig):
             raise ValueError("method ddpm has no latent; set generator.latent_size to 0")
         if self.diffusion.prediction == "x_prev":
             raise ValueError("method ddpm predicts x_0 or noise; set diffusion.prediction to one of them")
-        if self.diffusion.prediction == "noise" and self.generator.tanh:
-            raise ValueError("noise is not bounded: with prediction noise, set generator.tanh to false")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> BaselineConfig:
@@ -113,7 +111,7 @@ class BaselineConfig(RunConfig):
 
     @classmethod
     def load(cls, source: str | Path | RunConfig) -> BaselineConfig:
-        """The path of a YAML file, or a BaselineConfig itself."""
+        """A preset's name, the path of a YAML file, or a BaselineConfig itself."""
         if isinstance(source, RunConfig):
             assert isinstance(source, BaselineConfig)
             return source

@@ -182,6 +182,9 @@ class GaussianDiffusion(Baseline):
 
         Returns:
             (B, *state_shape), on the CPU.
+
+        Raises:
+            ValueError: if the signal is out of range.
         """
         if not 0 <= signal <= 1:
             raise ValueError(f"signal is {signal}; it is abar_t, in 0..1")

@@ -90,7 +90,16 @@ class Baseline(ABC):
             yield samples
 
     def sample(self, n: int, seed: int = 0, batch_size: int | None = None) -> Tensor:
-        """n samples, float32 (n, *state_shape) on the CPU; images are in [-1, 1]."""
+        """n samples, float32 (n, *state_shape) on the CPU; images are in [-1, 1].
+
+        Args:
+            n: how many, at least 1.
+            seed: 0 or more; sample i depends on (seed, i) alone.
+            batch_size: samples at a time; by default sized to memory.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
         return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size)])
 
     def save(self, path: str | Path) -> Path:

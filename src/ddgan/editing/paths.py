@@ -111,7 +111,11 @@ class Filmstrip:
 
 
 def filmstrip(model: DDGAN, n: int, seed: int = 0, *, classes: Classes = None) -> Filmstrip:
-    """Samples 0..n-1 as `model.sample` makes them, with every state on the way, on the CPU."""
+    """Samples 0..n-1 as `model.sample` makes them, with every state on the way, on the CPU.
+
+    Raises:
+        ValueError: if n is below 1, the seed negative, or the model knows no classes.
+    """
     if n < 1:
         raise ValueError(f"n is {n}; at least 1 sample must be asked for")
     steps = model.steps(n, seed, classes)

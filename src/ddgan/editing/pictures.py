@@ -73,9 +73,23 @@ def variations(
     batch_size: int | None = None,
     on_batch: OnBatch = None,
 ) -> Tensor:
-    """n images that share what x_t still shows of `image`, t = strength; see `stroke`.
+    """n images that share what x_t still shows of `image`.
 
-    By default the strength is half of T, rounded up.
+    Args:
+        model: any model.
+        image: what is varied, see `ddgan.inputs`.
+        n: how many, at least 1.
+        strength: t, in 0..T, of the x_t that the image is taken to; by default half of T, rounded up.
+        seed: 0 or more.
+        classes: the class of all, or of each; by default none is given.
+        batch_size: images at a time; by default sized to memory.
+        on_batch: is told the number of images of each finished batch.
+
+    Returns:
+        (n, *state_shape) on the CPU.
+
+    Raises:
+        ValueError: if an argument is out of range or does not fit the model.
     """
     strength = half_strength(model) if strength is None else strength
     images = repeated(read_images(model, image), n)

@@ -62,6 +62,10 @@ def evaluate(
         held_out: data that the model was not trained on, for memorisation; by default the split "test".
         progress: show progress bars.
 
+    Returns:
+        A field for each metric, None where it was not asked for, with N, seed, features and versions;
+        `table()` and `to_dict()` give all of it.
+
     Raises:
         ValueError: if an argument is unknown, the samples are not like the data, or a file is damaged.
     """

@@ -14,13 +14,14 @@ class OptimizationConfig:
     """Optimizers, their schedule and the averages; the defaults are the paper's for CIFAR-10.
 
     Args:
-        generator_lr: Adam's learning rate for G.
-        discriminator_lr: Adam's learning rate for D.
-        betas: Adam's decay rates.
-        final_lr: where the cosine decay ends, at the last iteration.
-        decay_every: iterations between two changes of the learning rate (the paper: one epoch).
-        ema_decay: decay of the average of G's weights, per iteration; 0 keeps the weights themselves.
-        ema_half_lives: half-lives, in thousands of images, of further averages kept beside it.
+        generator_lr: Adam's learning rate for G; > 0.
+        discriminator_lr: Adam's learning rate for D; > 0.
+        betas: Adam's decay rates; each in [0, 1).
+        final_lr: where the cosine decay ends, at the last iteration; >= 0.
+        decay_every: iterations between two changes of the learning rate (the paper: one epoch); >= 1.
+        ema_decay: decay of the average of G's weights, per iteration, in [0, 1); 0 keeps the weights
+            themselves.
+        ema_half_lives: half-lives, in thousands of images, of further averages kept beside it; > 0.
         ema_rampup: the half-life of every average is at most this share of the training so far
             (0.05 is customary), so that the average soon forgets the start; 0 for no warm-up.
     """

@@ -91,8 +91,11 @@ def train(
         verbose: say what happens on standard error.
         method: how it is trained; the settings must be of its class.
 
+    Returns:
+        What the run left.
+
     Raises:
-        ValueError: if the configuration is wrong, the data does not fit it, or `out` exists.
+        ValueError: if the configuration is wrong, the data does not fit it, or `out` exists or is in use.
         TrainingError: if training cannot go on; what it had learned is kept.
     """
     changes: dict[str, Any] = {"data": data, "seed": seed}

@@ -15,15 +15,17 @@ NOT_NEGATIVE = (
 class TrainingConfig:
     """How a run trains, what it keeps, and what it says on the way.
 
+    Counts are at least 1, or where 0 has a meaning at least 0; minutes may be fractions.
+
     Args:
-        batch_size: images per iteration over all processes and parts.
+        batch_size: images per iteration over all processes and parts; a multiple of `accumulation`.
         num_iterations: iterations, each one update of D and one of G.
         max_images: a budget of images instead, over all iterations; 0 for none.
         max_minutes: a budget of minutes instead: turned into iterations once, after a warm-up; 0 for none.
         accumulation: parts that each process works its share of the batch through in, adding up
             gradients, to save memory; minibatch statistics are taken over each part.
         horizontal_flip: mirror each image with probability 1/2.
-        label_dropout: how often a class is replaced by the null class, where there are classes.
+        label_dropout: how often a class is replaced by the null class, where there are classes; in 0..1.
         held_out: images kept from training, to see whether D learns its images by heart; 0 for none.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
         precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
@@ -38,7 +40,8 @@ class TrainingConfig:
         keep_last: checkpoints kept, counted from the newest.
         keep_every: iterations between checkpoints that are kept for good; 0 for none.
         grid_every: iterations between two grids of samples from the same noise; 0 for none.
-        score_every: iterations between two scorings with `score_samples`, whose best is kept; 0 for none.
+        score_every: iterations between two scorings with `score_samples`; 0 for none. Where modes can be
+            counted, the checkpoint with the smallest KL is kept.
         score_samples: N, the samples drawn for the scores at the end; 0 for none.
         max_skipped: iterations in a row with a non-finite gradient after which the run stops.
         trackers: where the log goes beside log.jsonl.
