@@ -1,0 +1,191 @@
+"""On a GPU everything is what it is on the CPU, up to float32: `pytest -m gpu` where there is one.
+
+DDGAN_TEST_DEVICE names another device than cuda: mps, or cpu, to see that the tests themselves run.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ddgan
+from ddgan import DDGAN, RunConfig
+from ddgan.baselines import BaselineConfig, train_baseline
+from ddgan.data import Batch, StackedDigits
+from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
+from ddgan.networks.layers import variance_scaling_
+from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
+from ddgan.training.processes import Processes
+from ddgan.training.setup import create_state
+from ddgan.training.step import train_step
+
+DEVICE = torch.device(os.environ.get("DDGAN_TEST_DEVICE", "cuda"))
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="there is no GPU"),
+]
+SMALL = NCSNppConfig(
+    image_size=16, base_channels=32, channel_multipliers=(1, 2, 2), attention_resolutions=(8,)
+)
+JUDGE = ResNetDiscriminatorConfig(
+    base_channels=32, channel_multipliers=(1, 2), downsample=(True, True), time_features=32
+)
+FLOAT32 = 2e-5
+"""Relative difference of two ways to sum the same float32 products, through a whole network."""
+
+
+@pytest.fixture(autouse=True)
+def without_tf32() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float((a.cpu() - b.cpu()).norm() / b.norm())
+
+
+def filled(network: nn.Module) -> nn.Module:
+    """None of whose layers is nearly zero, as some are at the start."""
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and parameter.abs().max() < 1e-3:
+            variance_scaling_(parameter.data)
+    return network
+
+
+@pytest.fixture
+def unet() -> DDGAN:
+    torch.manual_seed(0)
+    return DDGAN(filled(build_generator(SMALL)), RunConfig(generator=SMALL))
+
+
+def test_a_generator_and_its_gradient_are_the_same(unet: DDGAN) -> None:
+    rng = torch.Generator().manual_seed(1)
+    x, z, t = (
+        torch.randn(4, 3, 16, 16, generator=rng),
+        torch.randn(4, 100, generator=rng),
+        torch.arange(4) + 1,
+    )
+    found = []
+    for device in (torch.device("cpu"), DEVICE):
+        network, inputs = copy.deepcopy(unet.generator).to(device), x.to(device).requires_grad_(True)
+        made = network(inputs, t.to(device), z.to(device))
+        (gradient,) = torch.autograd.grad(made.square().sum(), inputs)
+        found.append((made.detach(), gradient))
+    (made, gradient), (other, other_gradient) = found
+    assert relative(other, made) < FLOAT32
+    assert relative(other_gradient, gradient) < 10 * FLOAT32
+
+
+def test_a_penalty_s_gradient_is_the_same() -> None:
+    """R1 differentiates the discriminator twice."""
+    torch.manual_seed(0)
+    judge, rng = filled(build_discriminator(JUDGE, SMALL.state_shape)), torch.Generator().manual_seed(1)
+    x, x_t = torch.randn(2, 4, 3, 16, 16, generator=rng)
+    found = []
+    for device in (torch.device("cpu"), DEVICE):
+        network, inputs = copy.deepcopy(judge).to(device), x.to(device).requires_grad_(True)
+        logits = network(inputs, x_t.to(device), torch.ones(4, dtype=torch.int64, device=device))
+        (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+        slope.square().sum().backward()
+        parts = [p.grad.flatten().cpu() for p in network.parameters() if p.grad is not None]
+        found.append((logits.detach(), torch.cat(parts)))
+    (logits, gradient), (other, other_gradient) = found
+    assert relative(other, logits) < FLOAT32
+    assert relative(other_gradient, gradient) < 1e-3  # leaky ReLUs: an input of 1e-7 may change its sign
+
+
+def test_samples_are_the_same_images_in_batches_of_any_size(unet: DDGAN) -> None:
+    expected = unet.sample(5, seed=3)
+    unet.to(DEVICE)
+    made = unet.sample(5, seed=3)
+    assert made.device.type == "cpu"
+    assert float((made - expected).abs().max()) < 1e-3
+    assert float((unet.sample(5, seed=3, batch_size=2) - made).abs().max()) < 1e-3
+
+
+def test_bf16_changes_an_output_a_little(unet: DDGAN) -> None:
+    x, noise = unet.to(DEVICE).start(0, range(8))
+    expected = next(iter(unet.chain(x, noise))).prediction
+    x, noise = unet.set_precision("bf16").start(0, range(8))
+    assert relative(next(iter(unet.chain(x, noise))).prediction, expected.cpu()) < 2e-2
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="compiling takes minutes on a CPU")
+def test_compiled_samples_are_the_same(unet: DDGAN) -> None:
+    expected = unet.to(DEVICE).sample(8, batch_size=4)
+    assert float((unet.compile().sample(8, batch_size=4) - expected).abs().max()) < 1e-3
+
+
+def moved(noise: StepNoise) -> StepNoise:
+    def half(one: HalfStepNoise) -> HalfStepNoise:
+        return HalfStepNoise(**{name: value.to(DEVICE) for name, value in vars(one).items()})
+
+    return StepNoise(half(noise.discriminator), half(noise.generator))
+
+
+def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
+    optimization = dataclasses.replace(tiny_config.optimization, generator_lr=1e-3, discriminator_lr=1e-3)
+    config = dataclasses.replace(tiny_config, optimization=optimization)
+    ours, theirs = (create_state(config, Processes(device)) for device in (torch.device("cpu"), DEVICE))
+    for step in range(3):
+        images = StackedDigits(seed=0).batch(step, 8).images
+        noise = draw_noise(0, step, images, config.diffusion.num_steps, 4)
+        expected = train_step(ours, Batch(images), noise)
+        found = train_step(theirs, Batch(images.to(DEVICE)), moved(noise))
+        for name in ("d_real", "d_fake", "loss_d", "loss_g"):
+            torch.testing.assert_close(found[name].cpu(), expected[name], rtol=2e-3, atol=1e-4)
+    assert theirs.step == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"precision": "bf16"}, {"channels_last": True}, {"activation_checkpointing": True}],
+    ids=str,
+)
+def test_a_run_is_trained_stopped_and_gone_on_with(
+    tiny_config: RunConfig, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    def config(num_iterations: int) -> RunConfig:
+        training = dataclasses.replace(
+            tiny_config.training,
+            device=DEVICE.type,  # type: ignore[arg-type]
+            num_iterations=num_iterations,
+            log_every=1,
+            **changes,  # type: ignore[arg-type]
+        )
+        return dataclasses.replace(tiny_config, training=training)
+
+    run = ddgan.train(config(6), out=tmp_path / "run", verbose=False)
+    model = DDGAN.from_pretrained(tmp_path / "run")
+    assert torch.isfinite(model.sample(4)).all()
+    assert float((run.model.sample(4) - model.sample(4)).abs().max()) < 2e-2  # on the device and on the CPU
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert newest.name == "step-00000006"
+    again = ddgan.resume(tmp_path / "run", verbose=False)
+    assert not again.interrupted
+
+
+@pytest.mark.parametrize("method", ["gan", "wgan_gp"])
+def test_baselines_are_trained(tiny_config: RunConfig, tmp_path: Path, method: str) -> None:
+    training = dataclasses.replace(tiny_config.training, device=DEVICE.type)  # type: ignore[arg-type]
+    config = BaselineConfig.like(dataclasses.replace(tiny_config, training=training), method=method)
+    run = train_baseline(config, tmp_path / "run", verbose=False)
+    assert torch.isfinite(run.model.sample(3)).all()
+
+
+def test_scores_say_which_gpu_they_are_of(unet: DDGAN) -> None:
+    report = ddgan.evaluate(unet.to(DEVICE), metrics=["speed"], n=8)
+    assert report.speed is not None
+    assert report.speed.calls_per_image == 4
+    if DEVICE.type == "cuda":
+        assert torch.cuda.get_device_name() in report.speed.device
+        assert report.speed.peak_memory > 0
