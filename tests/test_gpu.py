@@ -116,7 +116,7 @@ def test_bf16_changes_an_output_a_little(unet: DDGAN) -> None:
     x, noise = unet.to(DEVICE).start(0, range(8))
     expected = next(iter(unet.chain(x, noise))).prediction
     x, noise = unet.set_precision("bf16").start(0, range(8))
-    assert relative(next(iter(unet.chain(x, noise))).prediction, expected.cpu()) < 2e-2
+    assert relative(next(iter(unet.chain(x, noise))).prediction, expected.cpu()) < 5e-2  # of random weights
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="compiling takes minutes on a CPU")
