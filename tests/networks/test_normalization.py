@@ -15,16 +15,20 @@ def one_by_one(norm: nn.GroupNorm, h: Tensor, scale: Tensor, shift: Tensor) -> T
     return F.silu(normed * scale[..., None, None] + shift[..., None, None])
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+LAYOUTS = {"last": torch.channels_last, "first": torch.contiguous_format}
+
+
+@pytest.mark.parametrize("of_slope", LAYOUTS)
+@pytest.mark.parametrize("of_h", [*LAYOUTS, "neither"])
 @pytest.mark.parametrize("rows", [(), (3,)])
-def test_value_and_gradients_are_those_of_its_parts(
-    layout: torch.memory_format, rows: tuple[int, ...]
-) -> None:
+def test_value_and_gradients_are_those_of_its_parts(of_h: str, of_slope: str, rows: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     norm = nn.GroupNorm(4, 8, eps=1e-6).double()
-    h = torch.randn(3, 8, 4, 6, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    h = torch.randn(3, 8, 4, 6, dtype=torch.float64)
+    h = h.transpose(2, 3) if of_h == "neither" else h.contiguous(memory_format=LAYOUTS[of_h])
+    h.requires_grad_()
     scale, shift = (torch.randn(*rows, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    slope = torch.randn_like(h)
+    slope = torch.randn(h.shape, dtype=torch.float64).contiguous(memory_format=LAYOUTS[of_slope])
     found, expected = group_norm_silu(norm, h, scale, shift), one_by_one(norm, h, scale, shift)
     torch.testing.assert_close(found, expected)
     inputs = (h, scale, shift)

@@ -20,7 +20,10 @@ def group_norm_silu(
     """silu(scale * norm(h) + shift): h (B, C, H, W), scale and shift (B, C), or else the norm's own (C,)."""
     scale = (norm.weight if scale is None else scale)[..., None, None]
     shift = (norm.bias if shift is None else shift)[..., None, None]
-    if torch.is_autocast_enabled(h.device.type) or torch.compiler.is_compiling():
+    fused = (
+        h.device.type == "cpu"
+    )  # elsewhere the kernels want other layouts than these, and a compiler fuses
+    if not fused or torch.is_autocast_enabled(h.device.type) or torch.compiler.is_compiling():
         return _one_by_one(h, scale, shift, norm.num_groups, norm.eps)
     y: Tensor = _GroupNormSiLU.apply(h, scale, shift, norm.num_groups, norm.eps)
     return y
@@ -35,6 +38,7 @@ class _GroupNormSiLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
+        h = h.contiguous(memory_format=_layout(h))
         normed, mean, rstd = _normed(h, groups, eps)
         ctx.save_for_backward(h, scale, shift, mean, rstd)
         ctx.groups, ctx.eps = groups, eps
@@ -49,6 +53,7 @@ class _GroupNormSiLU(torch.autograd.Function):
             found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
             return *(next(found) if x.requires_grad else None for x in (h, scale, shift)), None, None
         normed, _, _ = _normed(h, ctx.groups, ctx.eps)
+        grad = grad.contiguous(memory_format=_layout(h))  # the kernel below takes both for alike
         grad = torch.ops.aten.silu_backward(grad, torch.addcmul(shift, scale, normed))
         of_shift = grad.sum_to_size(shift.shape)
         of_scale = normed.mul_(grad).sum_to_size(scale.shape)
@@ -66,6 +71,11 @@ class _GroupNormSiLU(torch.autograd.Function):
             [True, False, False],
         )
         return of_h, of_scale, of_shift, None, None
+
+
+def _layout(h: Tensor) -> torch.memory_format:
+    is_last = h.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format
 
 
 def _normed(h: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
