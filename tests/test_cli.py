@@ -248,7 +248,7 @@ def test_ctrl_c_leaves_a_usable_run(tiny_yaml: str, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert DDGAN.from_pretrained(run).sample(2).isfinite().all()
     assert (run / "samples.png").is_file()
-    assert not list(run.glob("*.partial"))
+    assert not list(run.glob(".*.partial-*"))
 
 
 TELLING = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 from torch import Tensor
 
 BLOCK = 1 << 20
+ASIDE = ".aside"
+"""Ends the hidden name of a folder while its successor takes its place."""
 
 
 def sha256_of(path: Path) -> str:
@@ -55,6 +58,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        flush(partial)
         partial.chmod(0o644)
         partial.replace(path)
     except SafetensorError as error:
@@ -67,30 +71,57 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 def folder_made_atomically(path: Path) -> Iterator[Path]:
     """Yield a new folder to fill; it becomes `path` when the block ends, and vanishes if that fails.
 
-    What was at `path` is moved aside first, and removed last. Partial folders that a kill left are removed.
+    What was at `path` is moved aside first, removed last, and put back if it cannot be replaced. Partial
+    folders that a kill left are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.partial-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    remove_partial(path.parent, path.name)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    aside = path.with_name(f".{path.name}{ASIDE}")
     try:
         partial.chmod(0o755)
         yield partial
         for file in partial.iterdir():
-            _flush(file)
-        _flush(partial)
-        aside = partial.with_name(f".{path.name}.partial-old-{os.getpid()}")
+            flush(file)
+        flush(partial)
         if path.exists():
             os.rename(path, aside)
-        os.rename(partial, path)
-        _flush(path.parent)
+        try:
+            os.rename(partial, path)
+        except OSError:
+            if aside.exists():
+                os.rename(aside, path)
+            raise
+        flush(path.parent)
         shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def remove_partial(folder: Path, name: str = "*") -> None:
+    """Clear up what a kill left half-written of files and folders of this name (by default all) in `folder`.
+
+    What was moved aside and not replaced is put back.
+    """
+    pattern = name if name == "*" else glob.escape(name)
+    for aside in folder.glob(f".{pattern}{ASIDE}"):
+        whole = folder / aside.name[1 : -len(ASIDE)]
+        if whole.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, whole)
+    for partial in folder.glob(f".{pattern}.partial-*"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have a file or folder written to the disk, where the system lets its folders be."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

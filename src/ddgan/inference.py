@@ -8,6 +8,8 @@ it (the states x_t, the posterior) stays in float32.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -60,12 +62,34 @@ def channels_innermost(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class InBF16(nn.Module):
-    """A copy of a generator that computes in bfloat16; it takes and gives what the generator does."""
+class InItsType(nn.Module):
+    """A network whose weights are of a shorter type: it takes and gives what it would in float32.
 
-    def __init__(self, generator: nn.Module) -> None:
+    Args:
+        network: (x_t, t, z, y) -> prediction, all weights of one type.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = channels_innermost(copy.deepcopy(generator).bfloat16())
+        self.network = network
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.network(x_t.bfloat16(), t, z.bfloat16(), y).to(x_t.dtype)
+        dtype = next(self.network.parameters()).dtype
+        return self.network(x_t.to(dtype), t, z.to(dtype), y).to(x_t.dtype)
+
+
+def in_bf16(generator: nn.Module) -> InItsType:
+    """A copy of a generator that computes in bfloat16."""
+    return InItsType(channels_innermost(copy.deepcopy(generator).bfloat16()))
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Within it, whether a GPU may multiply float32 matrices in TF32, which keeps 10 bits of the 23."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before

@@ -14,6 +14,9 @@ from ddgan import images
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
 
+RECORD_NAME = "samples.json"
+"""Beside the PNG files of a folder: how they were made."""
+
 
 def check_output(path: Path, overwrite: bool) -> Path:
     """Refuse an output that exists, before any work is done.
@@ -104,15 +107,16 @@ def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> 
         images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)
     else:
         out.mkdir(parents=True, exist_ok=True)
-        for old in out.glob("[0-9]*.png"):  # of more samples than now
-            old.unlink()
+        if (out / RECORD_NAME).is_file():
+            for old in out.glob("[0-9]" * 6 + ".png"):  # of more samples than now
+                old.unlink()
         for index, image in enumerate(samples):
             images.save_png(image, out / f"{index:06d}.png")
 
 
 def write_record(record: dict[str, Any], out: Path) -> None:
     """Write what was done as JSON beside the output, or into its folder."""
-    beside = out / "samples.json" if out.is_dir() else out.with_name(out.name + ".json")
+    beside = out / RECORD_NAME if out.is_dir() else out.with_name(out.name + ".json")
     beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

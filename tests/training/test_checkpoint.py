@@ -11,6 +11,7 @@ import torch
 
 from ddgan import RunConfig
 from ddgan.data import Batch, StackedDigits
+from ddgan.files import sha256_of
 from ddgan.training.checkpoint import (
     FACTS_NAME,
     STATE_NAME,
@@ -85,9 +86,7 @@ def test_old_ones_go_and_the_best_and_every_nth_stay(tiny_config: RunConfig, tmp
     assert [path.name for path in checkpoints.paths()] == [f"step-{n:08d}" for n in (0, 3, 4, 6, 7)]
 
 
-@pytest.mark.parametrize(
-    "damage", ["short", "flipped", "no facts", "half facts", "empty folder", "other format"]
-)
+@pytest.mark.parametrize("damage", ["short", "flipped", "no facts", "half facts", "no keys", "empty folder"])
 def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, damage: str) -> None:
     checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
     good = checkpoints.save(state, FACTS)
@@ -100,8 +99,8 @@ def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, da
         (bad / STATE_NAME).write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif damage == "half facts":
         (bad / FACTS_NAME).write_text(facts[:40])
-    elif damage == "other format":
-        (bad / FACTS_NAME).write_text(json.dumps(json.loads(facts) | {"format": 99}))
+    elif damage == "no keys":
+        (bad / FACTS_NAME).write_text("[]")
     else:
         (bad / FACTS_NAME).unlink()
         if damage == "empty folder":
@@ -112,6 +111,52 @@ def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, da
     assert len(problems) == 1
     assert "step-00000001" in problems[0]
     assert not bad.exists()
+
+
+def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
+    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
+    checkpoints.save(state, FACTS)
+    state.step = 1
+    newer = checkpoints.save(state, FACTS)
+    facts = json.loads((newer / FACTS_NAME).read_text())
+    (newer / FACTS_NAME).write_text(json.dumps(facts | {"format": 99, "sha256": "of another kind"}))
+    with pytest.raises(ValueError, match="format 99; this version of ddgan reads 1"):
+        checkpoints.newest()
+    assert newer.is_dir()
+
+
+def test_one_that_cannot_be_read_now_is_passed_over_and_kept(
+    tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
+    good = checkpoints.save(state, FACTS)
+    state.step = 1
+    stale = checkpoints.save(state, FACTS)
+
+    def digest(path: Path) -> str:
+        if stale in path.parents:
+            raise OSError(116, "Stale file handle")
+        return sha256_of(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ddgan.training.checkpoint.sha256_of", digest)
+        newest, problems = checkpoints.newest()
+    assert newest is not None
+    assert newest.path == good
+    assert "Stale file handle" in problems[0]
+    found, _ = checkpoints.newest()
+    assert found is not None
+    assert found.path == stale
+
+
+def test_other_folders_are_left_alone(tiny_config: RunConfig, tmp_path: Path) -> None:
+    checkpoints, state = Checkpoints(tmp_path, keep_last=1), fresh(tiny_config)
+    for name in ("step-00000000.bak", "step-of-mine"):
+        (tmp_path / name).mkdir()
+    state.step = 123456789
+    last = checkpoints.save(state, FACTS)
+    assert checkpoints.paths() == [last]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_failed_save_leaves_the_others_and_no_rubbish(

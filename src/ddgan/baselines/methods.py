@@ -55,5 +55,5 @@ def create_denoiser(config: BaselineConfig, processes: Processes) -> DenoiserSta
         average_=processes.average_,
         streak=torch.zeros((), dtype=torch.int64, device=processes.device),
     )
-    switch_on(training, processes.device, generator)
+    switch_on(config, processes.device, generator)
     return state

@@ -29,6 +29,8 @@ def run(arguments: list[str]) -> int:
     if out.suffix != suffix:
         raise ValueError(f"out is '{out}'; with --to {options.to} it must end in {suffix}")
     check_output(out, options.overwrite)
+    if options.to == "ddgan":
+        check_output(out.with_suffix(".md"), options.overwrite)
     model = (_to_ddgan if options.to == "ddgan" else _to_nvlabs)(options, out)
     record = {
         "from": options.file,

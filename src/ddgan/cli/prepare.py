@@ -42,6 +42,8 @@ def run(arguments: list[str]) -> int:
     options = Preparation(**{name: values[name] for name in Preparation.__dataclass_fields__})
     selection = Selection(**{name: values[name] for name in Selection.__dataclass_fields__})
     if values.check:
+        if values.out is not None or options != Preparation():
+            raise ValueError("--check reads images as they are; leave --out and what changes images out")
         sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
         report = check_dataset(values.source, selection, progress=True)
         for name, value in report.table():

@@ -11,9 +11,11 @@ from ddgan.training.run import Run, resume, train
 def run(arguments: list[str]) -> int:
     """Train, or go on with a run."""
     if resumed := _peek(arguments, "--resume"):
-        if len(arguments) != 1 + ("--resume" in arguments):
-            raise ValueError("--resume RUN goes alone: the run's own settings are used")
-        return _exit_code(resume(resumed))
+        data = _peek(arguments, "--data")
+        named = [argument for argument in arguments if argument.split("=")[0] in ("--resume", "--data")]
+        if len(arguments) != len(named) + sum("=" not in argument for argument in named):
+            raise ValueError("with --resume RUN go no settings but --data: the run's own are used")
+        return _exit_code(resume(resumed, data=data))
     settings = _base_settings(arguments)
     parser = config_parser(
         settings,
@@ -26,7 +28,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--out", help="the run folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--init", help="begin with the weights of this run or weights file")
-    parser.add_argument("--resume", help="go on with this run, to the same end; no other option goes with it")
+    parser.add_argument("--resume", help="go on with this run, to the same end; --data NEW, if it has moved")
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     own: dict[str, Any] = {}
 
@@ -64,8 +66,10 @@ def _base_settings(arguments: list[str]) -> dict[str, Any]:
         return {}
     settings = read_settings(source)
     for section in KINDS:
-        kind = _peek(arguments, f"--{section}.kind")
-        if kind is not None and kind != settings.get(section, {}).get("kind", next(iter(KINDS[section]))):
+        kind, given = _peek(arguments, f"--{section}.kind"), settings.get(section) or {}
+        if not isinstance(given, dict):
+            continue  # which is said when the settings are read
+        if kind is not None and kind != given.get("kind", next(iter(KINDS[section]))):
             settings[section] = {"kind": kind}
     if chosen["config"] is not None or not helping:
         settings = RunConfig.from_dict(settings).to_dict()

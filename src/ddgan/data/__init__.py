@@ -3,7 +3,7 @@
 from ddgan.data.base import Batch, Data
 from ddgan.data.dataset import ImageDataset
 from ddgan.data.digits import SingleDigits, StackedDigits
-from ddgan.data.sources import EMBEDDED, check_source, open_source
+from ddgan.data.sources import EMBEDDED, check_source, contents_of, open_source
 from ddgan.data.toy import Gaussians
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "SingleDigits",
     "StackedDigits",
     "check_source",
+    "contents_of",
     "open_source",
 ]

@@ -61,7 +61,7 @@ def only_one(path: Path) -> Iterator[None]:
 
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{_digest(str(path.absolute()))}.lock"):
+    with FileLock(locks / f"{_digest(str(path.resolve()))}.lock"):
         yield
 
 

@@ -46,20 +46,21 @@ def decode_item(item: Item, options: Preparation) -> Decoded:
 def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:
     """Every item of a reader, decoded by `workers` processes, in order.
 
-    With channels = 0 the first usable image decides, before the others are handed out.
+    With channels = 0 the first usable image decides; those before it are handed out as they come.
     """
     items, first = iter(reader), list[Item]()
     is_open, length = options.channels == 0, CHUNK
     for item in items:
-        first.append(item)
         decoded = decode_item(item, options)
+        if decoded.pixels is None and is_open:
+            yield decoded
+            continue
+        first.append(item)
         if decoded.pixels is not None:
             given = len(decoded.pixels)
             options = dataclasses.replace(options, channels=3 if is_open and given == 4 else given)
             length = min(max(CHUNK_BYTES // decoded.pixels.nbytes, 1), CHUNK)
-            break
-        if not is_open:
-            break
+        break
     for chunk in _map_chunks(_chunks(chain(first, items), length), options, workers):
         for decoded in chunk:
             if is_open and options.channels == 1 and decoded.has_color:

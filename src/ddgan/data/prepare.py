@@ -88,7 +88,9 @@ def prepare(
         _check_out(path, overwrite)
     facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
     with only_one(path):
-        if not out and _is_whole(path):
+        if out:
+            _check_out(path, overwrite)  # again, now that nobody else can fill it
+        elif _is_whole(path):
             return path
         with folder_made_atomically(path) as partial:
             with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ddgan.data.base import Data
 from ddgan.data.dataset import ImageDataset, is_prepared
 from ddgan.data.decode import Preparation
 from ddgan.data.digits import SingleDigits, StackedDigits
-from ddgan.data.readers import FORMS
+from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
 from ddgan.data.toy import Gaussians
 
@@ -24,8 +23,6 @@ EMBEDDED: dict[str, Any] = {
 """What comes with the package, by name."""
 EMBEDDED_SPLITS = ("train", "test")
 
-PREFIXED = re.compile(r"^(hf|stackedmnist):.")
-
 
 def check_source(name: str) -> None:
     """Complain where `name` is no data source, before any work is done.
@@ -33,7 +30,8 @@ def check_source(name: str) -> None:
     Raises:
         ValueError: saying what data may be.
     """
-    if name in EMBEDDED or PREFIXED.match(name) or (name and Path(name).expanduser().exists()):
+    is_prefixed = any(name.startswith(prefix) and name != prefix for prefix in PREFIXES)
+    if name in EMBEDDED or is_prefixed or (name and Path(name).expanduser().exists()):
         return
     given = f"data is '{name}', which does not exist" if name else "this configuration names no data"
     raise ValueError(f"{given}; pass --data with one of {', '.join(EMBEDDED)}, or {FORMS}")
@@ -78,6 +76,11 @@ def open_source(
             f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}"
         )
     return source
+
+
+def contents_of(source: Data) -> str:
+    """The checksum of prepared images, wherever they lie; "" of what comes with the package."""
+    return source.info["checksum"] if isinstance(source, ImageDataset) else ""
 
 
 def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progress: bool) -> Path:

@@ -10,6 +10,7 @@ as if it had never stopped.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddgan.files import folder_made_atomically, save_tensors, sha256_of
+from ddgan.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import Learner
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+NAME = re.compile(r"step-\d+")
+
+
+class DamagedError(ValueError):
+    """A checkpoint that is not what was written."""
 
 
 def state_tensors(state: Learner) -> dict[str, Tensor]:
@@ -96,8 +102,12 @@ class Checkpoints:
         self._keep_last, self._keep_every = keep_last, keep_every
 
     def paths(self) -> list[Path]:
-        """The folders of all checkpoints, by step."""
-        return sorted(self.folder.glob("step-*"))
+        """The folders of all checkpoints, by step; what else lies there is left alone."""
+        return sorted((path for path in self.folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of an iteration is."""
+        return self.folder / f"step-{step:08d}"
 
     def save(self, state: Learner, facts: dict[str, Any]) -> Path:
         """Write a checkpoint, then remove those that need not be kept; returns its folder.
@@ -109,7 +119,7 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; those written before are untouched.
         """
-        path = self.folder / f"step-{state.step:08d}"
+        path = self.path(state.step)
         known: dict[str, Any] = {"format": FORMAT, "step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
         known |= {"license": state.license, **facts}
@@ -121,14 +131,20 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, and what is wrong with newer ones, which are removed."""
+        """The newest whole checkpoint, and what is wrong with newer ones; those damaged are removed.
+
+        Raises:
+            ValueError: if it is of another version of ddgan.
+        """
         problems: list[str] = []
         for path in reversed(self.paths()):
             try:
                 return read_checkpoint(path), problems
-            except ValueError as error:
+            except DamagedError as error:
                 problems.append(str(error))
                 shutil.rmtree(path, ignore_errors=True)
+            except OSError as error:  # it may be readable another time
+                problems.append(f"'{path}' cannot be read: {error}")
         return None, problems
 
     def scores(self) -> dict[int, float]:
@@ -137,9 +153,8 @@ class Checkpoints:
         return {step: score for step, score in found.items() if score is not None}
 
     def clean(self) -> None:
-        """Remove what a kill left half-written."""
-        for partial in self.folder.glob(".*.partial-*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        """Clear up what a kill left half-written."""
+        remove_partial(self.folder)
 
     def _prune(self) -> None:
         paths, scores = self.paths(), self.scores()
@@ -156,20 +171,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint, once its checksum is found right.
 
     Raises:
-        ValueError: if it is not whole, or of another version.
+        DamagedError: if it is not whole.
+        ValueError: if it is of another version.
+        OSError: if it cannot be read now.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise ValueError(f"'{path}' has format {facts['format']}; this version reads {FORMAT}")
-        if sha256_of(path / STATE_NAME) != facts["sha256"]:
-            raise ValueError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
-        return Checkpoint(path, facts, load_file(path / STATE_NAME))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"'{path}' is damaged: {error}") from None
+        version = facts["format"]
+        if version == FORMAT and sha256_of(path / STATE_NAME) != facts["sha256"]:
+            raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
+        if version == FORMAT:
+            return Checkpoint(path, facts, load_file(path / STATE_NAME))
+    except DamagedError:
+        raise
+    except (FileNotFoundError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise DamagedError(f"'{path}' is damaged: {error}") from None
+    raise ValueError(
+        f"'{path}' has format {version}; this version of ddgan reads {FORMAT}: go on with the version "
+        "that wrote it"
+    )
 
 
 def _step(path: Path) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ddgan.files import remove_partial
 from ddgan.training.checkpoint import Checkpoints, read_checkpoint
 from ddgan.training.settings import TrainingConfig
 from ddgan.weights import WEIGHTS_NAME
@@ -69,6 +70,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def clear(path: Path) -> None:
     """Remove what an earlier run left in the folder, and only that; its configuration goes first."""
+    remove_partial(path)
     for file in [path / name for name in FILES] + list(path.glob("model-ema*.safetensors")):
         file.unlink(missing_ok=True)
     for name in FOLDERS:
@@ -85,7 +87,7 @@ def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
     for path in reversed(Checkpoints(Path(source) / "checkpoints").paths()):
         try:
             tensors = read_checkpoint(path).tensors
-        except ValueError:
+        except (ValueError, OSError):
             continue
         prefix = "discriminator."
         return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

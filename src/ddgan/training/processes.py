@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as torchrun, accelerate launch or SLURM start.
+"""The processes of a run: one, or as many as a launcher starts (torchrun, accelerate launch).
 
 Each holds all weights and works on its rows of the global batch. Gradients are averaged after the
 backward pass, in one message per update: that needs no wrapper around the networks, is the same with

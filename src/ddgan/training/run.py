@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.config import RunConfig
-from ddgan.data import Data, check_source, open_source
-from ddgan.files import write_atomically
+from ddgan.data import Data, check_source, contents_of, open_source
+from ddgan.files import remove_partial, write_atomically
+from ddgan.inference import tf32
 from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
-from ddgan.training.checkpoint import restore
+from ddgan.training.checkpoint import Checkpoint, read_checkpoint, restore
 from ddgan.training.console import Speaker
 from ddgan.training.folder import (
     CONFIG_NAME,
@@ -32,7 +33,7 @@ from ddgan.training.logging import StatisticsMeter, rewind_log
 from ddgan.training.loop import fit, signals_as_wish
 from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.processes import Processes, join_processes
-from ddgan.training.settings import INDEPENDENT
+from ddgan.training.settings import INDEPENDENT, UNMEASURED
 from ddgan.training.setup import (
     check_batch,
     check_networks,
@@ -121,48 +122,74 @@ def train(
         if processes.is_main:
             check_folder(path, overwrite)  # again, now that nobody else can fill it
             clear(path)
-            checkpoints_of(path, config.training).save(state, {"seconds": 0.0, "config": config.to_dict()})
+            facts = {"seconds": 0.0, "config": config.to_dict(), "data": contents_of(source)}
+            checkpoints_of(path, config.training).save(state, facts)
             write_atomically(path / CONFIG_NAME, config.to_yaml())  # from now on it is a run
         return carry_on(config, state, source, processes, path, say, method=method)
 
 
-def resume(run: str | Path, *, verbose: bool = True, method: Method = DENOISING_GAN) -> Run:
+def resume(
+    run: str | Path, *, data: str | None = None, verbose: bool = True, method: Method = DENOISING_GAN
+) -> Run:
     """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped.
 
     Args:
         run: the run folder.
+        data: where the data is now, if it has moved; its contents must be the same.
         verbose: say what happens on standard error.
         method: how it was trained.
 
     Raises:
-        ValueError: if it is no run, has no whole checkpoint, or its config.yaml was changed in a setting
-            that matters.
+        ValueError: if it is no run, has no whole checkpoint, or its data or a setting that matters in its
+            config.yaml is not what it was.
         TrainingError: as `train`.
     """
     path = Path(run)
     if not (path / CONFIG_NAME).is_file():
         raise ValueError(f"'{path}' is no run folder: it holds no {CONFIG_NAME}")
     config = method.config.load(path / CONFIG_NAME)
+    check_trackers(config.training.trackers)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
     say = Speaker(verbose and processes.is_main)
     with held(path, processes):
-        checkpoints = checkpoints_of(path, config.training)
-        if processes.is_main:
-            checkpoints.clean()
-        newest, problems = checkpoints.newest()
-        for problem in problems:
-            say(f"warning: {problem}; taking an older checkpoint")
-        if newest is None:
-            raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
-        check_same_settings(config, newest.facts["config"])
+        newest = newest_of_all(path, config, processes, say)
+        if data is not None:
+            config = dataclasses.replace(config, data=data)
+        contents = newest.facts.get("data", "")
+        may_move = {"data": config.data} if contents else {}
+        check_same_settings(config, newest.facts["config"] | may_move)
+        check_source(config.data)
         source = open_together(config, processes, say)
+        if contents and contents != contents_of(source):
+            raise ValueError(f"'{config.data}' holds other data than the run was trained on; name that again")
         state = method.create_state(config, processes)
         restore(state, newest.tensors, newest.facts)
-        say(f"resuming at iteration {state.step} of {state.num_iterations}")
+        say(f"resuming at iteration {state.step} of {known_end(state.num_iterations) or 'as many as fit'}")
         if processes.is_main:
+            write_atomically(path / CONFIG_NAME, config.to_yaml())
             rewind_log(path / LOG_NAME, state.step)
         return carry_on(config, state, source, processes, path, say, newest.facts["seconds"], method)
+
+
+def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Speaker) -> Checkpoint:
+    """The newest whole checkpoint that the main process finds, for all of them.
+
+    Raises:
+        ValueError: if there is none, or it is of another version of ddgan.
+    """
+    checkpoints = checkpoints_of(path, config.training)
+    newest, problems = None, list[str]()
+    if processes.is_main:
+        remove_partial(path)
+        checkpoints.clean()
+        newest, problems = checkpoints.newest()
+    for problem in problems:
+        say(f"warning: {problem}; taking an older checkpoint")
+    step = processes.largest(-1 if newest is None else newest.facts["step"])
+    if step < 0:
+        raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
+    return newest or read_checkpoint(checkpoints.path(step))
 
 
 def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
@@ -227,8 +254,9 @@ def carry_on(
     """Train from the state's step to the end, then sample and score."""
     training = config.training
     with (
+        tf32(training.tf32),
         signals_as_wish() as received,
-        progress_bar("training", state.num_iterations, state.step, enabled=say.verbose) as advance,
+        progress_bar("training", known_end(state.num_iterations), state.step, enabled=say.verbose) as advance,
     ):
         supervisor = Supervisor(config, state, source, processes, path, say, advance, seconds, method)
         try:
@@ -247,7 +275,7 @@ def carry_on(
         ended_by = processes.largest(received()) if state.step < state.num_iterations else 0
         report = None
         if processes.is_main:
-            supervisor.save()
+            supervisor.save_at_the_end()
             done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
             say(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
             supervisor.save_final_grid()
@@ -256,6 +284,11 @@ def carry_on(
         report = score_and_report(model, path, say)
     processes.largest(0)  # wait for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
+
+
+def known_end(num_iterations: int) -> int | None:
+    """The last iteration, if it is known yet."""
+    return None if num_iterations == UNMEASURED else num_iterations
 
 
 def score_and_report(model: DDGAN, path: Path, say: Speaker) -> Report:

@@ -11,6 +11,10 @@ NOT_NEGATIVE = (
 )
 
 
+UNMEASURED = 10**9
+"""Iterations of a budget of minutes that is not measured yet: no end, and rates that do not decay."""
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a run trains, what it keeps, and what it says on the way.
@@ -19,14 +23,15 @@ class TrainingConfig:
 
     Args:
         batch_size: images per iteration over all processes and parts; a multiple of `accumulation`.
-        num_iterations: iterations, each one update of D and one of G.
+        num_iterations: iterations, each one update of D and one of G, where no budget is given.
         max_images: a budget of images instead, over all iterations; 0 for none.
         max_minutes: a budget of minutes instead: turned into iterations once, after a warm-up; 0 for none.
         accumulation: parts that each process works its share of the batch through in, adding up
             gradients, to save memory; minibatch statistics are taken over each part.
         horizontal_flip: mirror each image with probability 1/2.
         label_dropout: how often a class is replaced by the null class, where there are classes; in 0..1.
-        held_out: images kept from training, to see whether D learns its images by heart; 0 for none.
+        held_out: images kept from training, to see whether D learns its images by heart; 0 for none. Embedded
+            data always has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
         precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
             averages stay in float32), or "auto": bf16 where the device has instructions for it.
@@ -40,8 +45,8 @@ class TrainingConfig:
         keep_last: checkpoints kept, counted from the newest.
         keep_every: iterations between checkpoints that are kept for good; 0 for none.
         grid_every: iterations between two grids of samples from the same noise; 0 for none.
-        score_every: iterations between two scorings with `score_samples`; 0 for none. Where modes can be
-            counted, the checkpoint with the smallest KL is kept.
+        score_every: iterations between two scorings with `score_samples`; 0 for none. The checkpoint with
+            the smallest KL of its modes is kept, or Fréchet distance where modes cannot be counted.
         score_samples: N, the samples drawn for the scores at the end; 0 for none.
         max_skipped: iterations in a row with a non-finite gradient after which the run stops.
         trackers: where the log goes beside log.jsonl.
@@ -95,7 +100,9 @@ class TrainingConfig:
 
     @property
     def planned_iterations(self) -> int:
-        """How many iterations there will be, before a budget of minutes is measured."""
+        """How many iterations there will be; without an end until a budget of minutes is measured."""
+        if self.max_minutes:
+            return UNMEASURED
         return -(-self.max_images // self.batch_size) if self.max_images else self.num_iterations
 
 

@@ -103,7 +103,7 @@ def create_state(config: RunConfig, processes: Processes) -> TrainState:
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
     state.precision = arithmetic(training, device)
-    switch_on(training, device, generator, discriminator)
+    switch_on(config, device, generator, discriminator)
     return state
 
 
@@ -112,15 +112,25 @@ def arithmetic(training: TrainingConfig, device: torch.device) -> torch.dtype | 
     return torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
 
 
-def switch_on(training: TrainingConfig, device: torch.device, *networks: nn.Module) -> None:
-    """Give the device and networks that are trained what the settings ask for."""
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.tf32
+def switch_on(
+    config: RunConfig, device: torch.device, generator: nn.Module, discriminator: nn.Module | None = None
+) -> None:
+    """Give the networks that are trained what the settings ask for."""
+    training, networks = config.training, [generator] + ([] if discriminator is None else [discriminator])
+    for network in networks if training.activation_checkpointing else ():
+        recompute_blocks(network)
+    if not training.compile:
+        return
+    x, t = torch.zeros(1, *config.generator.state_shape, device=device), torch.ones(1, dtype=torch.int64)
+    z, t = torch.zeros(1, config.generator.latent_size, device=device), t.to(device)
+    dtype = arithmetic(training, device)
+    for enabled in {False, dtype is not None}:  # so that what a network makes once is there, see `resample`
+        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=enabled):
+            generator(x, t, z)
+            if discriminator is not None:
+                discriminator(x, x, t)
     for network in networks:
-        if training.activation_checkpointing:
-            recompute_blocks(network)
-        if training.compile:
-            network.compile()
+        network.compile()
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -133,11 +143,11 @@ def recompute_blocks(network: nn.Module) -> None:
 def warm_start(state: TrainState, source: str) -> list[str]:
     """Begin with the weights of a trained model instead of random ones; says what was taken.
 
-    G and its averages take the model's generator; D takes a discriminator where `source` is a run whose
-    newest checkpoint has a fitting one.
+    G and its averages take the model's generator; D takes the discriminator of the newest checkpoint where
+    `source` is a run.
 
     Raises:
-        ValueError: if the model's generator has other shapes than ours.
+        ValueError: if the model's generator, or the discriminator, has other shapes than ours.
     """
     from ddgan.training.folder import discriminator_weights
 
@@ -188,7 +198,7 @@ def training_inputs(
 
     def inputs(step: int) -> tuple[Batch, StepNoise]:
         images, labels = source.batch(step, size, rows)
-        if training.horizontal_flip:
+        if training.horizontal_flip and images.ndim == 4:  # points have no other side
             flipped = chosen("flip", step, images.device, 0.5).view(-1, 1, 1, 1)
             images = torch.where(flipped, images.flip(-1), images)
         if not config.num_classes:

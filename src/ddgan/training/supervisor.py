@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ddgan.config import RunConfig
-from ddgan.data import Data
+from ddgan.data import Data, contents_of
 from ddgan.metrics import Report, evaluate
 from ddgan.saving import has_png_form, save_grid
 from ddgan.training.budget import MinuteBudget
@@ -24,6 +24,7 @@ from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes, TrainingError
 from ddgan.training.state import Learner, TrainState
+from ddgan.training.step import run
 from ddgan.training.tracking import Trackers
 from ddgan.weights import average_name
 
@@ -62,7 +63,7 @@ class Supervisor:
     ) -> None:
         self._config, self._state, self._processes, self._path = config, state, processes, path
         self._say, self._advance, self._seconds = say, advance, seconds
-        self._method = method
+        self._method, self._contents = method, contents_of(source)
         self._start = self._saved_at = time.monotonic()
         self._saving = 0.0  # how long the last checkpoint took
         self._checkpoints = checkpoints_of(path, config.training)
@@ -115,8 +116,11 @@ class Supervisor:
         if self._log is not None and self._trackers is not None:
             self._try(lambda: self._log_record(record | ({"warnings": warnings} if warnings else {})))
         left = (state.num_iterations - state.step) * training.batch_size / record["images_per_second"]
-        self._advance(0, summary(record), state.num_iterations)
-        self._say.sometimes(f"{state.step}/{state.num_iterations}  {time_left(left)} left  {summary(record)}")
+        end, rest = str(state.num_iterations), f"{time_left(left)} left"
+        if self._is_measuring:
+            end, rest = "?", f"of {training.max_minutes:g} min"
+        self._advance(0, summary(record), None if self._is_measuring else state.num_iterations)
+        self._say.sometimes(f"{state.step}/{end}  {rest}  {summary(record)}")
         for warning in warnings:
             self._say(f"warning at iteration {state.step}: {warning}")
         self._stop_if_stuck()
@@ -130,6 +134,8 @@ class Supervisor:
     def _stop_if_stuck(self) -> None:
         streak = int(self._state.streak)  # the same in every process
         if streak >= self._config.training.max_skipped:
+            if self._processes.is_main:
+                self.save()
             raise TrainingError(
                 f"stopped at iteration {self._state.step}: {streak} iterations in a row had a gradient "
                 f"that is not finite; the last good state is kept in '{self._path}'. Look for bad images "
@@ -148,17 +154,24 @@ class Supervisor:
         wait = max(60 * self._config.training.checkpoint_minutes, self._saving / SAVING_SHARE)
         return time.monotonic() - self._saved_at >= wait
 
-    def save(self) -> None:
-        """Write a checkpoint and the averaged weights; trouble with the disk is told, not raised."""
+    def save(self) -> bool:
+        """Write a checkpoint and the averaged weights; trouble with the disk is told, not raised.
+
+        Returns:
+            Whether all is written.
+        """
         began = time.monotonic()
         facts: dict[str, Any] = {"seconds": self.seconds(), "config": self._config.to_dict()}
+        facts["data"] = self._contents
         if self._state.step in self._scores:
             facts["score"] = self._scores[self._state.step]
-        if self._is_finite():  # what a streak of bad gradients left is the last good state
-            self._try(lambda: self._checkpoints.save(self._state, facts))
-            self._try(self.save_weights)
+        written = self._is_finite()  # what a streak of bad gradients left is the last good state
+        if written:
+            written = self._try(lambda: self._checkpoints.save(self._state, facts))
+            written &= self._try(self.save_weights)
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - began
+        return written
 
     def _is_finite(self) -> bool:
         norms = torch._foreach_norm(list(self._state.generator.parameters()), 1)
@@ -185,7 +198,12 @@ class Supervisor:
             self._try(lambda: save_grid(model, path))
 
     def _score(self) -> None:
-        report = evaluate(self.model(), n=self._config.training.score_samples)
+        try:
+            report = evaluate(self.model(), n=self._config.training.score_samples)
+        except (ValueError, OSError) as error:  # features that cannot be had, say
+            self._say(f"warning: could not score at iteration {self._state.step}: {error}; training goes on")
+            self.save()
+            return
         score = headline(report)
         self._say(f"iteration {self._state.step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
         if score is not None:
@@ -199,24 +217,45 @@ class Supervisor:
         """D's mean logit on true pairs made of held-out images, with noise that is always the same."""
         assert self._held_out is not None
         assert isinstance(self._state, TrainState)
-        state, x_0 = self._state, self._held_out.images
+        state, training, x_0 = self._state, self._config.training, self._held_out.images
         noise = draw_noise(self._config.seed, 0, x_0, state.diffusion.num_steps, 0).discriminator
         x_prev, x_t = state.diffusion.pair(x_0, noise.t, noise.noise_prev, noise.noise_step)
-        y = self._held_out.labels if self._config.num_classes else None
-        return finite(state.discriminator.forward(x_prev, x_t, noise.t, y).mean())
+        size = (
+            training.batch_size // self._processes.count // training.accumulation
+        )  # what fits while training
+        logits, labels = [], self._held_out.labels
+        for first in range(0, len(x_0), size):
+            rows = slice(first, first + size)
+            y = labels[rows] if self._config.num_classes and labels is not None else None
+            logits.append(run(state, state.discriminator, x_prev[rows], x_t[rows], noise.t[rows], y))
+        return finite(torch.cat(logits).mean())
 
-    def _try(self, write: Callable[[], object]) -> None:
-        """Write; a full or broken disk must not end the training."""
+    def _try(self, write: Callable[[], object]) -> bool:
+        """Write, and say whether that went well; a full or broken disk must not end the training."""
         try:
             write()
         except OSError as error:
             self._say(f"warning: could not write in '{self._path}': {error}; training goes on")
+            return False
+        return True
 
     def finish(self) -> None:
         """Close what is open."""
         if self._log is not None and self._trackers is not None:
-            self._log.close()
-            self._trackers.close()
+            self._try(self._log.close)
+            self._try(self._trackers.close)
+
+    def save_at_the_end(self) -> None:
+        """Write what was learned.
+
+        Raises:
+            TrainingError: if it cannot be written; a checkpoint on the way may be there.
+        """
+        if not self.save():
+            raise TrainingError(
+                f"training ended at iteration {self._state.step}, but what it learned could not be written "
+                f"in '{self._path}'; make room, then --resume goes on from the last checkpoint there"
+            )
 
     def save_final_grid(self) -> None:
         """Write the grid that a run ends with."""
@@ -224,5 +263,7 @@ class Supervisor:
 
 
 def headline(report: Report) -> float | None:
-    """The score by which the best of a run is chosen, the lower the better; None if it has none."""
-    return None if report.modes is None else report.modes.kl
+    """The score by which the best of a run is chosen, the lower the better: KL or Fréchet distance."""
+    if report.modes is not None:
+        return report.modes.kl
+    return None if report.frechet is None else report.frechet.value

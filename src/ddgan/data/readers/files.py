@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -114,12 +115,14 @@ class ArchiveReader(Reader):
                     yield info.filename, _problem_of(info.filename, is_link)
 
     def _tar_members(self) -> Iterator[tuple[str, str]]:
+        self._versions = Counter[str]()
         with tarfile.open(self._path, tarinfo=_Member) as archive:
             end = 0
             for member in archive:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 is_link = member.islnk() or member.issym()
                 if is_image_name(member.name) and (member.isfile() or is_link):
+                    self._versions[member.name] += 1
                     yield member.name, _problem_of(member.name, is_link)
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
             assert archive.fileobj is not None
@@ -150,12 +153,17 @@ class ArchiveReader(Reader):
                 yield name, content, problem
 
     def _tar_contents(self) -> Iterator[tuple[str, bytes, str]]:
-        wanted = set(self._names)
+        """Of a name that was added again the last version, as unpacking leaves it."""
+        wanted, left = set(self._names), self._versions.copy()
         with tarfile.open(self._path, tarinfo=_Member) as archive:
             for member in archive:
-                if member.name in self._problems:
+                is_listed = member.name in wanted and not member.isdir()
+                left[member.name] -= is_listed
+                if not is_listed or left[member.name]:
+                    pass
+                elif member.name in self._problems:
                     yield member.name, b"", ""
-                elif member.name in wanted and member.isfile():
+                else:
                     file = archive.extractfile(member)
                     yield member.name, b"" if file is None else file.read(MAX_BYTES + 1), ""
                 archive.members = []  # type: ignore[attr-defined]

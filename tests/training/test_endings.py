@@ -1,0 +1,185 @@
+"""How a run ends: with all it learned, or with a word about what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import ddgan
+from ddgan import DDGAN, RunConfig, TrainingError
+from ddgan.cli import main
+from ddgan.data.prepare import prepare
+from ddgan.experiments.store import ModelSpec, Store
+from ddgan.networks import build_discriminator
+from ddgan.training.checkpoint import Checkpoints
+from ddgan.training.logging import JsonLines, read_log
+from ddgan.training.method import DENOISING_GAN
+from ddgan.training.settings import UNMEASURED
+from ddgan.training.step import train_step
+
+Capture = pytest.CaptureFixture[str]
+
+
+def changed(config: RunConfig, **training: object) -> RunConfig:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))  # type: ignore[arg-type]
+
+
+def full(*arguments: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_weights_that_cannot_be_written_at_the_end_are_a_failure(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, spec = Store(tmp_path), ModelSpec("tiny", changed(tiny_points_config, checkpoint_minutes=60))
+    with monkeypatch.context() as patch:
+        patch.setattr("ddgan.training.supervisor.Supervisor.save_weights", full)
+        with pytest.raises(TrainingError, match=r"ended at iteration 5, but .* could not be written"):
+            store.open(spec, 0)
+    assert not store.is_trained(spec, 0)
+    assert store.open(spec, 0).sample(2).isfinite().all()
+    assert store.facts(spec, 0)["iterations"] == 5
+
+
+def test_a_log_that_cannot_be_closed_does_not_cost_the_weights(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(JsonLines, "close", full)
+    run = ddgan.train(tiny_points_config, tmp_path / "run")
+    assert "could not write" in capsys.readouterr().err
+    assert torch.equal(DDGAN.from_pretrained(tmp_path / "run").sample(2), run.model.sample(2))
+
+
+def test_a_run_that_is_stuck_keeps_its_last_good_state(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    def spoiled(state: object, batch: object, noise: object) -> object:
+        if state.step >= 7:  # type: ignore[attr-defined]
+            batch = batch._replace(images=batch.images * float("nan"))  # type: ignore[attr-defined]
+        return train_step(state, batch, noise)  # type: ignore[arg-type]
+
+    config = changed(
+        tiny_points_config, num_iterations=100, max_skipped=4, log_every=1, checkpoint_minutes=60
+    )
+    method = dataclasses.replace(DENOISING_GAN, step=spoiled)
+    with pytest.raises(TrainingError, match="stopped at iteration 11"):
+        ddgan.train(config, tmp_path / "run", verbose=False, method=method)
+    newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    assert newest.facts["step"] == 11
+    assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+
+
+def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    """The iterations of the preset, which are few here, neither end it nor lower its rates."""
+    config = changed(tiny_points_config, max_minutes=0.05, num_iterations=3, log_every=1)
+    assert config.training.planned_iterations == UNMEASURED
+    run = ddgan.train(config, tmp_path / "run", verbose=False)
+    log = read_log(run.path / "log.jsonl")
+    assert log[-1]["step"] > 20
+    rates = [record["lr_g"] for record in log]
+    assert rates[:10] == pytest.approx([config.optimization.generator_lr] * 10)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(1e-5)
+
+
+def test_points_are_not_flipped(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    plain = ddgan.train(tiny_points_config, tmp_path / "plain", verbose=False)
+    flipped = changed(tiny_points_config, horizontal_flip=True)
+    run = ddgan.train(flipped, tmp_path / "run", verbose=False)
+    assert torch.equal(run.model.sample(3), plain.model.sample(3))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Images that have no modes to count."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "photos.npy", rng.integers(0, 256, (64, 8, 8, 3), dtype=np.uint8))
+    return prepare(str(tmp_path / "photos.npy"), tmp_path / "photos")
+
+
+def test_images_without_modes_are_scored_by_their_distance(
+    tiny_config: RunConfig, photos: Path, tmp_path: Path
+) -> None:
+    config = changed(tiny_config, score_samples=32, score_every=2)
+    run = ddgan.train(config, tmp_path / "run", data=str(photos), verbose=False)
+    assert run.report is not None
+    assert run.report.modes is None
+    assert run.report.frechet is not None
+    scores = Checkpoints(run.path / "checkpoints").scores()
+    assert scores
+    assert (run.path / "best.safetensors").is_file()
+
+
+def test_scores_that_cannot_be_had_on_the_way_are_told(
+    tiny_config: RunConfig, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def missing(*arguments: object, **named: object) -> None:
+        raise ValueError("features inception are not there")
+
+    monkeypatch.setattr("ddgan.training.supervisor.evaluate", missing)
+    monkeypatch.setattr("ddgan.training.run.evaluate", missing)
+    config = changed(tiny_config, score_samples=32, score_every=2)
+    with pytest.raises(ValueError, match="features inception"):
+        ddgan.train(config, tmp_path / "run", data=str(photos))
+    assert "could not score at iteration 2: features inception are not there" in capsys.readouterr().err
+    newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    assert newest.facts["step"] == 5
+
+
+def test_held_out_images_are_judged_in_parts_that_fit(
+    tiny_config: RunConfig, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = tiny_config.generator.state_shape
+    judge, sizes = type(build_discriminator(tiny_config.discriminator, shape)), []
+    forward = judge.forward
+
+    def seen(self: object, x: torch.Tensor, *others: object) -> torch.Tensor:
+        sizes.append(len(x))
+        return forward(self, x, *others)
+
+    monkeypatch.setattr(judge, "forward", seen)
+    config = changed(tiny_config, held_out=20, log_every=5)
+    run = ddgan.train(config, tmp_path / "run", data=str(photos), verbose=False)
+    assert max(sizes) == 8
+    assert 4 in sizes  # 20 = 8 + 8 + 4
+    assert isinstance(read_log(run.path / "log.jsonl")[-1]["d_held_out"], float)
+
+
+def test_data_may_move_but_not_change(
+    tiny_config: RunConfig, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    run = tmp_path / "run"
+    whole = ddgan.train(tiny_config, run, data=str(photos), verbose=False)
+    for path in Checkpoints(run / "checkpoints").paths()[1:]:
+        shutil.rmtree(path)
+    if not Checkpoints(run / "checkpoints").paths():
+        pytest.fail("no early checkpoint is left")
+    photos.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="photos', which does not exist"):
+        ddgan.resume(run, verbose=False)
+    other = np.random.default_rng(1).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "other.npy", other)
+    with pytest.raises(ValueError, match="holds other data than the run was trained on"):
+        ddgan.resume(run, data=str(prepare(str(tmp_path / "other.npy"), tmp_path / "other")), verbose=False)
+    assert main(["train", "--resume", str(run), "--data", str(tmp_path / "elsewhere")]) == 0
+    assert torch.equal(DDGAN.from_pretrained(run).sample(2), whole.model.sample(2))
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"] == str(tmp_path / "elsewhere")
+    assert main(["train", "--resume", str(run), "--seed", "4"]) == 2
+    assert "no settings but --data" in capsys.readouterr().err
+
+
+def test_a_missing_tracker_is_named_when_going_on(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ddgan.train(tiny_points_config, tmp_path / "run", verbose=False)
+    settings = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    settings["training"]["trackers"] = ["wandb"]
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match="wandb"):
+        ddgan.resume(tmp_path / "run", verbose=False)
