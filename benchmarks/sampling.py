@@ -99,14 +99,13 @@ def images(trained: DDGAN, batch: int) -> Tensor:
 
 @torch.no_grad()
 def plain_images(trained: DDGAN, batch: int) -> Tensor:
-    """One batch by a plain loop over the steps."""
-    diffusion, shape = trained.diffusion, (batch, *trained.state_shape)
-    x_t = torch.randn(shape, device=trained.device)
+    """The same batch by a plain loop over the steps."""
+    diffusion = trained.diffusion
+    x_t, noise = trained.start(0, range(batch))
     for step in range(diffusion.num_steps, 0, -1):
         t = torch.full((batch,), step, device=trained.device)
-        z = torch.randn(batch, trained.config.generator.latent_size, device=trained.device)
-        x_0 = trained.generator(x_t, t, z)
-        x_t = diffusion.denoise(x_0, x_t, t, torch.randn(shape, device=trained.device))
+        x_0 = trained.generator(x_t, t, noise(trained.config.generator.latent_size))
+        x_t = diffusion.denoise(x_0, x_t, t, noise(*trained.state_shape))
     return x_t
 
 

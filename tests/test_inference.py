@@ -11,13 +11,14 @@ from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
 from ddgan.inference import (
     REPAYING_CALLS,
-    InBF16,
     channels_innermost,
     choose_precision,
     computes_in_bf16,
+    in_bf16,
     repays_compiling,
+    tf32,
 )
-from ddgan.networks import NCSNppConfig, build_generator
+from ddgan.networks import NCSNppConfig, batch_that_fits, build_generator
 from ddgan.networks.layers import variance_scaling_
 from ddgan.networks.winograd import Conv2d
 
@@ -79,7 +80,7 @@ def test_bf16_changes_samples_a_little_and_weights_not_at_all(unet: DDGAN, tmp_p
 def test_bf16_keeps_the_angles_of_many_steps_apart() -> None:
     """In bfloat16 itself, 998 and 999 are one number."""
     config = NCSNppConfig(kind="ncsnpp", image_size=8, base_channels=8, channel_multipliers=(1,))
-    fast = InBF16(build_generator(config)).network
+    fast = in_bf16(build_generator(config)).network
     assert isinstance(fast, torch.nn.Module)
     first, second = fast.time_embedding(torch.tensor([999, 1000]))
     assert not torch.equal(first, second)
@@ -118,3 +119,63 @@ def test_a_model_trained_with_channels_innermost_opens_so(unet: DDGAN, tmp_path:
 def test_a_compiled_model_makes_the_same_images(unet: DDGAN) -> None:
     expected = unet.sample(4, seed=1)
     assert relative(unet.compile().sample(4, seed=1), expected) < 1e-5
+
+
+def test_a_compiled_model_always_sees_one_batch_size(unet: DDGAN, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another would be compiled anew, for minutes."""
+    expected, sizes, forward = unet.sample(7, batch_size=3), [], unet.generator.forward
+
+    def seen(x_t: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x_t))
+        return forward(x_t, *others)
+
+    monkeypatch.setattr(unet.generator, "forward", seen)
+    unet.is_compiled = True
+    counted: list[int] = []
+    made = torch.cat(list(unet.batches(7, batch_size=3, on_batch=counted.append)))
+    assert set(sizes) == {3}
+    assert counted == [3, 3, 1]
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+
+
+def test_predictions_of_a_compiled_model_are_its_own(unet: DDGAN, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled network may write every output to the same place."""
+    forward, place = unet.generator.forward, torch.empty(2, 3, 16, 16)
+    expected = [step.prediction for step in unet.steps(2)]
+    monkeypatch.setattr(unet.generator, "forward", lambda *inputs: place.copy_(forward(*inputs)))
+    unet.is_compiled = True
+    for step, prediction in zip(unet.steps(2), expected, strict=True):
+        torch.testing.assert_close(step.prediction, prediction)
+
+
+def test_a_model_of_half_weights_samples_in_them(unet: DDGAN) -> None:
+    """As diffusers opens one with torch_dtype."""
+    expected = next(iter(unet.chain(*unet.start(0, range(4))))).prediction
+    half = DDGAN(build_generator(SMALL).bfloat16(), unet.config)
+    half.generator.load_state_dict(unet.generator.state_dict())
+    made = next(iter(half.chain(*half.start(0, range(4)))))
+    assert made.prediction.dtype == made.x_prev.dtype == torch.float32
+    assert relative(made.prediction, expected) < 5e-2
+
+
+def test_tf32_is_as_it_was_afterwards() -> None:
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    for allowed in (True, False):
+        with tf32(allowed):
+            assert [place.allow_tf32 for place in places] == [allowed] * 2
+    with pytest.raises(RuntimeError), tf32(True):
+        raise RuntimeError
+    assert [place.allow_tf32 for place in places] == before
+
+
+def test_what_fits_depends_on_the_gpu_s_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = NCSNppConfig(image_size=256, base_channels=64)
+    on_cpu = batch_that_fits(wide, CPU)
+    sizes = []
+    for free in (0, 2**33, 2**36):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2**37))
+        sizes.append(batch_that_fits(wide, torch.device("cuda")))
+    assert on_cpu == sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert 8 <= sizes[2] <= 512

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,7 +10,13 @@ from torch import Tensor
 
 from ddgan.diffusion import Diffusion, DiffusionConfig
 from ddgan.random import ImageNoise
-from ddgan.sampling import denoising_steps, sample
+from ddgan.sampling import Step, denoising_steps
+
+
+def last(steps: Iterator[Step]) -> Tensor:
+    """x_0 of a chain."""
+    *_, step = steps
+    return step.x_prev
 
 
 def diffusion(num_steps: int = 4, prediction: str = "x_0") -> Diffusion:
@@ -59,7 +65,7 @@ def test_sample_is_the_end_of_the_chain() -> None:
 
     x_t = torch.randn(2, 3, dtype=torch.float64)
     steps = list(denoising_steps(denoiser, diffusion(), x_t, recorder()[1], 0))
-    assert torch.equal(sample(denoiser, diffusion(), x_t, recorder()[1], 0), steps[-1].x_prev)
+    assert torch.equal(last(denoising_steps(denoiser, diffusion(), x_t, recorder()[1], 0)), steps[-1].x_prev)
 
 
 def test_a_perfect_denoiser_finds_the_image_from_any_step() -> None:
@@ -95,7 +101,7 @@ def test_a_generator_of_x_prev_is_followed_directly() -> None:
 def test_image_i_is_the_same_in_a_batch_of_any_size() -> None:
     def images(indices: range) -> Tensor:
         noise = ImageNoise(7, indices)
-        return sample(lambda x, t, z: (x + z[:, :1]).tanh(), diffusion(), noise(3), noise, 2)
+        return last(denoising_steps(lambda x, t, z: (x + z[:, :1]).tanh(), diffusion(), noise(3), noise, 2))
 
     whole = images(range(6))
     assert torch.equal(images(range(2, 5)), whole[2:5])

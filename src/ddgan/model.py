@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
-from ddgan.inference import InBF16, Precision, channels_innermost, choose_precision
+from ddgan.inference import InItsType, Precision, channels_innermost, choose_precision, in_bf16
 from ddgan.networks import batch_that_fits, build_generator
 from ddgan.networks.winograd import kernels_kept
 from ddgan.random import ImageNoise
@@ -41,7 +41,9 @@ class DDGAN:
         self.config = config
         self.license = license
         self.diffusion = Diffusion(config.diffusion).to(self.device)
-        self._network = self.generator  # what the chain calls
+        short = next(generator.parameters()).dtype in (torch.float16, torch.bfloat16)
+        self._network = InItsType(self.generator) if short else self.generator  # what the chain calls
+        self.is_compiled = False
 
     @property
     def device(self) -> torch.device:
@@ -64,8 +66,8 @@ class DDGAN:
         """Choose what the generator computes in; the weights, and what `save` writes, stay float32.
 
         Args:
-            precision: "float32", "bf16" (one call differs by a relative 5e-3), or "auto": bf16 where
-                the device has instructions for it.
+            precision: "float32", "bf16" (one call of the published networks differs by a relative 5e-3, of
+                others by up to a few hundredths), or "auto": bf16 where the device has instructions for it.
 
         Returns:
             The model itself.
@@ -74,21 +76,26 @@ class DDGAN:
             ValueError: if it is none of these.
         """
         self.precision = choose_precision(precision, self.device)
-        self._network = InBF16(self.generator) if self.precision == "bf16" else self.generator
+        self._network = in_bf16(self.generator) if self.precision == "bf16" else self.generator
+        self.is_compiled = False
         return self
 
     def compile(self) -> DDGAN:
         """Compile the generator (torch.compile; CUDA graphs on a GPU); returns the model.
 
-        The first call at each batch size then takes minutes, which many thousands of images repay.
+        The first call then takes minutes, which many thousands of images repay; so does the first call at
+        each other batch size, and the last batch of `batches` is as large as the others for that reason.
         """
+        x_t, noise = self.start(0, range(1))
+        next(iter(self.chain(x_t, noise)))  # so that what a network makes once is there, see `resample`
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._network.compile(mode=mode, dynamic=False)
+        self.is_compiled = True
         return self
 
     def default_batch_size(self) -> int:
         """How many samples fit the memory budget at once."""
-        return batch_that_fits(self.config.generator)
+        return batch_that_fits(self.config.generator, self.device)
 
     @property
     def calls_per_image(self) -> int:
@@ -123,12 +130,16 @@ class DDGAN:
         y = self.labels(n, classes)
         with kernels_kept(self._network):
             for indices in parts:
+                count = len(indices)
+                if self.is_compiled:
+                    indices = range(indices.start, indices.start + len(parts[0]))
+                of_batch = None if y is None else y.roll(-indices.start)[: len(indices)]
                 x_t, noise = self.start(seed, indices)
-                for step in self.chain(x_t, noise, y=None if y is None else y[indices.start : indices.stop]):
+                for step in self.chain(x_t, noise, y=of_batch):
                     x_t = step.x_prev
                 if on_batch is not None:
-                    on_batch(len(indices))
-                yield x_t
+                    on_batch(count)
+                yield x_t[:count]
 
     def sample(
         self,
@@ -173,7 +184,8 @@ class DDGAN:
     ) -> Iterator[Step]:
         """The reverse chain of this model from x_t at step `start` (default T), with classes y (B,)."""
         latent_size = self.config.generator.latent_size
-        denoiser = self._network if y is None else partial(_with_classes, self._network, y)
+        network = partial(_kept, self._network) if self.is_compiled else self._network
+        denoiser = network if y is None else partial(_with_classes, network, y)
         return denoising_steps(denoiser, self.diffusion, x_t, noise, latent_size, start)
 
     def labels(self, n: int, classes: int | Sequence[int] | None = None) -> Tensor | None:
@@ -277,5 +289,10 @@ class DDGAN:
         return push_to_hub(self, repo, license=license, private=private, token=token)
 
 
-def _with_classes(generator: nn.Module, y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+def _kept(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """The output in memory of its own: the next call of a compiled network may write over it."""
+    return network(*inputs).clone()
+
+
+def _with_classes(generator: Callable[..., Tensor], y: Tensor, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
     return generator(x_t, t, z, y)

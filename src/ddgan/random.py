@@ -35,11 +35,12 @@ class ImageNoise:
         self, seed: int, indices: range, device: torch.device | str = "cpu", purpose: str = "image"
     ) -> None:
         self._generators = [generator_for(seed, purpose, index) for index in indices]
-        self._device = device
+        self._device = torch.device(device)
 
     def __call__(self, *shape: int) -> Tensor:
         """The next (len(indices), *shape) normal numbers, float32."""
-        noise = torch.empty(len(self._generators), *shape)
+        is_far = self._device.type == "cuda"  # which works on while the next numbers are drawn and copied
+        noise = torch.empty(len(self._generators), *shape, pin_memory=is_far)
         for row, generator in zip(noise, self._generators, strict=True):
             row.normal_(generator=generator)
-        return noise.to(self._device)
+        return noise.to(self._device, non_blocking=is_far)

@@ -74,10 +74,3 @@ def in_batches(n: int, batch_size: int) -> list[range]:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     size = math.ceil(n / math.ceil(n / batch_size))
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
-
-
-def sample(denoiser: Denoiser, diffusion: Diffusion, x_t: Tensor, noise: Noise, latent_size: int) -> Tensor:
-    """The end of the chain: x_0 (B, ...) from x_T."""
-    for step in denoising_steps(denoiser, diffusion, x_t, noise, latent_size):
-        x_t = step.x_prev
-    return x_t

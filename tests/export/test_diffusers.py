@@ -102,6 +102,15 @@ def test_it_can_be_saved_again_by_diffusers(pipeline: DDGANPipeline, tmp_path: P
     )
 
 
+def test_it_may_be_opened_in_half_precision(folder: Path, licensed: DDGAN) -> None:
+    opened = DDGANPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16)
+    opened.set_progress_bar_config(disable=True)
+    assert opened.generator.dtype == torch.bfloat16
+    made = opened(batch_size=3, seed=2, output_type="pt").images
+    assert made.dtype == torch.float32
+    assert float((made - licensed.sample(3, seed=2)).abs().mean()) < 0.1
+
+
 def test_classes_are_labels(tiny_config: RunConfig) -> None:
     config = replace(tiny_config, num_classes=3)
     rng = torch.Generator().manual_seed(0)

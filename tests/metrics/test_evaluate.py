@@ -144,3 +144,23 @@ def test_the_class_score_by_the_classifier(labelled_data: Path) -> None:
     assert 5 < report.inception_score.value <= 10
     assert report.features is not None
     assert report.features.facts["classifier_accuracy"] > 0.9
+
+
+def test_by_default_images_without_modes_are_scored_by_their_distance(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    np.save(tmp_path / "real.npy", images[:40])
+    report = ddgan.evaluate(tmp_path / "x.npz", str(tmp_path / "real.npy"))
+    assert report.frechet is not None
+    assert report.modes is None
+
+
+def test_json_has_no_infinity(tmp_path: Path) -> None:
+    np.savez(tmp_path / "far.npz", points=np.full((50, 2), 9.0, dtype=np.float32))
+    report = ddgan.evaluate(tmp_path / "far.npz", "gaussians", ["modes"])
+    assert report.modes is not None
+    assert report.modes.kl == float("inf")
+    report.save(tmp_path / "far.json")
+    text = (tmp_path / "far.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text)["modes"]["kl"] is None

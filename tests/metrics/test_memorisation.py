@@ -74,3 +74,11 @@ def test_data_without_held_out_images_is_refused(labelled_data: Path) -> None:
     images = np.zeros((20, 12, 12, 1), np.uint8)
     with pytest.raises(ValueError, match=r"bars.npz' has no splits; .*; name some as held_out"):
         ddgan.evaluate(images, str(labelled_data), ["memorisation"])
+
+
+def test_a_search_of_some_training_images_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddgan.metrics.reference.MOST_NEIGHBOURS", 100)
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    with pytest.warns(UserWarning, match=r"only 100 of [\d,]+ training images were searched"):
+        ddgan.evaluate(tmp_path / "x.npz", "single_digits", ["memorisation"], features="pixels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -10,19 +11,37 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
+from torch import Tensor
 
 from ddgan.data.digits import StackedDigits, split_digits
 from ddgan.data.toy import SPREAD, Gaussians, centres
-from ddgan.metrics.classifier import Judge
+from ddgan.metrics.classifier import Judge, digits_judge
 from ddgan.metrics.modes import (
     DigitCounter,
+    DigitsScore,
+    GaussianCounter,
+    GaussiansScore,
     as_table,
     digit_shares,
     kl_floor,
     kl_from_uniform,
-    score_digits,
-    score_gaussians,
 )
+
+
+def score_digits(batches: Iterable[Tensor]) -> DigitsScore:
+    """Of stacked digits (B, 3, 8, 8), uint8 or in [-1, 1]."""
+    counter = DigitCounter(digits_judge(), digit_shares(3))
+    for batch in batches:
+        counter.update(batch)
+    return counter.score()
+
+
+def score_gaussians(batches: Iterable[Tensor]) -> GaussiansScore:
+    """Of points (B, 2)."""
+    counter = GaussianCounter()
+    for batch in batches:
+        counter.update(batch)
+    return counter.score()
 
 
 @settings(max_examples=50, deadline=None)
@@ -160,3 +179,12 @@ def test_the_table_is_for_people() -> None:
     assert rows["samples (N)"] == "5,000"
     assert rows["samples within 3 sigma of a centre"].endswith("%")
     assert float(rows["KL from uniform"]) < 0.1
+
+
+def test_the_floor_of_points_is_that_of_the_near_ones() -> None:
+    """KL is of the points near a centre; few of them have a larger floor."""
+    near, far = Gaussians(seed=3).batch(0, 300).images, torch.full((700, 2), 9.0)
+    alone, with_far = score_gaussians([near]), score_gaussians([near, far])
+    assert with_far.kl == alone.kl
+    assert with_far.kl_floor == pytest.approx(alone.kl_floor)
+    assert with_far.within == pytest.approx(0.3 * alone.within)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ddgan.diffusion import Diffusion, marginal_alpha
-from ddgan.inference import InBF16, channels_innermost
+from ddgan.inference import channels_innermost, in_bf16
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
@@ -67,7 +67,7 @@ def test_generator_as_it_is_called_for_speed(
     inputs, plain = (values["x"], values["t"] + 1, values["z"]), network(generator_entry)
     expected = values["y"].float()
     with torch.no_grad():
-        for fast, most in ((InBF16(plain), 2e-2), (channels_innermost(plain), 1e-5)):
+        for fast, most in ((in_bf16(plain), 2e-2), (channels_innermost(plain), 1e-5)):
             assert float((fast(*inputs) - expected).norm() / expected.norm()) < most
 
 

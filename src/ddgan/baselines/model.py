@@ -57,7 +57,7 @@ class Baseline(ABC):
 
     def default_batch_size(self) -> int:
         """How many samples fit the memory budget at once."""
-        return batch_that_fits(self.config.generator)
+        return batch_that_fits(self.config.generator, self.device)
 
     def grid_columns(self) -> int | None:
         """Columns of a grid of samples: as square as possible."""

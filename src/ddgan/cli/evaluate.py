@@ -14,6 +14,7 @@ from ddgan.metrics.evaluate import DEFAULT_SAMPLES, check_metrics
 from ddgan.metrics.features import NAMES
 from ddgan.metrics.samples import holds_samples
 from ddgan.saving import check_output
+from ddgan.training.processes import choose_device
 
 COMPARE = "--compare"
 
@@ -40,7 +41,9 @@ def _evaluate(arguments: list[str]) -> int:
         "what the model was trained on)",
     )
     parser.add_argument(
-        "--metrics", nargs="+", help=f"any of {' '.join(METRICS)} (default: modes, if any, and speed)"
+        "--metrics",
+        nargs="+",
+        help=f"any of {' '.join(METRICS)} (default: modes, or else frechet; and speed)",
     )
     parser.add_argument(
         "--features",
@@ -68,6 +71,7 @@ def _evaluate(arguments: list[str]) -> int:
             split=options.split,
             held_out=options.held_out,
             progress=True,
+            device=choose_device(options.device),
         )
     for name, value in report.table():
         print(f"{name:<40} {value}")

@@ -114,8 +114,10 @@ class Judge:
     @torch.no_grad()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Digits int64 (B, C) and their probabilities (B, C) in each channel of images (B, C, H, W)."""
+        device = next(self.classifier.parameters()).device
         grey = images.flatten(0, 1).unsqueeze(1).float()
-        probabilities = torch.cat([self.classifier(part).softmax(dim=1) for part in grey.split(4096)])
+        logits = torch.cat([self.classifier(part.to(device)).cpu() for part in grey.split(4096)])
+        probabilities = logits.softmax(dim=1)
         confidence, digit = probabilities.max(dim=1)
         return digit.view(images.shape[:2]), confidence.view(images.shape[:2])
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.inference import tf32
 from ddgan.metrics.classes import balance_score, classes_score
 from ddgan.metrics.collect import FeatureCollector, PixelKeeper
 from ddgan.metrics.features import check_features, score_name
@@ -42,6 +43,7 @@ def evaluate(
     split: str | None = None,
     held_out: str | None = None,
     progress: bool = False,
+    device: str | torch.device = "cpu",
 ) -> Report:
     """Score `n` samples.
 
@@ -51,7 +53,8 @@ def evaluate(
             uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
         data: what to compare with, a data source or a published .npz or .npy with mu and sigma; by default
             what the model was trained on.
-        metrics: any of METRICS; by default "modes" where they can be counted, and "speed" of a model.
+        metrics: any of METRICS; by default "modes" where they can be counted, else "frechet", and "speed"
+            of a model.
         n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
             protocol (its other scores are of 50,000).
         seed: of the samples.
@@ -61,6 +64,7 @@ def evaluate(
         split: of the data to compare with, "train" if none is given.
         held_out: data that the model was not trained on, for memorisation; by default the split "test".
         progress: show progress bars.
+        device: where features of samples in files are computed; those of a model are computed where it is.
 
     Returns:
         A field for each metric, None where it was not asked for, with N, seed, features and versions;
@@ -74,13 +78,12 @@ def evaluate(
         check_features(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
     source = data if data is not None else _trained_on(samples)
-    inputs = Inputs(samples, source, features, split, held_out, seed, progress)
+    inputs = Inputs(samples, source, features, split, held_out, seed, progress, torch.device(device))
     if not asked:
         countable = inputs.real is not None and modes_are_countable(inputs.real)
-        asked = {name for name, is_there in (("modes", countable), ("speed", samples.model)) if is_there}
-        if not asked:
-            raise ValueError(f"metrics: none was asked for; choose from {', '.join(METRICS)}")
-    report = score(inputs, asked)
+        asked = {"modes" if countable else "frechet"} | ({"speed"} if samples.model else set())
+    with tf32(False):
+        report = score(inputs, asked)
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)
     return report
@@ -226,6 +229,11 @@ def memorisation(
     train, held_out, samples = (
         features.to(inputs.device) for features in (known.features, unseen.features, main.features())
     )
+    if len(train) < len(inputs.training):
+        inputs.warnings.append(
+            f"memorisation: only {len(train):,} of {len(inputs.training):,} training images were searched, "
+            "so that share of copies is found"
+        )
     score, distances, which = memorisation_score(train, held_out, samples)
     if keeper is None or inputs.samples.state_shape[0] > 4:
         return score, {}

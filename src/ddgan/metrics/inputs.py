@@ -39,6 +39,7 @@ class Inputs:
         held_out: data for memorisation, instead of the split "test".
         seed: of the samples.
         progress: whether progress is shown.
+        asked_device: where features of samples in files are computed; by default the CPU.
         warnings: what a reader of the scores should know.
     """
 
@@ -49,13 +50,15 @@ class Inputs:
     held_out: str | None
     seed: int
     progress: bool
+    asked_device: torch.device | None = None
     warnings: list[str] = field(default_factory=list)
 
     @cached_property
     def device(self) -> torch.device:
-        """Where features are computed: where the model is."""
+        """Where features are computed: where the model is, if distances in float64 can be had there."""
         model = self.samples.model
-        return torch.device("cpu") if model is None else model.device
+        device = self.asked_device if model is None else model.device
+        return torch.device("cpu") if device is None or device.type == "mps" else device
 
     @cached_property
     def published(self) -> Statistics | None:

@@ -64,7 +64,8 @@ def kernel_score(
 ) -> KernelScore:
     """The kernel distance between the features (N, D) of real images and of samples.
 
-    Where there are fewer than `subset_size` of one kind, all of them make one subset.
+    Where there are fewer than `subset_size` of one kind, all of them are in every subset, and the deviation
+    over the subsets shows what the choice of the other kind alone does to it.
 
     Raises:
         ValueError: if a feature is not finite, or there are no two of one kind.

@@ -8,7 +8,7 @@ the real data; that floor is computed and reported beside the score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -172,7 +172,7 @@ class GaussianCounter:
             modes=int((self._counts > 0).sum()),
             num_modes=25,
             kl=kl_from_uniform(self._counts) if near else float("inf"),
-            kl_floor=kl_floor(torch.full((25,), 1 / 25), self._total),
+            kl_floor=kl_floor(torch.full((25,), 1 / 25), max(near, 1)),
             within=near / self._total,
             within_real=int(real.sum()) / self._total,
         )
@@ -208,22 +208,6 @@ def mode_counter(real: RealData, trained_judge: Callable[[], Judge]) -> ModeCoun
     if real.source in EMBEDDED:
         return DigitCounter(digits_judge(), digit_shares(real.images.shape[1]))
     return DigitCounter(trained_judge(), real.class_shares())
-
-
-def score_digits(batches: Iterable[Tensor]) -> DigitsScore:
-    """Score stacked digits given in batches (B, 3, 8, 8), uint8 or in [-1, 1]."""
-    counter = DigitCounter(digits_judge(), digit_shares(3))
-    for batch in batches:
-        counter.update(batch)
-    return counter.score()
-
-
-def score_gaussians(batches: Iterable[Tensor]) -> GaussiansScore:
-    """Score points given in batches (B, 2)."""
-    counter = GaussianCounter()
-    for batch in batches:
-        counter.update(batch)
-    return counter.score()
 
 
 def as_table(score: CoverageScore) -> list[tuple[str, str]]:

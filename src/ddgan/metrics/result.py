@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -117,13 +118,13 @@ class Report:
         return None if self.speed is None else self.speed.images_per_second
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON, which has no infinity: it is None there."""
         pictures, plain = self.pictures, {}
         for known in fields(self):
             if known.name != "pictures":
                 value = getattr(self, known.name)
                 plain[known.name] = asdict(value) if hasattr(value, "__dataclass_fields__") else value
-        return plain | ({"pictures": sorted(pictures)} if pictures else {})
+        return _finite(plain | ({"pictures": sorted(pictures)} if pictures else {}))
 
     def save(self, path: Path) -> None:
         """Write as JSON; pictures become X.NAME.png beside X.json."""
@@ -213,3 +214,11 @@ def within(interval: Interval | None) -> str:
 def shown(value: Any) -> str:
     """A fact, for a table."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)[:40]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import nn
 
 from ddgan.networks.discriminator import Discriminator, ResNetDiscriminatorConfig
@@ -40,6 +41,8 @@ GeneratorConfig = NCSNppConfig | MLPConfig
 DiscriminatorConfig = ResNetDiscriminatorConfig | MLPDiscriminatorConfig
 ACTIVATION_BUDGET = 256 * 2**20
 """Bytes that one batch may take at the widest layer of the generator when the size is not given."""
+SHARE_OF_FREE = 0.125
+"""The same on a GPU, as a share of the memory that is free."""
 
 
 def build_generator(config: GeneratorConfig, num_classes: int = 0) -> Generator | MLPGenerator:
@@ -73,9 +76,12 @@ def build_discriminator(
     return Discriminator(config, state_shape[0], num_classes)
 
 
-def batch_that_fits(generator: GeneratorConfig) -> int:
-    """How many samples of this network fit the memory budget at once."""
+def batch_that_fits(generator: GeneratorConfig, device: torch.device) -> int:
+    """How many samples of this network fit at once: into ACTIVATION_BUDGET, or into a GPU's free memory."""
     if generator.kind == "mlp":
         return 16384
+    budget = ACTIVATION_BUDGET
+    if device.type == "cuda":
+        budget = max(budget, int(SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0]))
     widest = 4 * 12 * generator.base_channels * generator.image_size**2  # bytes of about 12 feature maps
-    return max(1, min(512, ACTIVATION_BUDGET // widest))
+    return max(1, min(512, budget // widest))

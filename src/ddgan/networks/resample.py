@@ -13,8 +13,6 @@ long, the same filter runs as a depthwise convolution.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -80,13 +78,23 @@ def _window(x: Tensor) -> Tensor:
     return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
 
 
-@lru_cache(maxsize=256)
+_MATRICES: dict[tuple[str, int, int, bool, torch.dtype, torch.device], Tensor] = {}
+"""What `_matrix` has made. A dictionary, because a compiler reads what is in it, and does not know a cache:
+it would write out how each matrix is made. So a network is called once before it is compiled."""
+
+
 def _matrix(
     operation: str, size: int, padding: int, both_axes: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """The band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows."""
-    with torch.inference_mode(False):  # what is cached must be fit for training too
-        return _made_matrix(operation, size, padding, both_axes).to(device, dtype)
+    key = (operation, size, padding, both_axes, dtype, device)
+    matrix = _MATRICES.get(key)
+    if matrix is None:
+        with torch.inference_mode(False):  # what is kept must be fit for training too
+            matrix = _made_matrix(operation, size, padding, both_axes).to(device, dtype)
+        if not torch.compiler.is_compiling():
+            _MATRICES[key] = matrix
+    return matrix
 
 
 def _made_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Tensor:
