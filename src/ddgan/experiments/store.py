@@ -25,7 +25,8 @@ from ddgan.model import DDGAN
 from ddgan.training.folder import CONFIG_NAME, LOG_NAME, checkpoints_of
 from ddgan.training.logging import read_log
 from ddgan.training.processes import choose_device
-from ddgan.training.run import Run, check_same_settings, resume, train
+from ddgan.training.resuming import check_same_settings
+from ddgan.training.run import Run, resume, train
 from ddgan.weights import WEIGHTS_NAME
 
 TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"

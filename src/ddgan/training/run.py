@@ -12,12 +12,12 @@ from typing import Any
 
 from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, contents_of, open_source
-from ddgan.files import remove_partial, write_atomically
+from ddgan.files import write_atomically
 from ddgan.inference import tf32
 from ddgan.metrics import Report, evaluate
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
-from ddgan.training.checkpoint import Checkpoint, read_checkpoint, restore
+from ddgan.training.checkpoint import restore
 from ddgan.training.console import Speaker
 from ddgan.training.folder import (
     CONFIG_NAME,
@@ -33,7 +33,8 @@ from ddgan.training.logging import StatisticsMeter, rewind_log
 from ddgan.training.loop import fit, signals_as_wish
 from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.processes import Processes, join_processes
-from ddgan.training.settings import INDEPENDENT, UNMEASURED
+from ddgan.training.resuming import check_same_settings, newest_of_all
+from ddgan.training.settings import known_end
 from ddgan.training.setup import (
     check_batch,
     check_networks,
@@ -172,45 +173,6 @@ def resume(
         return carry_on(config, state, source, processes, path, say, newest.facts["seconds"], method)
 
 
-def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Speaker) -> Checkpoint:
-    """The newest whole checkpoint that the main process finds, for all of them.
-
-    Raises:
-        ValueError: if there is none, or it is of another version of ddgan.
-    """
-    checkpoints = checkpoints_of(path, config.training)
-    newest, problems = None, list[str]()
-    if processes.is_main:
-        remove_partial(path)
-        checkpoints.clean()
-        newest, problems = checkpoints.newest()
-    for problem in problems:
-        say(f"warning: {problem}; taking an older checkpoint")
-    step = processes.largest(-1 if newest is None else newest.facts["step"])
-    if step < 0:
-        raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
-    return newest or read_checkpoint(checkpoints.path(step))
-
-
-def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
-    """Complain where config.yaml was changed in a setting that matters.
-
-    Raises:
-        ValueError: naming the first such setting, and both values.
-    """
-    for section, ours in config.to_dict().items():
-        theirs = saved.get(section)
-        if not isinstance(ours, dict) or not isinstance(theirs, dict):
-            ours, theirs = {"": ours}, {"": theirs}
-        for name in ours.keys() | theirs.keys():
-            if ours.get(name) != theirs.get(name) and not (section == "training" and name in INDEPENDENT):
-                raise ValueError(
-                    f"{section}.{name}".rstrip(".") + f" is {ours.get(name)!r} in {CONFIG_NAME}, but the "
-                    f"checkpoint was made with {theirs.get(name)!r}; put it back, or train a new run "
-                    "with --init"
-                )
-
-
 @contextmanager
 def held(path: Path, processes: Processes) -> Iterator[None]:
     """The run folder, locked by the main process; the others wait until it is."""
@@ -284,11 +246,6 @@ def carry_on(
         report = score_and_report(model, path, say)
     processes.largest(0)  # wait for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
-
-
-def known_end(num_iterations: int) -> int | None:
-    """The last iteration, if it is known yet."""
-    return None if num_iterations == UNMEASURED else num_iterations
 
 
 def score_and_report(model: DDGAN, path: Path, say: Speaker) -> Report:

@@ -106,6 +106,11 @@ class TrainingConfig:
         return -(-self.max_images // self.batch_size) if self.max_images else self.num_iterations
 
 
+def known_end(num_iterations: int) -> int | None:
+    """The last iteration of a run, if it is known yet."""
+    return None if num_iterations == UNMEASURED else num_iterations
+
+
 INDEPENDENT = (
     "device",
     "log_every",
