@@ -79,9 +79,9 @@ def test_times_of_two_machines_are_not_divided() -> None:
 
 def test_a_report_says_what_distances_are_measured_in() -> None:
     judged = {"features": {"name": "classifier", "facts": {"classifier_accuracy": 0.994}}}
-    assert "99.4% of held-out digits; not comparable with FID." in basis_note(judged)
+    assert "a classifier that reads 99.4% of held-out digits; not comparable with FID." in basis_note(judged)
     assert basis_note({"features": {"name": "inception"}, "warnings": ["few samples"]}).endswith(
-        "in inception features. Warning: few samples."
+        "in the features of inception. Warning: few samples."
     )
     assert basis_note({}) == ""
 

@@ -112,7 +112,7 @@ def test_facts_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -
         method="wgan_gp",
         critic=CriticConfig(1.0, 2),
     )
-    assert settings_in_words(critic) == "WGAN-GP 1, an update of G in 2; D mlp; rates 0.002, 0.001"
+    assert settings_in_words(critic) == "WGAN-GP 1, updates of D to G 2:1; D mlp; rates 0.002, 0.001"
 
 
 def test_other_settings_under_the_same_name_are_refused(

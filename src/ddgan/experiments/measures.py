@@ -72,9 +72,9 @@ def basis_note(scores: dict[str, Any]) -> str:
         return ""
     facts = features.get("facts") or {}
     accuracy = facts.get("classifier_accuracy")
-    judge = f" of a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else ""
+    name = f"a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else features["name"]
     warned = [f"Warning: {text}." for text in scores.get("warnings") or ()]
-    told = f"Distances, precision and recall are measured in {features['name']} features{judge}"
+    told = f"Distances, precision and recall are measured in the features of {name}"
     return " ".join(
         [told + ("; not comparable with FID." if features["name"] != "inception" else "."), *warned]
     )

@@ -53,7 +53,7 @@ def settings_in_words(config: RunConfig) -> str:
         return f"squared error of {config.diffusion.prediction}; rate {rates.generator_lr:g}"
     if isinstance(config, BaselineConfig) and config.method == "wgan_gp":
         critic = config.critic
-        loss = [f"WGAN-GP {critic.penalty_weight:g}, an update of G in {critic.updates}"]
+        loss = [f"WGAN-GP {critic.penalty_weight:g}, updates of D to G {critic.updates}:1"]
     else:
         loss = [objective.adversarial.replace("nonsaturating", "non-saturating")]
         loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in objective.penalties]
