@@ -102,7 +102,7 @@ def test_a_published_fid_is_reached_within_a_quarter() -> None:
 def test_training_is_stable_if_no_line_is_lost_and_losses_settle(
     lost: int, largest: float, holds: bool
 ) -> None:
-    assert stability.claims(largest, lost)[0].holds == holds
+    assert stability.claims("T = 4", largest, lost)[0].holds == holds
 
 
 def test_lost_lines_and_movement_are_read_from_the_log() -> None:

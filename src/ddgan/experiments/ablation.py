@@ -33,7 +33,7 @@ from ddgan.experiments.measures import (
     measured,
     samples_of,
 )
-from ddgan.experiments.models import PAPER_STEPS, STEPS, image_models
+from ddgan.experiments.models import FULL, PAPER_STEPS, PLAIN, STEPS, image_models
 from ddgan.experiments.published import TABLE_2, TABLE_2_HEAD
 from ddgan.experiments.scoring import Method
 
@@ -46,11 +46,10 @@ VARIANTS = {
     "ddgan-x_prev": "direct denoising",
     "ddgan-noise": "noise generation",
     "ddgan-no-latent": "no latent z",
-    "ddgan-no-reconstruction": "no reconstruction term",
+    PLAIN: "no reconstruction term",
     "ddgan-no-latent-no-reconstruction": "no latent z, no reconstruction",
 }
 """The rows of the table by the name of the model; the last two are ours, where the base has that term."""
-FULL, PLAIN = f"ddgan-t{PAPER_STEPS}", "ddgan-no-reconstruction"
 
 
 def run(request: Request) -> Outcome:

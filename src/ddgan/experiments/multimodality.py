@@ -16,20 +16,20 @@ from torch import Tensor
 from ddgan.data import open_source
 from ddgan.experiments import plots
 from ddgan.experiments.base import Claim, Experiment, Outcome, Request, Table
-from ddgan.experiments.models import image_models
+from ddgan.experiments.models import FULL, PLAIN, image_models
 from ddgan.model import DDGAN
 from ddgan.random import generator_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WITHOUT = "ddgan-no-latent"
 COLUMNS = {
-    "ddgan-t4": "with latent (T = 4)",
-    "ddgan-no-reconstruction": "with latent, no reconstruction term",
-    "ddgan-no-latent": "without latent",
+    FULL: "with latent (T = 4)",
+    PLAIN: "with latent, no reconstruction term",
+    WITHOUT: "without latent",
 }
 """Of the table, by the name of the model; the second only where the base has such a term."""
-FULL, PLAIN, WITHOUT = COLUMNS
 NUM_SHOWN = 8
 NUM_LATENTS = 32
 SEVERAL = 0.1
@@ -111,8 +111,8 @@ def claims(name: str, first: float, last: float, real: float) -> list[Claim]:
     """What the paper says, of the model of this name: its spread at t = 1 and t = T, and that of the data."""
     return [
         Claim(
-            f"An x_t has several x^_0 ({COLUMNS[name]}), and more of them the noisier it is: at t = T they "
-            f"spread by at least {SEVERAL:.0%} of what the data does",
+            f"An x_t has several x^_0 ({COLUMNS[name]}), at t = T more than at t = 1: they spread by at "
+            f"least {SEVERAL:.0%} of what the data does",
             last > first and last >= SEVERAL * real,
             f"spread {first:.3f} at t = 1, {last:.3f} at t = T, {last / real:.0%} of the data's",
         )

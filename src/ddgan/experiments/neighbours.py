@@ -18,7 +18,7 @@ import torch
 from ddgan.data.digits import split_digits
 from ddgan.experiments import plots
 from ddgan.experiments.base import Claim, Experiment, Outcome, Request, Table
-from ddgan.experiments.models import image_models
+from ddgan.experiments.models import FULL, image_models
 from ddgan.images import grid, to_uint8, zoom_for
 from ddgan.metrics import evaluate
 from ddgan.metrics.memorisation import MemorisationScore, memorisation_score
@@ -27,7 +27,6 @@ from ddgan.model import DDGAN
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODEL = "ddgan-t4"
 NUM_SHOWN = 10
 COPYING = 0.75
 """From here on samples are clearly nearer to training images than real ones are."""
@@ -43,7 +42,7 @@ CLOSEST = (
 
 def run(request: Request) -> Outcome:
     """Measure on every seed; draw the first."""
-    spec = image_models(request.scale, request.data)[MODEL]
+    spec = image_models(request.scale, request.data)[FULL]
     models = [request.store.open(spec, seed) for seed in request.seeds]
     n = request.chosen(200, 3000, 10_000)
     look, shown = (by_features, CLOSEST) if request.scale == "paper" else (by_digits, FIRST)
@@ -139,6 +138,6 @@ EXPERIMENT = Experiment(
         "cpu": "stacked digits: 1 model, shared with trilemma",
         "paper": "CIFAR-10: 1 model, shared with trilemma, about 48 h on 4 V100",
     },
-    models=(MODEL,),
+    models=(FULL,),
     data="cifar-10-python.tar.gz",
 )
