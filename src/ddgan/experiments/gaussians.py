@@ -63,8 +63,9 @@ def run(request: Request) -> Outcome:
             "Ours has the preset's reconstruction term and schedule, which are not the paper's: see the "
             "settings of the trained models.",
             "All have the same batch and the generator network of the preset gaussians, which sees "
-            "octaves of the coordinates; so does D of ours, and not that of the GANs, which collapse with it. A WGAN-GP iteration is an update of the critic, every fifth also "
-            "one of G; it has more of them than the others have iterations, see the table of models.",
+            "octaves of the coordinates; so does D of ours, but not the GANs', which collapse with it.",
+            "A WGAN-GP iteration is an update of the critic, every fifth also one of G; it has more of them "
+            "than the others have iterations, see the table of models.",
             "The two DDPM are one model, trained over 1,000 steps; taking every second or tenth step is "
             "exactly the schedule of 500 or 100 steps.",
         ],

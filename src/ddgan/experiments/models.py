@@ -191,7 +191,7 @@ def point_base(scale: str) -> RunConfig:
 def point_models(scale: str) -> dict[str, ModelSpec]:
     """The models of the 25 Gaussians by name.
 
-    The GANs' D sees no octaves of the coordinates: with them, and the penalties that bear them, both collapse.
+    The GANs' D sees no octaves of the coordinates: with them both collapse (docs/results/learning.md).
     """
     base = point_base(scale)
     rivals = changed(
