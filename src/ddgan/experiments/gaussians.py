@@ -134,7 +134,7 @@ EXPERIMENT = Experiment(
     run=run,
     costs={
         "smoke": "10 s",
-        "cpu": "4 models, about 40 min for 3 seeds on 2 cores",
+        "cpu": "4 models, about 1 h for 3 seeds on 2 cores",
         "paper": "4 models of 50,000 iterations, about 1 h on a V100",
     },
     models=("gaussians-ddgan-t4", "gaussians-gan", "gaussians-wgan-gp", "gaussians-ddpm"),

@@ -257,7 +257,7 @@ EXPERIMENT = Experiment(
     run=run,
     costs={
         "smoke": "10 s",
-        "cpu": "stacked digits: 6 models, 12 ways to sample them; about 2 h for 3 seeds on 2 cores",
+        "cpu": "stacked digits: 6 models, 12 ways to sample them; about 3 h for 3 seeds on 2 cores",
         "paper": "CIFAR-10: 6 models of 351,000 iterations, about 48 h each on 4 V100 (the denoiser half of "
         "it), and 3 h of sampling",
     },
