@@ -122,7 +122,6 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
         raise ValueError("features inception are not there")
 
     monkeypatch.setattr("ddgan.training.supervisor.evaluate", missing)
-    monkeypatch.setattr("ddgan.training.run.evaluate", missing)
     config = changed(tiny_config, score_samples=32, score_every=2)
     with pytest.raises(ValueError, match="features inception"):
         ddgan.train(config, tmp_path / "run", data=str(photos))

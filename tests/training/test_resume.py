@@ -189,7 +189,8 @@ def test_a_full_disk_is_told_and_the_newest_good_state_stays(
     small_disk: Path, whole: Path, tiny_config: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = small_disk / "run"
-    ddgan.train(kept_config(tiny_config), run)
+    with pytest.raises(TrainingError, match=r"at iteration 5, but what it learned could not be written"):
+        ddgan.train(kept_config(tiny_config), run)
     said = capsys.readouterr().err
     assert "could not write" in said
     assert "o space left" in said

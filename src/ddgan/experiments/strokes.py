@@ -125,6 +125,11 @@ def run(request: Request) -> Outcome:
     )
 
 
+def in_words(seconds: float) -> str:
+    """A time with three digits, in milliseconds below a second."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
 def table(rows: list[dict[str, Any]]) -> Table:
     """Seconds and distance from the painting per t."""
     cells: list[tuple[str, ...]] = [
@@ -164,7 +169,7 @@ def draw(picture: Image.Image, rows: list[dict[str, Any]], *, channels: bool) ->
             side = f"t = {found['t']}" if place == 0 else ""
             image = sheet(found[key], 2 if channels else NUM_SHOWN)
             title = f"{names[place]}: " if row == 0 else ""
-            plots.show_image(line[1 + place], image, f"{title}{1000 * seconds:.3g} ms", side)
+            plots.show_image(line[1 + place], image, f"{title}{in_words(seconds)}", side)
     return figure
 
 

@@ -14,7 +14,7 @@ from ddgan.config import RunConfig
 from ddgan.data import Data, check_source, contents_of, open_source
 from ddgan.files import write_atomically
 from ddgan.inference import tf32
-from ddgan.metrics import Report, evaluate
+from ddgan.metrics import Report
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
 from ddgan.training.checkpoint import restore
@@ -43,7 +43,7 @@ from ddgan.training.setup import (
     warm_start,
 )
 from ddgan.training.state import Learner, TrainState
-from ddgan.training.supervisor import Supervisor
+from ddgan.training.supervisor import Supervisor, scored
 from ddgan.training.tracking import check_trackers
 from ddgan.weights import WEIGHTS_NAME
 
@@ -253,7 +253,7 @@ def score_and_report(model: DDGAN, path: Path, say: Speaker) -> Report:
     from ddgan.report import write_report
 
     say(f"scoring {model.config.training.score_samples} samples")
-    report = evaluate(model, n=model.config.training.score_samples, progress=say.verbose)
+    report = scored(model, progress=say.verbose)
     report.save(path / SCORES_NAME)
     write_report(model, report, path)
     for name, value in report.table():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,16 +113,16 @@ class Supervisor:
         if self._held_out is not None:
             record["d_held_out"] = self._logit_on_held_out()
             record["memorised"] = memorised(record)
-        warnings = self._health.warnings(record) if self._processes.is_main else []
+        trouble = self._health.warnings(record) if self._processes.is_main else []
         if self._log is not None and self._trackers is not None:
-            self._try(lambda: self._log_record(record | ({"warnings": warnings} if warnings else {})))
+            self._try(lambda: self._log_record(record | ({"warnings": trouble} if trouble else {})))
         left = (state.num_iterations - state.step) * training.batch_size / record["images_per_second"]
         end, rest = str(state.num_iterations), f"{time_left(left)} left"
         if self._is_measuring:
             end, rest = "?", f"of {training.max_minutes:g} min"
         self._advance(0, summary(record), None if self._is_measuring else state.num_iterations)
         self._say.sometimes(f"{state.step}/{end}  {rest}  {summary(record)}")
-        for warning in warnings:
+        for warning in trouble:
             self._say(f"warning at iteration {state.step}: {warning}")
         self._stop_if_stuck()
 
@@ -199,7 +200,7 @@ class Supervisor:
 
     def _score(self) -> None:
         try:
-            report = evaluate(self.model(), n=self._config.training.score_samples)
+            report = scored(self.model())
         except (ValueError, OSError) as error:  # features that cannot be had, say
             self._say(f"warning: could not score at iteration {self._state.step}: {error}; training goes on")
             self.save()
@@ -260,6 +261,13 @@ class Supervisor:
     def save_final_grid(self) -> None:
         """Write the grid that a run ends with."""
         self.save_grid(self._path / GRID_NAME)
+
+
+def scored(model: Any, *, progress: bool = False) -> Report:
+    """The scores that a run's settings ask for; what to know of them is in the report."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return evaluate(model, n=model.config.training.score_samples, progress=progress)
 
 
 def headline(report: Report) -> float | None:
