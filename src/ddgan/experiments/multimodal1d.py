@@ -31,6 +31,8 @@ DIFFUSION = DiffusionConfig(num_steps=5, beta_min=0.1, beta_max=3.0)
 GIVEN = 0.1
 """X, the state that the reverse distributions are conditioned on."""
 GRID = np.linspace(-5.0, 5.0, 2001)
+DRAWN = slice(360, 1641, 4)
+"""The points of GRID that are drawn, -3.2 to 3.2."""
 NOTABLE = 0.02
 """A peak counts as a mode if it rises by this share of the highest above the valley beside it."""
 
@@ -154,8 +156,8 @@ def draw(found: Densities) -> Figure:
     panels = figure.subplots(2, count, sharex=True)
     for t in range(count):
         axes = panels[0, t]
-        axes.fill_between(GRID, found.marginals[t], color=plots.BLUE, alpha=0.35, linewidth=0)
-        axes.plot(GRID, found.marginals[t], color=plots.BLUE, linewidth=1.3)
+        axes.fill_between(GRID[DRAWN], found.marginals[t][DRAWN], color=plots.BLUE, alpha=0.35, linewidth=0)
+        axes.plot(GRID[DRAWN], found.marginals[t][DRAWN], color=plots.BLUE, linewidth=1.3)
         plots.plain(axes, title=f"$q(x_{t})$")
     panels[1, -1].axis("off")
     words = "dashed: the Gaussian\nof the same mean\nand variance"
@@ -176,9 +178,9 @@ def draw(found: Densities) -> Figure:
         axes, density = panels[1, s], found.reverse[last - 1 - s]
         mean = float(np.trapezoid(GRID * density, GRID))
         variance = float(np.trapezoid((GRID - mean) ** 2 * density, GRID))
-        axes.fill_between(GRID, density, color=plots.RED, alpha=0.3, linewidth=0)
-        axes.plot(GRID, density, color=plots.RED, linewidth=1.3)
-        axes.plot(GRID, normal(GRID, mean, variance), "--", color=plots.BLACK, linewidth=1)
+        axes.fill_between(GRID[DRAWN], density[DRAWN], color=plots.RED, alpha=0.3, linewidth=0)
+        axes.plot(GRID[DRAWN], density[DRAWN], color=plots.RED, linewidth=1.3)
+        axes.plot(GRID[DRAWN], normal(GRID[DRAWN], mean, variance), "--", color=plots.BLACK, linewidth=1)
         steps = last - s
         plots.plain(axes, "$x$", title=f"$q(x_{s}\\,|\\,x_{last})$, {steps} step{'s' if steps > 1 else ''}")
     for axes in panels.flat:
