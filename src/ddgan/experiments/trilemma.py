@@ -71,7 +71,8 @@ def run(request: Request) -> Outcome:
         figure=draw(found, request),
         caption=(
             "Coverage and quality against the time for 100 images, and both against each other (top right is "
-            "best). Large marks: mean over the seeds; small marks: each seed; numbers: calls of the network."
+            "best). Large marks: mean over the seeds; small marks: each seed; numbers: calls of the network. "
+            f"All at N = {samples_of(found[0].short[0]):,}."
         ),
         results={"methods": [one.plain() for one in found]},
         tables=tables(found),
