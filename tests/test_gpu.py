@@ -182,7 +182,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 @pytest.mark.parametrize("data", ["digits", "single_digits"])
 def test_scores_are_those_of_the_cpu(tiny_config: RunConfig, data: str) -> None:
-    shape = dataclasses.replace(tiny_config.generator, channels=1 if data == "single_digits" else 3)
+    shape = dataclasses.replace(tiny_config.generator, image_channels=1 if data == "single_digits" else 3)
     config = dataclasses.replace(tiny_config, data=data, generator=shape)
     model = DDGAN(filled(build_generator(config.generator)), config)
     metrics = ["frechet", "kernel", "precision_recall", "modes"]
