@@ -19,7 +19,7 @@ from ddgan.experiments.measures import (
     basis_note,
     cell,
     columns,
-    covers_more,
+    has_larger,
 )
 from ddgan.experiments.models import image_models
 from ddgan.experiments.outcome import report
@@ -94,7 +94,7 @@ def test_measures_are_read_and_written() -> None:
     assert cell(one, KL) == "0.300 (0.250..0.350)"
     assert cell(one, RECALL) == "-"
     assert columns([one], (MODES, RECALL)) == [MODES]
-    assert covers_more(one, measured(method, [(100, 1.0)], 1.0))[0]
+    assert has_larger(one, measured(method, [(100, 1.0)], 1.0))[0]
     plain = one.plain()
     assert plain["short"]["modes"] == [990, 994]
     assert plain["short"]["N"] == 5000

@@ -99,7 +99,7 @@ def test_every_model_that_an_experiment_names_is_there(scale: str) -> None:
     known = all_models(scale, "data") | (paper_only_models("data") if scale == "paper" else {})
     assert all(name == spec.name for name, spec in known.items())
     for experiment in EXPERIMENTS.values():
-        names = set(experiment.paper_models or experiment.models if scale == "paper" else experiment.models)
+        names = set(experiment.models_at(scale))
         of_presets = {"cifar10", "celebahq256", "lsun_church256"}
         assert names - of_presets <= set(known), experiment.name
     assert set(TABLE_2) <= set(known)

@@ -17,21 +17,19 @@ from ddgan.experiments.base import Claim, Experiment, Outcome, Request, Table
 from ddgan.experiments.measures import (
     FRECHET,
     KL,
-    LONG,
     MODES,
     PRECISION,
     RECALL,
-    SHORT,
     SURE_MODES,
     Measure,
     Measured,
     basis_note,
-    cell,
     columns,
-    covers_more,
     floor_note,
+    has_larger,
     measured,
     samples_of,
+    score_cells,
 )
 from ddgan.experiments.models import FULL, PAPER_STEPS, PLAIN, STEPS, image_models
 from ddgan.experiments.published import TABLE_2, TABLE_2_HEAD
@@ -93,19 +91,13 @@ def notes(request: Request) -> list[str]:
 
 def table(found: list[Measured]) -> Table:
     """Ours beside the published figures."""
-    short, long = columns(found, SHORT), columns(found, LONG, long=True)
-    rows: list[tuple[str, ...]] = []
-    for one in found:
-        published = TABLE_2.get(one.method.spec.name, ("-",) * len(TABLE_2_HEAD))
-        values = [cell(one, measure, long=True) for measure in long] + [cell(one, m) for m in short]
-        rows.append((one.method.label, *values, *published))
-    n_long, n_short = f"{samples_of(found[0].long[0]):,}", f"{samples_of(found[0].short[0]):,}"
-    head = (
-        "variant",
-        *(f"{measure.label}, N = {n_long}" for measure in long),
-        *(f"{measure.label}, N = {n_short}" for measure in short),
-        *(f"CIFAR-10 {name}, published" for name in TABLE_2_HEAD),
-    )
+    scored, cells = score_cells(found)
+    missing = ("-",) * len(TABLE_2_HEAD)
+    rows: list[tuple[str, ...]] = [
+        (one.method.label, *values, *TABLE_2.get(one.method.spec.name, missing))
+        for one, values in zip(found, cells, strict=True)
+    ]
+    head = ("variant", *scored, *(f"CIFAR-10 {name}, published" for name in TABLE_2_HEAD))
     note = f"Mean over the seeds (smallest..largest). {floor_note(found, long=True)} {floor_note(found)}"
     return Table("Ours beside the published figures", head, rows, note)
 
@@ -124,24 +116,17 @@ def claims(found: list[Measured]) -> list[Claim]:
     ):
         if name not in by:
             continue
-        worse, of_kl = _larger(by[name], by[against], KL)
+        worse, of_kl = has_larger(by[name], by[against], KL)
         for measure in (MODES, SURE_MODES):
-            fewer, evidence = covers_more(by[against], by[name], measure)
+            fewer, evidence = has_larger(by[against], by[name], measure)
             text = f"{words} coverage is lost against '{VARIANTS[against]}': fewer {measure.label}, larger KL"
             stated.append(Claim(text, fewer and worse, f"{evidence}; KL: {of_kl}"))
     for name in ("gan-augmented", "ddgan-x_prev", "ddgan-noise"):
         against = PLAIN if name == "ddgan-x_prev" and PLAIN in by else FULL
-        worse, evidence = _larger(by[name], by[against], FRECHET, long=False)
+        worse, evidence = has_larger(by[name], by[against], FRECHET, long=False)
         text = f"The variant '{VARIANTS[name]}' has a larger Fréchet distance than '{VARIANTS[against]}'"
         stated.append(Claim(text, worse, evidence))
     return stated
-
-
-def _larger(one: Measured, other: Measured, measure: Measure, *, long: bool = True) -> tuple[bool, str]:
-    ours, theirs = one.values(measure, long=long), other.values(measure, long=long)
-    told = f"{one.method.label}: {plots.written(ours, measure.form)}; "
-    told += f"{other.method.label}: {plots.written(theirs, measure.form)}"
-    return plots.spread_of(ours)[0] > plots.spread_of(theirs)[0], told
 
 
 def draw(found: list[Measured], request: Request) -> Figure:

@@ -158,10 +158,21 @@ def floor_note(found: Sequence[Measured], *, long: bool = False) -> str:
     return ""
 
 
-def covers_more(better: Measured, worse: Measured, measure: Measure = MODES) -> tuple[bool, str]:
-    """Whether one method has more of `measure` than another on average at the long N, and the numbers."""
-    ours, theirs = (one.values(measure, long=True) for one in (better, worse))
+def score_cells(found: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What both N gave: a head, and the cells of each method, those of the long N first."""
+    parts = [(columns(found, measures, long=long), long) for measures, long in ((LONG, True), (SHORT, False))]
+    n = {long: samples_of((found[0].long if long else found[0].short)[0]) for _, long in parts}
+    head = tuple(f"{measure.label}, N = {n[long]:,}" for some, long in parts for measure in some)
+    rows = [tuple(cell(one, m, long=long) for some, long in parts for m in some) for one in found]
+    return head, rows
+
+
+def has_larger(
+    one: Measured, other: Measured, measure: Measure = MODES, *, long: bool = True
+) -> tuple[bool, str]:
+    """Whether one method has more of `measure` than another on average, and the numbers."""
+    ours, theirs = (method.values(measure, long=long) for method in (one, other))
     if not ours or not theirs:
         return False, f"{measure.label} was not measured for both"
-    told = f"{better.method.label}: {written(ours, measure.form)}; {worse.method.label}: "
+    told = f"{one.method.label}: {written(ours, measure.form)}; {other.method.label}: "
     return spread_of(ours)[0] > spread_of(theirs)[0], told + written(theirs, measure.form)

@@ -124,10 +124,10 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def gan(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
-    """The one-step GAN of a base's networks and objective; there is no x_0 to reconstruct."""
+def gan(base: RunConfig, name: str, num_levels: int, about: str, **method: Any) -> ModelSpec:
+    """A one-step GAN of a base's networks, with its loss or another `method`; it reconstructs no x_0."""
     config = changed(base, objective={"reconstruction": "none"}, diffusion={"num_steps": num_levels})
-    return ModelSpec(name, BaselineConfig.like(config, method="gan"), about)
+    return ModelSpec(name, BaselineConfig.like(config, **{"method": "gan"} | method), about)
 
 
 def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
@@ -136,14 +136,9 @@ def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> Mo
     It covers most of what was tried in the same time: the non-saturating loss collapses with the base's D,
     and reaches 350 of 1,000 modes with the preset's (docs/results/learning.md).
     """
-    config = changed(
-        base,
-        objective={"reconstruction": "none"},
-        diffusion={"num_steps": num_levels},
-        optimization={"betas": (0.0, 0.9), "generator_lr": 1e-3, "discriminator_lr": 1e-3},
-    )
-    settings = BaselineConfig.like(config, method="wgan_gp", critic=CriticConfig(updates=1))
-    return ModelSpec(name, settings, about)
+    rates = {"betas": (0.0, 0.9), "generator_lr": 1e-3, "discriminator_lr": 1e-3}
+    critic = CriticConfig(updates=1)
+    return gan(changed(base, optimization=rates), name, num_levels, about, method="wgan_gp", critic=critic)
 
 
 def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
@@ -197,16 +192,15 @@ def point_models(scale: str) -> dict[str, ModelSpec]:
     rivals = changed(
         base,
         discriminator={"num_frequencies": 0},
-        objective={"reconstruction": "none", "penalties": (PenaltyConfig("r1", 1.0),)},
-        diffusion={"num_steps": 1},
+        objective={"penalties": (PenaltyConfig("r1", 1.0),)},
         optimization={"generator_lr": 5e-4, "discriminator_lr": 5e-4, "betas": (0.0, 0.9)},
     )
     longer = changed(rivals, training={"num_iterations": base.training.num_iterations * CRITIC_LENGTH[scale]})
-    critic = BaselineConfig.like(longer, method="wgan_gp", critic=CriticConfig(penalty_weight=0.1))
+    told, critic = "WGAN-GP, five updates of the critic for one of G", CriticConfig(penalty_weight=0.1)
     specs = [
         ModelSpec("gaussians-ddgan-t4", base, "DDGAN with T = 4"),
         gan(rivals, "gaussians-gan", 1, "one-step GAN"),
-        ModelSpec("gaussians-wgan-gp", critic, "WGAN-GP, five updates of the critic for one of G"),
+        gan(longer, "gaussians-wgan-gp", 1, told, method="wgan_gp", critic=critic),
         denoiser("gaussians-ddpm", base, DENOISER_STEPS[scale]),
     ]
     return {spec.name: spec for spec in specs}

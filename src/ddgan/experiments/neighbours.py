@@ -121,10 +121,8 @@ def draw(picture: np.ndarray, request: Request) -> Figure:
     height, width = picture.shape[:2]
     figure = plots.new_figure(9, 9 * height / width + 0.5)
     axes: Any = figure.subplots()
-    first = (
-        "samples, the closest first," if request.scale == "paper" else "samples (one channel each), framed,"
-    )
-    plots.show_image(axes, picture, f"{first} and their nearest training images")
+    kind = ", the closest first," if request.scale == "paper" else " (one channel each), framed,"
+    plots.show_image(axes, picture, f"samples{kind} and their nearest training images")
     return figure
 
 

@@ -16,7 +16,6 @@ from ddgan.experiments.measures import (
     CONFIDENT,
     FRECHET,
     KL,
-    LONG,
     MODES,
     PRECISION,
     RECALL,
@@ -27,10 +26,11 @@ from ddgan.experiments.measures import (
     basis_note,
     cell,
     columns,
-    covers_more,
     floor_note,
+    has_larger,
     measured,
     samples_of,
+    score_cells,
 )
 from ddgan.experiments.models import PAPER_STEPS, STEPS, image_models
 from ddgan.experiments.published import TABLE_1, TABLE_1_HEAD
@@ -92,18 +92,12 @@ def run(request: Request) -> Outcome:
 
 def tables(found: list[Measured]) -> list[Table]:
     """Ours at both N, and the published table."""
-    short, long = columns(found, SHORT), columns(found, LONG, long=True)
-    rows: list[tuple[str, ...]] = []
-    for one in found:
-        values = [cell(one, measure) for measure in short]
-        more = [cell(one, measure, long=True) for measure in long]
-        rows.append((one.method.label, str(one.calls), f"{one.seconds:.3g}", *more, *values))
-    n_long, n_short = f"{samples_of(found[0].long[0]):,}", f"{samples_of(found[0].short[0]):,}"
-    head = (
-        *("method", "NFE", "s / 100 images"),
-        *(f"{measure.label}, N = {n_long}" for measure in long),
-        *(f"{measure.label}, N = {n_short}" for measure in short),
-    )
+    scored, cells = score_cells(found)
+    rows: list[tuple[str, ...]] = [
+        (one.method.label, str(one.calls), f"{one.seconds:.3g}", *values)
+        for one, values in zip(found, cells, strict=True)
+    ]
+    head = ("method", "NFE", "s / 100 images", *scored)
     note = " ".join(
         [
             "Mean over the seeds (smallest..largest).",
@@ -131,7 +125,7 @@ def claims(found: list[Measured]) -> list[Claim]:
     stated = []
     for measure, words in ((MODES, "modes"), (SURE_MODES, "modes with images that are surely digits")):
         for rival in ("one-step GAN", f"DDPM, {PAPER_STEPS} steps", f"DDIM, {PAPER_STEPS} steps"):
-            holds, evidence = covers_more(ours, by[rival], measure)
+            holds, evidence = has_larger(ours, by[rival], measure)
             text = f"With {PAPER_STEPS} steps DDGAN covers more {words} than {rival}"
             stated.append(Claim(text, holds, f"{measure.label.capitalize()} at the larger N: {evidence}"))
     stated.append(_within_spread(ours, long))
