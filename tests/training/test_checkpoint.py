@@ -86,12 +86,17 @@ def test_old_ones_go_and_the_best_and_every_nth_stay(tiny_config: RunConfig, tmp
     assert [path.name for path in checkpoints.paths()] == [f"step-{n:08d}" for n in (0, 3, 4, 6, 7)]
 
 
+def two_saved(config: RunConfig, folder: Path) -> tuple[Checkpoints, Path, Path]:
+    """The checkpoints of a folder, and those of steps 0 and 1 there."""
+    checkpoints, state = Checkpoints(folder), fresh(config)
+    first = checkpoints.save(state, FACTS)
+    state.step = 1
+    return checkpoints, first, checkpoints.save(state, FACTS)
+
+
 @pytest.mark.parametrize("damage", ["short", "flipped", "no facts", "half facts", "no keys", "empty folder"])
 def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, damage: str) -> None:
-    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
-    good = checkpoints.save(state, FACTS)
-    state.step = 1
-    bad = checkpoints.save(state, FACTS)
+    checkpoints, good, bad = two_saved(tiny_config, tmp_path)
     content, facts = (bad / STATE_NAME).read_bytes(), (bad / FACTS_NAME).read_text()
     if damage == "short":
         (bad / STATE_NAME).write_bytes(content[: len(content) // 2])
@@ -114,10 +119,7 @@ def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, da
 
 
 def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
-    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
-    checkpoints.save(state, FACTS)
-    state.step = 1
-    newer = checkpoints.save(state, FACTS)
+    checkpoints, _, newer = two_saved(tiny_config, tmp_path)
     facts = json.loads((newer / FACTS_NAME).read_text())
     (newer / FACTS_NAME).write_text(json.dumps(facts | {"format": 99, "sha256": "of another kind"}))
     with pytest.raises(ValueError, match="format 99; this version of ddgan reads 1"):
@@ -128,10 +130,7 @@ def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_
 def test_one_that_cannot_be_read_now_is_passed_over_and_kept(
     tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
-    good = checkpoints.save(state, FACTS)
-    state.step = 1
-    stale = checkpoints.save(state, FACTS)
+    checkpoints, good, stale = two_saved(tiny_config, tmp_path)
 
     def digest(path: Path) -> str:
         if stale in path.parents:

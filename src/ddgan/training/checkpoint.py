@@ -180,19 +180,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     try:
         facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
-        version = facts["format"]
-        if version == FORMAT and sha256_of(path / STATE_NAME) != facts["sha256"]:
-            raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
-        if version == FORMAT:
-            return Checkpoint(path, facts, load_file(path / STATE_NAME))
-    except DamagedError:
-        raise
+        is_ours = facts["format"] == FORMAT
+        is_whole = is_ours and sha256_of(path / STATE_NAME) == facts["sha256"]
+        tensors = load_file(path / STATE_NAME) if is_whole else {}
     except (FileNotFoundError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
-    raise ValueError(
-        f"'{path}' has format {version}; this version of ddgan reads {FORMAT}: go on with the version "
-        "that wrote it"
-    )
+    if not is_ours:
+        raise ValueError(
+            f"'{path}' has format {facts['format']}; this version of ddgan reads {FORMAT}: go on with the "
+            "version that wrote it"
+        )
+    if not is_whole:
+        raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
+    return Checkpoint(path, facts, tensors)
 
 
 def _step(path: Path) -> int:

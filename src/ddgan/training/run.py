@@ -168,7 +168,8 @@ def resume(
         restore(state, newest.tensors, newest.facts)
         say(f"resuming at iteration {state.step} of {known_end(state.num_iterations) or 'as many as fit'}")
         if processes.is_main:
-            write_atomically(path / CONFIG_NAME, config.to_yaml())
+            if data is not None:
+                write_atomically(path / CONFIG_NAME, config.to_yaml())
             rewind_log(path / LOG_NAME, state.step)
         return carry_on(config, state, source, processes, path, say, newest.facts["seconds"], method)
 

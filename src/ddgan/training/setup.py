@@ -47,6 +47,11 @@ def check_batch(training: TrainingConfig, processes: Processes) -> None:
         )
 
 
+def part_size(training: TrainingConfig, processes: Processes) -> int:
+    """How many images a network sees at once."""
+    return training.batch_size // (processes.count * training.accumulation)
+
+
 def classes_for(config: RunConfig, source: Data) -> int:
     """The number of classes that `num_classes` asks for; 0 for none.
 

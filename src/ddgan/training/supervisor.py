@@ -24,8 +24,9 @@ from ddgan.training.logging import JsonLines, finite
 from ddgan.training.method import DENOISING_GAN, Method
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes, TrainingError
+from ddgan.training.settings import known_end
+from ddgan.training.setup import part_size
 from ddgan.training.state import Learner, TrainState
-from ddgan.training.step import run
 from ddgan.training.tracking import Trackers
 from ddgan.weights import average_name
 
@@ -117,11 +118,10 @@ class Supervisor:
         if self._log is not None and self._trackers is not None:
             self._try(lambda: self._log_record(record | ({"warnings": trouble} if trouble else {})))
         left = (state.num_iterations - state.step) * training.batch_size / record["images_per_second"]
-        end, rest = str(state.num_iterations), f"{time_left(left)} left"
-        if self._is_measuring:
-            end, rest = "?", f"of {training.max_minutes:g} min"
-        self._advance(0, summary(record), None if self._is_measuring else state.num_iterations)
-        self._say.sometimes(f"{state.step}/{end}  {rest}  {summary(record)}")
+        end = known_end(state.num_iterations)
+        rest = f"of {training.max_minutes:g} min" if end is None else f"{time_left(left)} left"
+        self._advance(0, summary(record), end)
+        self._say.sometimes(f"{state.step}/{end or '?'}  {rest}  {summary(record)}")
         for warning in trouble:
             self._say(f"warning at iteration {state.step}: {warning}")
         self._stop_if_stuck()
@@ -215,20 +215,20 @@ class Supervisor:
 
     @torch.no_grad()
     def _logit_on_held_out(self) -> float | None:
-        """D's mean logit on true pairs made of held-out images, with noise that is always the same."""
+        """D's mean logit on true pairs made of held-out images, with noise that is always the same.
+
+        In parts of the size that is trained on, which fits, and without a compiler, to which they are new.
+        """
         assert self._held_out is not None
         assert isinstance(self._state, TrainState)
-        state, training, x_0 = self._state, self._config.training, self._held_out.images
+        state, x_0, labels = self._state, self._held_out.images, self._held_out.labels
         noise = draw_noise(self._config.seed, 0, x_0, state.diffusion.num_steps, 0).discriminator
         x_prev, x_t = state.diffusion.pair(x_0, noise.t, noise.noise_prev, noise.noise_step)
-        size = (
-            training.batch_size // self._processes.count // training.accumulation
-        )  # what fits while training
-        logits, labels = [], self._held_out.labels
+        size, logits = part_size(self._config.training, self._processes), []
         for first in range(0, len(x_0), size):
             rows = slice(first, first + size)
             y = labels[rows] if self._config.num_classes and labels is not None else None
-            logits.append(run(state, state.discriminator, x_prev[rows], x_t[rows], noise.t[rows], y))
+            logits.append(state.discriminator.forward(x_prev[rows], x_t[rows], noise.t[rows], y))
         return finite(torch.cat(logits).mean())
 
     def _try(self, write: Callable[[], object]) -> bool:

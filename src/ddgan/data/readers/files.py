@@ -157,13 +157,13 @@ class ArchiveReader(Reader):
         wanted, left = set(self._names), self._versions.copy()
         with tarfile.open(self._path, tarinfo=_Member) as archive:
             for member in archive:
-                is_listed = member.name in wanted and not member.isdir()
-                left[member.name] -= is_listed
-                if not is_listed or left[member.name]:
-                    pass
-                elif member.name in self._problems:
+                is_last = False
+                if member.name in wanted and not member.isdir():
+                    left[member.name] -= 1
+                    is_last = left[member.name] == 0
+                if is_last and member.name in self._problems:
                     yield member.name, b"", ""
-                else:
+                elif is_last:
                     file = archive.extractfile(member)
                     yield member.name, b"" if file is None else file.read(MAX_BYTES + 1), ""
                 archive.members = []  # type: ignore[attr-defined]
