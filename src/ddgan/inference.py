@@ -78,6 +78,12 @@ class InItsType(nn.Module):
         return self.network(x_t.to(dtype), t, z.to(dtype), y).to(x_t.dtype)
 
 
+def in_its_type(network: nn.Module) -> nn.Module:
+    """The network as float32 calls it: itself, unless its weights are half as long."""
+    short = next(network.parameters()).dtype in (torch.float16, torch.bfloat16)
+    return InItsType(network) if short else network
+
+
 def in_bf16(generator: nn.Module) -> InItsType:
     """A copy of a generator that computes in bfloat16."""
     return InItsType(channels_innermost(copy.deepcopy(generator).bfloat16()))

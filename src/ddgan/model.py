@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddgan.config import RunConfig
 from ddgan.diffusion import Diffusion
-from ddgan.inference import InItsType, Precision, channels_innermost, choose_precision, in_bf16
+from ddgan.inference import Precision, channels_innermost, choose_precision, in_bf16, in_its_type
 from ddgan.networks import batch_that_fits, build_generator
 from ddgan.networks.winograd import kernels_kept
 from ddgan.random import ImageNoise
@@ -41,8 +41,7 @@ class DDGAN:
         self.config = config
         self.license = license
         self.diffusion = Diffusion(config.diffusion).to(self.device)
-        short = next(generator.parameters()).dtype in (torch.float16, torch.bfloat16)
-        self._network = InItsType(self.generator) if short else self.generator  # what the chain calls
+        self._network = in_its_type(self.generator)  # what the chain calls
         self.is_compiled = False
 
     @property
@@ -76,7 +75,7 @@ class DDGAN:
             ValueError: if it is none of these.
         """
         self.precision = choose_precision(precision, self.device)
-        self._network = in_bf16(self.generator) if self.precision == "bf16" else self.generator
+        self._network = (in_bf16 if self.precision == "bf16" else in_its_type)(self.generator)
         self.is_compiled = False
         return self
 
@@ -133,7 +132,9 @@ class DDGAN:
                 count = len(indices)
                 if self.is_compiled:
                     indices = range(indices.start, indices.start + len(parts[0]))
-                of_batch = None if y is None else y.roll(-indices.start)[: len(indices)]
+                of_batch = (
+                    None if y is None else y.roll(-indices.start)[: len(indices)]
+                )  # goes round at the end
                 x_t, noise = self.start(seed, indices)
                 for step in self.chain(x_t, noise, y=of_batch):
                     x_t = step.x_prev

@@ -19,6 +19,7 @@ class Slow:
     device = torch.device("cpu")
     precision = "float32"
     calls_per_image = 3
+    is_compiled = False
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []

@@ -29,6 +29,7 @@ class Baseline(ABC):
 
     num_classes = 0
     precision = "float32"
+    is_compiled = False
 
     def __init__(self, generator: nn.Module, config: BaselineConfig, license: str = "") -> None:
         self.generator = generator.eval().requires_grad_(False)

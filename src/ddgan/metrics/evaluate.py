@@ -82,8 +82,7 @@ def evaluate(
     if not asked:
         countable = inputs.real is not None and modes_are_countable(inputs.real)
         asked = {"modes" if countable else "frechet"} | ({"speed"} if samples.model else set())
-    with tf32(False):
-        report = score(inputs, asked)
+    report = score(inputs, asked)
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)
     return report
@@ -109,8 +108,20 @@ def _trained_on(samples: Samples) -> str:
 
 
 def score(inputs: Inputs, asked: set[str]) -> Report:
-    """One pass over the samples, then all scores."""
+    """All scores; the speed is that of the arithmetic which a user has."""
     inputs.check(asked)
+    scores, pictures, seconds, main = scores_of_samples(inputs, asked)
+    if "speed" in asked:
+        assert inputs.samples.model is not None
+        scores["speed"] = measure_speed(inputs.samples.model)
+    return _report(inputs, scores, pictures, seconds, main)
+
+
+@tf32(False)
+def scores_of_samples(
+    inputs: Inputs, asked: set[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray], float, FeatureCollector | None]:
+    """One pass over the samples: scores, pictures, the seconds of making them, and their features."""
     main = by_class = counter = keeper = None
     count, device = inputs.samples.count, inputs.device
     if asked & BY_FEATURES:
@@ -139,10 +150,7 @@ def score(inputs: Inputs, asked: set[str]) -> Report:
         scores |= class_scores(inputs, asked, by_class)
     if main is not None and "memorisation" in asked:
         scores["memorisation"], pictures = memorisation(inputs, main, keeper)
-    if "speed" in asked:
-        assert inputs.samples.model is not None
-        scores["speed"] = measure_speed(inputs.samples.model)
-    return _report(inputs, scores, pictures, seconds, main)
+    return scores, pictures, seconds, main
 
 
 def collect(inputs: Inputs, collectors: Sequence[Any]) -> float:

@@ -52,6 +52,9 @@ class Sampler(Protocol):
     def num_classes(self) -> int: ...
 
     @property
+    def is_compiled(self) -> bool: ...
+
+    @property
     def precision(self) -> str:
         """What the generator computes in."""
         ...

@@ -92,7 +92,7 @@ def measure_speed(model: Sampler, budget: float = BUDGET) -> SpeedScore:
 
 def _timing(model: Sampler, size: int, budget: float) -> Timing:
     times = [_seconds(model, size)]
-    if times[0] < budget / MOST_REPEATS or getattr(model, "is_compiled", False):
+    if times[0] < budget / MOST_REPEATS or model.is_compiled:
         times = []  # that was the warm-up at this size
     while len(times) < MOST_REPEATS and (not times or sum(times) + times[-1] < budget):
         times.append(_seconds(model, size))

@@ -20,10 +20,9 @@ def group_norm_silu(
     """silu(scale * norm(h) + shift): h (B, C, H, W), scale and shift (B, C), or else the norm's own (C,)."""
     scale = (norm.weight if scale is None else scale)[..., None, None]
     shift = (norm.bias if shift is None else shift)[..., None, None]
-    fused = (
-        h.device.type == "cpu"
-    )  # elsewhere the kernels want other layouts than these, and a compiler fuses
-    if not fused or torch.is_autocast_enabled(h.device.type) or torch.compiler.is_compiling():
+    # Elsewhere than on a CPU the kernels want other layouts than these; a compiler fuses by itself.
+    is_other = h.device.type != "cpu" or torch.compiler.is_compiling()
+    if is_other or torch.is_autocast_enabled(h.device.type):
         return _one_by_one(h, scale, shift, norm.num_groups, norm.eps)
     y: Tensor = _GroupNormSiLU.apply(h, scale, shift, norm.num_groups, norm.eps)
     return y
