@@ -15,9 +15,10 @@ from ddgan.diffusion import Diffusion
 from ddgan.inference import Precision, channels_innermost, choose_precision, in_bf16, in_its_type
 from ddgan.networks import batch_that_fits, build_generator
 from ddgan.networks.winograd import kernels_kept
+from ddgan.opening import open_weights
 from ddgan.random import ImageNoise
 from ddgan.sampling import Noise, Step, denoising_steps, in_batches
-from ddgan.weights import WEIGHTS_NAME, average_in, load_weights, read_weights, write_weights
+from ddgan.weights import WEIGHTS_NAME, load_weights, write_weights
 
 
 class DDGAN:
@@ -245,7 +246,7 @@ class DDGAN:
         ema: float | None = None,
         precision: Precision = "float32",
     ) -> DDGAN:
-        """Open a run folder, a .safetensors file or a Hub name; its settings come with it.
+        """Open a run folder, a checkpoint of it, a .safetensors file or a Hub name, with its settings.
 
         Args:
             source: a path, or "user/name" (or "user/name@revision") on the Hub; what exists locally wins.
@@ -258,18 +259,7 @@ class DDGAN:
             ValueError: if `source` is none of these or cannot be fetched, or the file is damaged or not of
                 this format, or the run has no such average.
         """
-        path = Path(source)
-        if path.is_dir():
-            if not (path / WEIGHTS_NAME).is_file():
-                raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
-            path = average_in(path, ema)
-        elif ema is not None:
-            raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
-        elif not path.is_file():
-            from ddgan.hub import download_weights
-
-            path = download_weights(str(source))
-        tensors, config, license = read_weights(path, RunConfig.from_dict)
+        tensors, config, license, path = open_weights(source, ema)
         generator = build_generator(config.generator, int(config.num_classes))
         load_weights(generator, tensors, path)
         if config.training.channels_last:

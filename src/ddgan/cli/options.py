@@ -15,7 +15,9 @@ def verb_parser(verb: str, description: str) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"ddgan {verb}", description=description, exit_on_error=False, allow_abbrev=False
     )
-    parser.add_argument("model", help="a run folder, a .safetensors file, or user/name on the Hub")
+    parser.add_argument(
+        "model", help="a run folder or a checkpoint in it, a .safetensors file, or user/name on the Hub"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"

@@ -1,0 +1,66 @@
+"""Where the weights of a model may be: a run folder, one of its checkpoints, a file, or the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ddgan.config import RunConfig
+from ddgan.weights import WEIGHTS_NAME, average_in, read_weights
+
+
+class Opened(NamedTuple):
+    """What was read: weights by name, settings, the licence in words, and from where."""
+
+    tensors: dict[str, Tensor]
+    config: RunConfig
+    license: str
+    path: Path
+
+
+def open_weights(source: str | Path, ema: float | None = None) -> Opened:
+    """The averaged weights of a model, by whatever name `DDGAN.from_pretrained` takes.
+
+    Raises:
+        ValueError: if `source` is none of these or cannot be fetched, is damaged or of another format, or
+            has no average of this half-life.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if _is_checkpoint(path):
+            return _of_checkpoint(path, ema)
+        if not (path / WEIGHTS_NAME).is_file():
+            raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
+        path = average_in(path, ema)
+    elif ema is not None:
+        raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
+    elif not path.is_file():
+        from ddgan.hub import download_weights
+
+        path = download_weights(str(source))
+    return Opened(*read_weights(path, RunConfig.from_dict), path)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from ddgan.training.checkpoint import FACTS_NAME
+
+    return (path / FACTS_NAME).is_file()
+
+
+def _of_checkpoint(path: Path, ema: float | None) -> Opened:
+    from ddgan.training.checkpoint import STATE_NAME, read_checkpoint
+
+    found = read_checkpoint(path)
+    try:
+        config = RunConfig.from_dict(found.facts["config"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"'{path}' is no checkpoint of a denoising diffusion GAN: {error}") from None
+    half_lives = config.optimization.ema_half_lives
+    if ema is not None and ema not in half_lives:
+        there = ", ".join(f"{one:g}" for one in half_lives) or "only the one of optimization.ema_decay"
+        raise ValueError(f"ema is {ema:g}, but '{path}' has no average of that half-life; it has {there}")
+    prefix = f"average{0 if ema is None else 1 + half_lives.index(ema)}."
+    tensors = {key.removeprefix(prefix): t for key, t in found.tensors.items() if key.startswith(prefix)}
+    return Opened(tensors, config, found.facts.get("license", ""), path / STATE_NAME)
