@@ -1,17 +1,22 @@
-"""How fast images are prepared and loaded: python -m benchmarks.loader SOURCE [--out X.json].
+"""How fast images are prepared and loaded: python -m benchmarks.loader [SOURCE] [--out X.json].
 
-SOURCE is anything that `ddgan prepare` takes, for example a folder with CIFAR-10's parquet files. It is
-prepared into a new place each time; then batches are loaded in the order of training.
+SOURCE is anything that `ddgan prepare` takes, for example a folder with CIFAR-10's parquet files; by default
+a zip of generated PNG files. It is prepared into a new place each time; then batches are loaded in the order
+of training.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import psutil
+from PIL import Image
 
 from benchmarks.common import publish, spread
 from ddgan.data.dataset import ImageDataset
@@ -20,18 +25,20 @@ from ddgan.data.prepare import Selection, prepare
 BATCH = 256
 BATCHES_PER_ROUND = 100
 NUM_ROUNDS = 9
+NUM_GENERATED = 20_000
 
 
 def main() -> None:
     """Prepare once, load several rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source")
+    parser.add_argument("source", nargs="?", help="(default: a zip of generated PNG files of 32 pixels)")
     parser.add_argument("--split", default="all")
     parser.add_argument("--out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        source = options.source or generated(Path(folder) / "generated.zip")
         start = time.perf_counter()
-        path = prepare(options.source, Path(folder) / "data", selection=Selection(split=options.split))
+        path = prepare(source, Path(folder) / "data", selection=Selection(split=options.split))
         seconds = time.perf_counter() - start
         memory = psutil.Process().memory_info().rss / 1e6
         dataset = ImageDataset(path)
@@ -43,12 +50,24 @@ def main() -> None:
         (f"images loaded per second, batch {BATCH}", spread(rates)),
     ]
     values = {
+        "source": options.source or "generated",
         "count": count,
         "prepare_seconds": seconds,
         "prepare_rss_mb": memory,
         "images_per_second": rates,
     }
     publish("loader", rows, values, options.out)
+
+
+def generated(path: Path) -> str:
+    """A zip of noisy PNG files; returns its path."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(NUM_GENERATED):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(buffer, "PNG")
+            archive.writestr(f"{index:06d}.png", buffer.getvalue())
+    return str(path)
 
 
 def rate(dataset: ImageDataset, first: int) -> float:
