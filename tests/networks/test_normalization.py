@@ -18,10 +18,17 @@ def one_by_one(norm: nn.GroupNorm, h: Tensor, scale: Tensor, shift: Tensor) -> T
 LAYOUTS = {"last": torch.channels_last, "first": torch.contiguous_format}
 
 
+# Under autocast, whatever is the type of h, a CPU does what a GPU does always.
+PATHS = {"as on a CPU": False, "as on a GPU": True}
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("of_slope", LAYOUTS)
 @pytest.mark.parametrize("of_h", [*LAYOUTS, "neither"])
 @pytest.mark.parametrize("rows", [(), (3,)])
-def test_value_and_gradients_are_those_of_its_parts(of_h: str, of_slope: str, rows: tuple[int, ...]) -> None:
+def test_value_and_gradients_are_those_of_its_parts(
+    path: str, of_h: str, of_slope: str, rows: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
     norm = nn.GroupNorm(4, 8, eps=1e-6).double()
     h = torch.randn(3, 8, 4, 6, dtype=torch.float64)
@@ -29,7 +36,9 @@ def test_value_and_gradients_are_those_of_its_parts(of_h: str, of_slope: str, ro
     h.requires_grad_()
     scale, shift = (torch.randn(*rows, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
     slope = torch.randn(h.shape, dtype=torch.float64).contiguous(memory_format=LAYOUTS[of_slope])
-    found, expected = group_norm_silu(norm, h, scale, shift), one_by_one(norm, h, scale, shift)
+    expected = one_by_one(norm, h, scale, shift)
+    with torch.autocast("cpu", torch.bfloat16, enabled=PATHS[path]):
+        found = group_norm_silu(norm, h, scale, shift)
     torch.testing.assert_close(found, expected)
     inputs = (h, scale, shift)
     torch.testing.assert_close(
@@ -49,16 +58,19 @@ def test_without_scale_and_shift_it_has_the_norms_own() -> None:
     assert norm.weight.grad.any()
 
 
-def test_it_keeps_one_feature_for_the_backward_pass() -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_it_keeps_one_feature_for_the_backward_pass(path: str) -> None:
     norm, h = nn.GroupNorm(2, 8), torch.randn(2, 8, 16, 16, requires_grad=True)
     kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()), lambda x: x):
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()), lambda x: x)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=PATHS[path]):
         group_norm_silu(norm, h)
     assert sum(size >= h.numel() for size in kept) == 1
 
 
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("asked", [(True, True, True), (True, False, False), (False, True, False)])
-def test_second_derivatives(asked: tuple[bool, bool, bool]) -> None:
+def test_second_derivatives(asked: tuple[bool, bool, bool], path: str) -> None:
     torch.manual_seed(0)
     norm = nn.GroupNorm(2, 4).double()
     shapes = [(2, 4, 2, 2), (2, 4), (2, 4)]
@@ -66,10 +78,29 @@ def test_second_derivatives(asked: tuple[bool, bool, bool]) -> None:
         torch.randn(shape, dtype=torch.float64, requires_grad=wanted)
         for shape, wanted in zip(shapes, asked, strict=True)
     ]
-    assert torch.autograd.gradgradcheck(lambda *values: group_norm_silu(norm, *values), inputs)
+
+    def run(*values: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=PATHS[path]):
+            return group_norm_silu(norm, *values)
+
+    assert torch.autograd.gradgradcheck(run, inputs)
 
 
-def test_autocast_computes_its_parts() -> None:
-    norm, h = nn.GroupNorm(2, 8), torch.randn(2, 8, 4, 4)
+def test_in_bf16_value_and_gradients_are_as_near_as_their_type_allows() -> None:
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(16, 64, eps=1e-6)
+    whole = [torch.randn(4, 64, 16, 16) + 0.3, *(torch.randn(4, 64) for _ in range(2))]
+    whole = [x.bfloat16().float().requires_grad_() for x in whole]
+    short = [x.detach().bfloat16().requires_grad_() for x in whole]
+    slope = torch.randn(4, 64, 16, 16).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(group_norm_silu(norm, h), F.silu(norm(h)))
+        found = group_norm_silu(norm, *short)
+    expected = one_by_one(norm, *whole)
+    assert found.dtype == torch.bfloat16
+    pairs = zip(
+        (found, *torch.autograd.grad(found, short, slope)),
+        (expected, *torch.autograd.grad(expected, whole, slope.float())),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        assert float((ours.detach().float() - theirs.detach()).norm() / theirs.detach().norm()) < 0.01

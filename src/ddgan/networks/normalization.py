@@ -2,7 +2,9 @@
 
 Written one after the other they keep four features for the backward pass: what went in, the normalised, the
 shifted, and what comes out. As one they keep what went in; the rest is computed again, as a normalisation's
-own backward pass does.
+own backward pass does. On a CPU the normalisation is PyTorch's own kernel; on a GPU, where that kernel wants
+float32 and the channels outermost, normalisation, scale and shift are one multiplication and one addition per
+channel, in the type and layout that the convolutions have.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ def group_norm_silu(
     """silu(scale * norm(h) + shift): h (B, C, H, W), scale and shift (B, C), or else the norm's own (C,)."""
     scale = (norm.weight if scale is None else scale)[..., None, None]
     shift = (norm.bias if shift is None else shift)[..., None, None]
-    # Elsewhere than on a CPU the kernels want other layouts than these; a compiler fuses by itself.
-    is_other = h.device.type != "cpu" or torch.compiler.is_compiling()
-    if is_other or torch.is_autocast_enabled(h.device.type):
+    if torch.compiler.is_compiling():  # which fuses by itself
         return _one_by_one(h, scale, shift, norm.num_groups, norm.eps)
-    y: Tensor = _GroupNormSiLU.apply(h, scale, shift, norm.num_groups, norm.eps)
+    is_plain = h.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    y: Tensor = (_GroupNormSiLU if is_plain else _FoldedGroupNormSiLU).apply(
+        h, scale, shift, norm.num_groups, norm.eps
+    )
     return y
 
 
@@ -46,11 +49,8 @@ class _GroupNormSiLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, scale, shift, mean, rstd = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this derivative is to be differentiated
-            y = _one_by_one(h, scale, shift, ctx.groups, ctx.eps)
-            inputs = [x for x in (h, scale, shift) if x.requires_grad]
-            found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
-            return *(next(found) if x.requires_grad else None for x in (h, scale, shift)), None, None
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, grad, h, scale, shift)
         normed, _, _ = _normed(h, ctx.groups, ctx.eps)
         grad = grad.contiguous(memory_format=_layout(h))  # the kernel below takes both for alike
         grad = torch.ops.aten.silu_backward(grad, torch.addcmul(shift, scale, normed))
@@ -70,6 +70,84 @@ class _GroupNormSiLU(torch.autograd.Function):
             [True, False, False],
         )
         return of_h, of_scale, of_shift, None, None
+
+
+class _FoldedGroupNormSiLU(torch.autograd.Function):
+    """(h, scale, shift, groups, eps) -> y, as silu(a h + b) with a and b of each image and channel.
+
+    Sums are taken in float32; what is as large as h, and a and b, have its type.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
+        ctx.groups, ctx.eps = groups, eps
+        with torch.autocast(h.device.type, enabled=False):
+            kind = _sum_type(h)
+            of_channels = h.mean(dim=(2, 3), keepdim=True, dtype=kind)
+            mean = _split(of_channels, groups).mean(dim=2, keepdim=True)
+            lengths = torch.linalg.vector_norm(h, dim=(2, 3), keepdim=True, dtype=kind)
+            length = torch.linalg.vector_norm(_split(lengths, groups), dim=2, keepdim=True)
+            square = length.square_().mul_(groups / h[0].numel())
+            rstd = torch.addcmul(square, mean, mean, value=-1).clamp_min_(0).add_(eps).rsqrt_()
+            ctx.save_for_backward(h, scale, shift, mean, rstd)
+            return F.silu(_normed_linearly(h, scale, shift, mean, rstd)[0], inplace=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        h, scale, shift, mean, rstd = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, grad, h, scale, shift)
+        with torch.autocast(h.device.type, enabled=False):
+            groups, kind, share = ctx.groups, mean.dtype, ctx.groups / h[0].numel()
+            linear, a = _normed_linearly(h, scale, shift, mean, rstd)
+            grad = torch.ops.aten.silu_backward(grad.to(h.dtype), linear)
+            of_shift = _split(grad.sum(dim=(2, 3), keepdim=True, dtype=kind), groups)
+            product = torch.mul(grad, h, out=linear).sum(dim=(2, 3), keepdim=True, dtype=kind)
+            of_scale = torch.addcmul(_split(product, groups), mean, of_shift, value=-1).mul_(rstd)
+            wide = _split(scale, groups).to(kind)
+            of_mean = (wide * of_shift).sum(dim=2, keepdim=True).mul_(rstd * -share)
+            of_normed = (wide * of_scale).sum(dim=2, keepdim=True).mul_(rstd.square() * -share)
+            rest = torch.addcmul(of_mean, mean, of_normed, value=-1)
+            parts = _split(linear, groups)
+            torch.addcmul(rest.to(h.dtype), of_normed.to(h.dtype), _split(h, groups), out=parts)
+            return (
+                linear.addcmul_(a, grad),
+                of_scale.flatten(1, 2).sum_to_size(scale.shape).to(scale.dtype),
+                of_shift.flatten(1, 2).sum_to_size(shift.shape).to(shift.dtype),
+                None,
+                None,
+            )
+
+
+def _differentiable(
+    ctx: Any, grad: Tensor, h: Tensor, scale: Tensor, shift: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The derivative where it is to be differentiated itself."""
+    y = _one_by_one(h, scale, shift, ctx.groups, ctx.eps)
+    inputs = [x for x in (h, scale, shift) if x.requires_grad]
+    found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    return *(next(found) if x.requires_grad else None for x in (h, scale, shift)), None, None
+
+
+def _normed_linearly(
+    h: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    """scale * normed + shift as a h + b, and a (B, C, 1, 1)."""
+    groups = mean.shape[1]
+    a = h.new_empty(len(h), groups, h.shape[1] // groups, 1, 1)
+    torch.mul(rstd, _split(scale, groups), out=a)
+    b = torch.addcmul(_split(shift, groups), mean, a, value=-1, out=torch.empty_like(a)).flatten(1, 2)
+    a = a.flatten(1, 2)
+    return torch.addcmul(b, a, h, out=torch.empty_like(h)), a
+
+
+def _split(x: Tensor, groups: int) -> Tensor:
+    """(..., C, H, W) -> (..., groups, C / groups, H, W), the same memory."""
+    return x.unflatten(-3, (groups, -1))
+
+
+def _sum_type(h: Tensor) -> torch.dtype:
+    return torch.promote_types(h.dtype, torch.float32)
 
 
 def _layout(h: Tensor) -> torch.memory_format:
