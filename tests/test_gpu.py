@@ -22,10 +22,13 @@ from ddgan import DDGAN, RunConfig
 from ddgan.baselines import BaselineConfig, train_baseline
 from ddgan.data import Batch, StackedDigits
 from ddgan.inference import channels_innermost, tf32
+from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
 from ddgan.networks.layers import variance_scaling_
+from ddgan.training.graphs import ReplayedUpdates
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
 from ddgan.training.processes import Processes
+from ddgan.training.settings import TrainingConfig
 from ddgan.training.setup import create_state
 from ddgan.training.step import train_step
 
@@ -34,6 +37,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="there is no GPU"),
 ]
+ONLY_CUDA = pytest.mark.skipif(DEVICE.type != "cuda", reason="of CUDA alone, or minutes elsewhere")
 SMALL = NCSNppConfig(
     image_size=16, base_channels=32, channel_multipliers=(1, 2, 2), attention_resolutions=(8,)
 )
@@ -126,7 +130,7 @@ def test_bf16_changes_an_output_a_little(unet: DDGAN) -> None:
     assert relative(next(iter(unet.chain(x, noise))).prediction, expected.cpu()) < 5e-2  # of random weights
 
 
-@pytest.mark.skipif(DEVICE.type != "cuda", reason="compiling takes minutes on a CPU")
+@ONLY_CUDA
 def test_compiled_samples_are_the_same(unet: DDGAN) -> None:
     expected = unet.to(DEVICE).sample(8, batch_size=4)
     assert float((unet.compile().sample(8, batch_size=4) - expected).abs().max()) < 1e-3
@@ -155,7 +159,13 @@ def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"precision": "bf16"}, {"channels_last": True}, {"activation_checkpointing": True}],
+    [
+        {},
+        {"precision": "bf16"},
+        {"channels_last": True},
+        {"activation_checkpointing": True},
+        pytest.param({"cuda_graphs": True}, marks=ONLY_CUDA),
+    ],
     ids=str,
 )
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
@@ -178,6 +188,39 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     ours, theirs = (run.model.generator.state_dict() for run in (again, whole))
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-2, atol=2e-3, msg=name)
+
+
+@ONLY_CUDA
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_replayed_iterations_are_those_that_are_not(tmp_path: Path, precision: str) -> None:
+    """Over many iterations, with and without penalty; averages and moments are the same too."""
+    config = RunConfig(
+        generator=SMALL,
+        discriminator=JUDGE,
+        objective=ObjectiveConfig(penalties=(PenaltyConfig(every=3),), reconstruction="l2"),
+        training=TrainingConfig(
+            batch_size=8, num_iterations=40, device="cuda", precision=precision, channels_last=True
+        ),
+    )
+    processes = Processes(DEVICE)
+    usual, other = create_state(config, processes), create_state(config, processes)
+    updates = ReplayedUpdates()
+    for step in range(14):
+        images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(step)).clamp(-1, 1)
+        images = images.to(DEVICE, memory_format=torch.channels_last)
+        noise = draw_noise(0, step, images, config.diffusion.num_steps, SMALL.latent_size)
+        expected = train_step(usual, Batch(images), noise)
+        found = train_step(other, Batch(images), noise, updates)
+        assert found.keys() == expected.keys()
+        torch.testing.assert_close(found["t_d"], expected["t_d"])
+        for name in ("d_real", "loss_d", "loss_g", "reconstruction"):
+            torch.testing.assert_close(found[name], expected[name], rtol=2e-2, atol=1e-2)
+    for name, network in other.networks().items():  # as a whole: some gradients are nothing but rounding
+        ours, theirs = (
+            torch.cat([p.detach().flatten() for p in one.parameters()])
+            for one in (network, usual.networks()[name])
+        )
+        assert relative(ours, theirs.cpu()) < 1e-2, name
 
 
 @pytest.mark.parametrize("data", ["digits", "single_digits"])

@@ -91,10 +91,12 @@ def guarded_update(optimizer: torch.optim.Adam, lr: float) -> Tensor:
     """Take Adam's step unless a gradient is not finite; returns whether it was skipped, 0.0 or 1.0.
 
     The decision is made on the device, so the host does not wait for it. Where the gradients were
-    averaged over processes, a bad one is in every average, and all decide alike.
+    averaged over processes, a bad one is in every average, and all decide alike. A rate that the optimizer
+    reads from memory, see `graphs`, has been written there.
     """
     (group,) = optimizer.param_groups
-    group["lr"] = lr
+    if not isinstance(group["lr"], Tensor):
+        group["lr"] = lr
     gradients = [p.grad for p in group["params"] if p.grad is not None]
     total = torch.stack(torch._foreach_norm(gradients, 1)).sum()
     skipped = (~total.isfinite()).float()

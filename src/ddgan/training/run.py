@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ddgan.training.folder import (
     clear,
     locked,
 )
+from ddgan.training.graphs import ReplayedUpdates, check_graphs
 from ddgan.training.logging import StatisticsMeter, rewind_log
 from ddgan.training.loop import fit, signals_as_wish
 from ddgan.training.method import DENOISING_GAN, Method
@@ -43,6 +45,7 @@ from ddgan.training.setup import (
     warm_start,
 )
 from ddgan.training.state import Learner, TrainState
+from ddgan.training.step import train_step
 from ddgan.training.supervisor import Supervisor, scored
 from ddgan.training.tracking import check_trackers
 from ddgan.weights import WEIGHTS_NAME
@@ -111,6 +114,7 @@ def train(
     check_folder(path, overwrite)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
+    check_graphs(config.training, processes, method.step)
     say = Speaker(verbose and processes.is_main)
     source = open_together(config, processes, say)
     config = dataclasses.replace(config, num_classes=classes_for(config, source))
@@ -152,6 +156,7 @@ def resume(
     check_trackers(config.training.trackers)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
+    check_graphs(config.training, processes, method.step)
     say = Speaker(verbose and processes.is_main)
     with held(path, processes):
         newest = newest_of_all(path, config, processes, say)
@@ -225,7 +230,7 @@ def carry_on(
         try:
             fit(
                 state,
-                method.step,
+                partial(train_step, updates=ReplayedUpdates()) if training.cuda_graphs else method.step,
                 training_inputs(config, source, processes, method.draw),
                 StatisticsMeter(method.num_bins(config), processes),
                 log_every=training.log_every,

@@ -38,6 +38,8 @@ class TrainingConfig:
         tf32: lets a GPU multiply float32 matrices in TF32.
         channels_last: keeps images and weights with the channels innermost, which convolutions like.
         compile: compiles the networks with torch.compile (the first iterations take minutes).
+        cuda_graphs: replays the updates of each iteration as a CUDA graph, on one GPU: for networks so small
+            that the processor is slower to launch their kernels than the GPU to run them.
         activation_checkpointing: computes the networks' inner values again when gradients need them,
             instead of keeping them: less memory, a third more time; for 256 px and above.
         log_every: iterations between two lines of the log.
@@ -65,6 +67,7 @@ class TrainingConfig:
     tf32: bool = True
     channels_last: bool = False
     compile: bool = False
+    cuda_graphs: bool = False
     activation_checkpointing: bool = False
     log_every: int = 50
     checkpoint_minutes: float = 1.0

@@ -6,7 +6,7 @@ random numbers of its own. Both updates see the same images with different t, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,16 @@ Statistics = dict[str, Tensor]
 """Detached values by name: (B,) one per sample, or () one per iteration."""
 
 
-def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    noise: StepNoise,
+    updates: Callable[[TrainState, Batch, StepNoise], Statistics] | None = None,
+) -> Statistics:
     """Update D, then G and its averages, on images (B, ...) in [-1, 1] and their classes, if any.
 
-    An update whose gradient is not finite is left out, on every process alike.
+    An update whose gradient is not finite is left out, on every process alike. `updates` makes both updates
+    another way than `both_updates` does.
 
     Returns:
         Per sample, (B,): `t_d`, `d_real`, `d_fake`, `loss_d`, the penalties by name (absent where
@@ -33,13 +39,18 @@ def train_step(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
         over the batch), and `reconstruction` where it is part of the loss. Per iteration, (): `skipped`,
         how many of the two updates were left out.
     """
+    statistics = (updates or both_updates)(state, batch, noise)
+    finish_iteration(state, len(batch.images), statistics["skipped"])
+    return statistics
+
+
+def both_updates(state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
+    """The updates of D and of G; all that they change is on the device."""
     of_d = discriminator_step(state, batch, noise.discriminator)
     forget_gradients(state.optimizer_d)
     of_g = generator_step(state, batch, noise.generator)
     forget_gradients(state.optimizer_g)
-    skipped = of_d["skipped"] + of_g["skipped"]
-    finish_iteration(state, len(batch.images), skipped)
-    return of_d | of_g | {"skipped": skipped}
+    return of_d | of_g | {"skipped": of_d["skipped"] + of_g["skipped"]}
 
 
 def forget_gradients(optimizer: torch.optim.Adam) -> None:

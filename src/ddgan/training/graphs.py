@@ -1,0 +1,133 @@
+"""Both updates of an iteration as one CUDA graph, which a GPU replays without being told each kernel.
+
+An iteration of a small U-Net is thousands of kernels, and a processor may take longer to launch them than
+the GPU to run them. A graph is recorded once, after two iterations have run as usual, and has its own memory;
+each iteration then copies its images and noise into that memory and replays. Nothing else changes: where a
+penalty is due the kernels differ, so there is a graph for every combination of penalties.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ddgan.data.base import Batch
+from ddgan.training.noise import StepNoise
+from ddgan.training.processes import Processes
+from ddgan.training.settings import TrainingConfig
+from ddgan.training.state import TrainState
+from ddgan.training.step import Statistics, both_updates, train_step
+
+NUM_USUAL = 2
+"""Iterations of each kind that run as usual first, so that libraries have chosen their kernels."""
+T = TypeVar("T")
+
+
+def check_graphs(training: TrainingConfig, processes: Processes, step: Callable[..., Statistics]) -> None:
+    """Complain where iterations cannot be replayed, though that is asked for.
+
+    Raises:
+        ValueError: if there is no GPU, or more than one process, or something else is trained.
+    """
+    if not training.cuda_graphs:
+        return
+    problem = ""
+    if processes.device.type != "cuda":
+        problem = f"needs a CUDA device, and this is {processes.device.type}"
+    elif processes.count > 1:
+        problem = f"is for one process, and there are {processes.count}"
+    elif step is not train_step:
+        problem = "is for denoising diffusion GANs, and this is a baseline"
+    if problem:
+        raise ValueError(f"training.cuda_graphs {problem}; set it to false")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A graph, with the memory that it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Batch, StepNoise]
+    statistics: Statistics
+
+
+class ReplayedUpdates:
+    """(state, batch, noise) -> statistics, as `both_updates`; the statistics hold until the next call.
+
+    One for each state. The batch size must stay the same.
+    """
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()
+        self._recorded: dict[tuple[float, ...], Recorded] = {}
+        self._num_usual: Counter[tuple[float, ...]] = Counter()
+
+    def __call__(self, state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
+        if not self._num_usual:
+            take_rates_from_memory(state)
+        for optimizer, rate in zip(
+            (state.optimizer_g, state.optimizer_d), state.learning_rates(), strict=True
+        ):
+            optimizer.param_groups[0]["lr"].fill_(rate)
+        kind = tuple(penalty.weight(state.step) for penalty in state.objective.penalties)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            if self._num_usual[kind] < NUM_USUAL:
+                self._num_usual[kind] += 1
+                statistics = both_updates(state, batch, noise)
+            else:
+                if kind not in self._recorded:
+                    self._recorded[kind] = self._record(state, batch, noise)
+                statistics = replayed(self._recorded[kind], batch, noise)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return statistics
+
+    def _record(self, state: TrainState, batch: Batch, noise: StepNoise) -> Recorded:
+        inputs = mapped(torch.clone, (batch, noise))
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            statistics = both_updates(state, *inputs)
+        return Recorded(graph, inputs, statistics)
+
+
+def take_rates_from_memory(state: TrainState) -> None:
+    """Let the optimizers read their rates where a graph can find them."""
+    for _, optimizer in state.optimizers().values():
+        (group,) = optimizer.param_groups
+        device = group["params"][0].device
+        group.update(lr=torch.zeros((), device=device), capturable=True)
+
+
+def replayed(recorded: Recorded, batch: Batch, noise: StepNoise) -> Statistics:
+    """The statistics of these images and this noise."""
+    targets, values = list(tensors_of(recorded.inputs)), list(tensors_of((batch, noise)))
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)
+    recorded.graph.replay()
+    return recorded.statistics
+
+
+def mapped(change: Callable[[Tensor], Tensor], value: T) -> T:
+    """The same structure of dataclasses and tuples, with each tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)  # type: ignore[return-value]
+    if isinstance(value, tuple):
+        parts = [mapped(change, part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)  # type: ignore[return-value]
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: mapped(change, getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)  # type: ignore[type-var]
+    return value
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """The tensors in such a structure, in order."""
+    found: list[Tensor] = []
+    mapped(lambda tensor: found.append(tensor) or tensor, value)  # type: ignore[func-returns-value]
+    yield from found
