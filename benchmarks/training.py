@@ -27,6 +27,7 @@ from benchmarks.sampling import flops
 from ddgan import RunConfig
 from ddgan.data.base import Batch
 from ddgan.inference import choose_precision
+from ddgan.training.graphs import NUM_USUAL, ReplayedUpdates
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import join_processes
 from ddgan.training.setup import create_state
@@ -42,12 +43,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no_graphs", action="store_true", help="do not replay iterations on a GPU")
     parser.add_argument("--out")
     options = parser.parse_args()
     device = the_device()
     batch = options.batch or (256 if device.type == "cuda" else 16)
     precision = choose_precision(options.precision, device)
     settings = {"plain": plain_settings(), "ours": our_settings(precision, options.compile)}
+    settings["ours"]["cuda_graphs"] = device.type == "cuda" and not options.no_graphs
+    told = {"compiled": options.compile, "replayed": settings["ours"]["cuda_graphs"]}
     peaks = {path: peak_memory(options.preset, path, given, batch) for path, given in settings.items()}
     steps = {path: stepper(options.preset, path, given, batch) for path, given in settings.items()}
     works: dict[str, Callable[[], object]] = {}
@@ -62,7 +66,7 @@ def main() -> None:
     rate = matmul_rate(device, dtype)
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}"),
-        ("ours computes in", precision + (", compiled" if options.compile else "")),
+        ("ours computes in", ", ".join([precision, *(name for name, is_so in told.items() if is_so)])),
         *((f"images/s, {path}", spread([batch / seconds for seconds in mean[path]])) for path in settings),
         ("times faster", spread(gains)),
         *((f"seconds, {name}", spread(found)) for name, found in times.items()),
@@ -73,7 +77,7 @@ def main() -> None:
     values = {
         "batch": batch,
         "precision": precision,
-        "compiled": options.compile,
+        **told,
         "seconds": times,
         "gains": gains,
         "peak_bytes": peaks,
@@ -105,13 +109,17 @@ def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Cal
     images = torch.rand(batch, *config.generator.state_shape, device=processes.device) * 2 - 1
     images = images.contiguous(memory_format=layout)
     every = config.objective.penalties[0].every
+    updates = ReplayedUpdates() if config.training.cuda_graphs else None
 
     def step(with_penalty: bool) -> None:
         state.step = 0 if with_penalty else every - 1 if every > 1 else 1
         noise = draw_noise(0, 0, images, config.diffusion.num_steps, config.generator.latent_size)
         with context():
-            train_step(state, Batch(images), noise)
+            train_step(state, Batch(images), noise, updates)
 
+    for _ in range(NUM_USUAL if updates else 0):
+        step(False)
+        step(True)
     return step
 
 

@@ -1,0 +1,77 @@
+"""Where the time of an iteration goes: python -m benchmarks.profile [--preset cifar10] [--compile].
+
+The kernels that take most of it, how long the device was busy, and how long the host took to launch them:
+where both are alike, the device waits for the host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.common import publish, the_device
+from benchmarks.training import our_settings, stepper
+from ddgan.inference import choose_precision
+from ddgan.metrics.speed import wait_for
+
+NUM_STEPS = 5
+
+
+def main() -> None:
+    """Profile some iterations without penalty, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="cifar10")
+    parser.add_argument("--batch", type=int, help="images per iteration (default: 16; on a GPU 256)")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cuda_graphs", action="store_true")
+    parser.add_argument("--rows", type=int, default=25)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    device = the_device()
+    batch = options.batch or (256 if device.type == "cuda" else 16)
+    precision = choose_precision(options.precision, device)
+    settings = our_settings(precision, options.compile) | {"cuda_graphs": options.cuda_graphs}
+    step = stepper(options.preset, "ours", settings, batch)
+    step(False)
+    step(False)
+    wait_for(device)
+    start = time.perf_counter()
+    for _ in range(NUM_STEPS):
+        step(False)
+    launched = (time.perf_counter() - start) / NUM_STEPS
+    wait_for(device)
+    whole = (time.perf_counter() - start) / NUM_STEPS
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=activities) as found:
+        for _ in range(NUM_STEPS):
+            step(False)
+        wait_for(device)
+    on_gpu = device.type == "cuda"
+    events = found.key_averages()
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    print(events.table(sort_by=order, row_limit=options.rows, max_name_column_width=70))
+    kernels = [event for event in found.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(event.self_device_time_total for event in kernels) / 1e6 / NUM_STEPS
+    rows = [
+        ("network, images per iteration", f"{options.preset}, {batch}, {precision}"),
+        ("seconds of an iteration", f"{whole:.4f}, {batch / whole:,.0f} images/s"),
+        ("until the host had launched it", f"{launched:.4f}"),
+    ]
+    if on_gpu:
+        rows.append(("the device was busy", f"{busy:.4f}, with {len(kernels) / NUM_STEPS:,.0f} kernels"))
+    values = {
+        "batch": batch,
+        "seconds": whole,
+        "launched": launched,
+        "busy": busy,
+        "compiled": options.compile,
+    }
+    publish("profile", rows, values, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Scores of the checkpoints that runs kept: python docs/results/gpu/curve.py OUT.json N METRIC,... RUN ...
+
+Against the real test split, with the features `classifier`, on a GPU where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import ddgan
+from ddgan import DDGAN
+from ddgan.training.checkpoint import FACTS_NAME, Checkpoints
+from ddgan.training.processes import choose_device
+
+
+def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:
+    """Score and write; the file is written anew after each checkpoint."""
+    warnings.simplefilter("ignore", UserWarning)  # they are in the scores
+    device = choose_device("auto")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        rows = found.setdefault(run.name, [])
+        for path in Checkpoints(run / "checkpoints").paths():
+            facts = json.loads((path / FACTS_NAME).read_text())
+            every = facts["config"]["training"]["keep_every"]
+            if not facts["step"] or (every and facts["step"] % every):
+                continue  # one of those that a run replaces while it goes on
+            model = DDGAN.from_pretrained(path, device, precision="auto")
+            report = ddgan.evaluate(model, metrics=metrics, n=n, features="classifier", split="test")
+            row = {"step": facts["step"], "images": facts["step"] * model.config.training.batch_size}
+            rows.append(row | {"seconds": facts["seconds"], "scores": report.to_dict()})
+            out.write_text(json.dumps(found, indent=1) + "\n")
+            told = "; ".join(f"{name} {value}" for name, value in report.table()[:6])
+            print(f"{run.name} {facts['step']} {facts['seconds']:.0f} s: {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","), list(map(Path, sys.argv[4:])))
