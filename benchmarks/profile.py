@@ -63,7 +63,8 @@ def main() -> None:
     ]
     if on_gpu:
         rows.append(("the device was busy", f"{busy:.4f}, with {len(kernels) / NUM_STEPS:,.0f} kernels"))
-    values = {
+    told = {"preset": options.preset, "precision": precision, "replayed": options.cuda_graphs}
+    values = told | {
         "batch": batch,
         "seconds": whole,
         "launched": launched,

@@ -3,8 +3,8 @@
     python -m benchmarks.training [--preset cifar10] [--batch 16] [--out X.json]
 
 An iteration is one update of D and one of G; R1 falls due in every 15th, as in the preset, and its cost is
-measured apart and weighed in. Memory is the peak of a process of its own per path (on a GPU, of what was
-allocated), from one and the same configuration as the times.
+measured apart and weighed in. Memory is the peak of a process of its own per path (on a GPU, of what it
+held of its memory), from one and the same configuration as the times.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _peak(preset: str, path: str, settings: str, batch: int, queue: Any) -> None
     step(True)
     step(False)
     if torch.cuda.is_available():
-        queue.put(torch.cuda.max_memory_allocated())
+        queue.put(torch.cuda.max_memory_reserved())
     else:
         unit = 1 if sys.platform == "darwin" else 1024
         queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

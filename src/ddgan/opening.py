@@ -52,7 +52,10 @@ def _is_checkpoint(path: Path) -> bool:
 def _of_checkpoint(path: Path, ema: float | None) -> Opened:
     from ddgan.training.checkpoint import STATE_NAME, read_checkpoint
 
-    found = read_checkpoint(path)
+    try:
+        found = read_checkpoint(path)
+    except OSError as error:
+        raise ValueError(f"'{path}' cannot be read: {error}") from None
     try:
         config = RunConfig.from_dict(found.facts["config"])
     except (KeyError, ValueError) as error:

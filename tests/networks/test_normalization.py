@@ -86,6 +86,19 @@ def test_second_derivatives(asked: tuple[bool, bool, bool], path: str) -> None:
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(100.0, 1.0), (1000.0, 1.0), (1.0, 0.001)])
+def test_a_mean_far_above_the_spread_does_no_harm(mean: float, std: float) -> None:
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(2, 8, eps=1e-6)
+    h = mean + std * torch.randn(2, 8, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):  # as on a GPU, in float32
+        found = group_norm_silu(norm, h)
+    ones = torch.ones(8).double()
+    torch.testing.assert_close(
+        found.double(), one_by_one(norm, h.double(), ones, 0 * ones), rtol=0, atol=5e-4
+    )
+
+
 def test_in_bf16_value_and_gradients_are_as_near_as_their_type_allows() -> None:
     torch.manual_seed(0)
     norm = nn.GroupNorm(16, 64, eps=1e-6)

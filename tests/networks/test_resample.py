@@ -117,6 +117,19 @@ def test_matrices_made_for_inference_can_train() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("size", [8, 16, 128])
+def test_a_second_call_makes_no_tensor_of_numbers(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would have to be copied to a GPU, and wait for it; no graph can record that."""
+    x = torch.randn(1, 2, size, size)
+    first = OPERATIONS[name](x)
+    for maker in ("tensor", "zeros"):
+        monkeypatch.setattr(torch, maker, None)
+    torch.testing.assert_close(OPERATIONS[name](x), first)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("size", [4, 8, 10, 32])
 def test_the_order_in_memory_does_not_matter(name: str, size: int) -> None:
     x = torch.randn(2, resample.FEWEST_INNER, size, size, dtype=torch.float64)

@@ -21,6 +21,7 @@ from ddgan.training.graphs import ReplayedUpdates, mapped, tensors_of
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
+from ddgan.training.state import TrainState
 from ddgan.training.step import both_updates, train_step
 
 CPU = torch.device("cpu")
@@ -65,6 +66,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         yield
 
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", tuple)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(ReplayedUpdates, "_record", record)
@@ -97,6 +99,25 @@ def test_replayed_iterations_are_those_that_are_not(tiny_config: RunConfig, reco
         assert (
             float((ours - theirs).norm() / theirs.norm()) < 1e-3
         )  # whose gradient is nothing but rounding may differ
+
+
+def test_a_batch_of_another_size_is_refused(tiny_config: RunConfig, recordings: list[int]) -> None:
+    state, updates = create_state(tiny_config, Processes(CPU)), ReplayedUpdates()
+    images = StackedDigits(seed=0).batch(0, 8).images
+    for step in range(6):
+        noise = draw_noise(0, step, images, tiny_config.diffusion.num_steps, 4)
+        train_step(state, Batch(images), noise, updates)
+    assert recordings
+    before = weights_of(state)
+    with pytest.raises(ValueError, match="a batch of 1 images cannot be replayed: 8 were recorded"):
+        train_step(state, Batch(images[:1]), noise.rows(slice(1)), updates)
+    with pytest.raises(ValueError, match="8 images with classes cannot be replayed"):
+        train_step(state, Batch(images, torch.zeros(8, dtype=torch.int64)), noise, updates)
+    assert torch.equal(weights_of(state), before)
+
+
+def weights_of(state: TrainState) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for n in state.networks().values() for p in n.parameters()])
 
 
 def test_tensors_are_found_in_dataclasses_and_tuples() -> None:

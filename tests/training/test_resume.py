@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -135,6 +136,22 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_are_not(whole: Pat
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     ddgan.resume(run, verbose=False)
     assert [record["step"] for record in read_log(run / "log.jsonl")] == [2, 3, 4, 5]
+
+
+def test_a_setting_that_is_newer_than_the_run_had_its_default(whole: Path, tmp_path: Path) -> None:
+    run = cut(whole, tmp_path / "run", 2)
+    facts = run / "checkpoints" / "step-00000002" / "checkpoint.json"
+    known = json.loads(facts.read_text())
+    del known["config"]["training"]["tf32"], known["config"]["training"]["cuda_graphs"]
+    facts.write_text(json.dumps(known))
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["training"]["tf32"] = False
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match=r"training.tf32 is False in .* made with True"):
+        ddgan.resume(run, verbose=False)
+    del settings["training"]["tf32"], settings["training"]["cuda_graphs"]
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    ddgan.resume(run, verbose=False)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(

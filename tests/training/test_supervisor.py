@@ -86,9 +86,12 @@ def test_a_budget_of_minutes_is_turned_into_iterations_once(tiny_config: RunConf
     assert read_log(run.path / "log.jsonl")[-1]["lr_g"] == pytest.approx(1e-5)
 
 
-def test_init_begins_with_both_networks(tiny_run: Run, tiny_config: RunConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".", "checkpoints/step-00000005"])
+def test_init_begins_with_both_networks(
+    tiny_run: Run, tiny_config: RunConfig, tmp_path: Path, place: str
+) -> None:
     other = dataclasses.replace(tiny_config, seed=9)
-    run = ddgan.train(other, tmp_path / "run", init=tiny_run.path, verbose=False)
+    run = ddgan.train(other, tmp_path / "run", init=tiny_run.path / place, verbose=False)
     first = read_checkpoint(run.path / "checkpoints" / "step-00000000").tensors
     newest, _ = Checkpoints(tiny_run.path / "checkpoints").newest()
     assert newest is not None

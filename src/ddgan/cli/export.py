@@ -25,7 +25,9 @@ def run(arguments: list[str]) -> int:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("model", help="a run folder, a .safetensors file, or user/name on the Hub")
+    parser.add_argument(
+        "model", help="a run folder or a checkpoint in it, a .safetensors file, or user/name on the Hub"
+    )
     parser.add_argument("--to", type=Literal["diffusers", "onnx"], help="the form")
     parser.add_argument("--out", help="the folder to make")
     text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"

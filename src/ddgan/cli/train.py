@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--config", help="settings from a YAML file (copy a preset, edit it)")
     parser.add_argument("--out", help="the run folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
-    parser.add_argument("--init", help="begin with the weights of this run or weights file")
+    parser.add_argument("--init", help="begin with the weights of this run, checkpoint or weights file")
     parser.add_argument("--resume", help="go on with this run, to the same end; --data NEW, if it has moved")
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     own: dict[str, Any] = {}

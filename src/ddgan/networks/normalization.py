@@ -82,13 +82,8 @@ class _FoldedGroupNormSiLU(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
         ctx.groups, ctx.eps = groups, eps
         with torch.autocast(h.device.type, enabled=False):
-            kind = _sum_type(h)
-            of_channels = h.mean(dim=(2, 3), keepdim=True, dtype=kind)
-            mean = _split(of_channels, groups).mean(dim=2, keepdim=True)
-            lengths = torch.linalg.vector_norm(h, dim=(2, 3), keepdim=True, dtype=kind)
-            length = torch.linalg.vector_norm(_split(lengths, groups), dim=2, keepdim=True)
-            square = length.square_().mul_(groups / h[0].numel())
-            rstd = torch.addcmul(square, mean, mean, value=-1).clamp_min_(0).add_(eps).rsqrt_()
+            mean, variance = _moments(h, groups)
+            rstd = variance.add_(eps).rsqrt_()
             ctx.save_for_backward(h, scale, shift, mean, rstd)
             return F.silu(_normed_linearly(h, scale, shift, mean, rstd)[0], inplace=True)
 
@@ -129,6 +124,23 @@ def _differentiable(
     return *(next(found) if x.requires_grad else None for x in (h, scale, shift)), None, None
 
 
+def _moments(h: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each group, (B, groups, 1, 1, 1), in float32 at least."""
+    if h.dtype.itemsize >= 4:
+        variances, means = torch.var_mean(h, dim=(2, 3), correction=0, keepdim=True)
+        means = _split(means, groups)
+        mean = means.mean(dim=2, keepdim=True)
+        between = (means - mean).square_().mean(dim=2, keepdim=True)
+        return mean, _split(variances, groups).mean(dim=2, keepdim=True) + between
+    # Moments in the type of h would be as coarse as h; the mean square less the mean's is fine enough for it.
+    means = h.mean(dim=(2, 3), keepdim=True, dtype=torch.float32)
+    mean = _split(means, groups).mean(dim=2, keepdim=True)
+    lengths = torch.linalg.vector_norm(h, dim=(2, 3), keepdim=True, dtype=torch.float32)
+    length = torch.linalg.vector_norm(_split(lengths, groups), dim=2, keepdim=True)
+    square = length.square_().mul_(groups / h[0].numel())
+    return mean, torch.addcmul(square, mean, mean, value=-1).clamp_min_(0)
+
+
 def _normed_linearly(
     h: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, rstd: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -144,10 +156,6 @@ def _normed_linearly(
 def _split(x: Tensor, groups: int) -> Tensor:
     """(..., C, H, W) -> (..., groups, C / groups, H, W), the same memory."""
     return x.unflatten(-3, (groups, -1))
-
-
-def _sum_type(h: Tensor) -> torch.dtype:
-    return torch.promote_types(h.dtype, torch.float32)
 
 
 def _layout(h: Tensor) -> torch.memory_format:

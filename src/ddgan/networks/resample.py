@@ -74,8 +74,8 @@ def _filtered_rows(x: Tensor, operation: str, padding: int) -> Tensor:
 
 def _window(x: Tensor) -> Tensor:
     """The kernel in two dimensions, once per channel of x: (C, 1, 4, 4)."""
-    taps = torch.tensor(KERNEL, dtype=x.dtype, device=x.device)
-    return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+    window = _matrix("window", len(KERNEL), 0, True, x.dtype, x.device)
+    return window.expand(x.shape[1], 1, *window.shape)
 
 
 _MATRICES: dict[tuple[str, int, int, bool, torch.dtype, torch.device], Tensor] = {}
@@ -86,7 +86,10 @@ it would write out how each matrix is made. So a network is called once before i
 def _matrix(
     operation: str, size: int, padding: int, both_axes: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows."""
+    """The band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows.
+
+    "window" is the kernel in two dimensions, (4, 4).
+    """
     key = (operation, size, padding, both_axes, dtype, device)
     matrix = _MATRICES.get(key)
     if matrix is None:
@@ -98,6 +101,9 @@ def _matrix(
 
 
 def _made_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Tensor:
+    if operation == "window":
+        taps = torch.tensor(KERNEL, dtype=torch.float64)
+        return torch.outer(taps, taps)
     if operation == "up":
         matrix = 2 * _band(2 * size, 2, padding).T
     elif operation == "down":

@@ -53,9 +53,9 @@ def time_left(seconds: float) -> str:
 
 
 def memory_gb(device: torch.device) -> float:
-    """Memory of this process in GB: the GPU's peak where there is one, else the resident memory."""
+    """Memory of this process in GB: the most it held of the GPU where there is one, else the resident."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
+        return torch.cuda.max_memory_reserved(device) / 1e9
     import psutil
 
     return psutil.Process().memory_info().rss / 1e9

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -64,7 +65,7 @@ class ReplayedUpdates:
     """
 
     def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+        self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
         self._recorded: dict[tuple[float, ...], Recorded] = {}
         self._num_usual: Counter[tuple[float, ...]] = Counter()
 
@@ -91,7 +92,8 @@ class ReplayedUpdates:
     def _record(self, state: TrainState, batch: Batch, noise: StepNoise) -> Recorded:
         inputs = mapped(torch.clone, (batch, noise))
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # The graphs share their memory: only one runs at a time, and none needs what another left.
+        with as_capturable(state), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             statistics = both_updates(state, *inputs)
         return Recorded(graph, inputs, statistics)
 
@@ -100,13 +102,34 @@ def take_rates_from_memory(state: TrainState) -> None:
     """Let the optimizers read their rates where a graph can find them."""
     for _, optimizer in state.optimizers().values():
         (group,) = optimizer.param_groups
-        device = group["params"][0].device
-        group.update(lr=torch.zeros((), device=device), capturable=True)
+        group["lr"] = torch.zeros((), device=group["params"][0].device)
+
+
+@contextmanager
+def as_capturable(state: TrainState) -> Iterator[None]:
+    """Within it, the optimizers let themselves be recorded."""
+    groups = [optimizer.param_groups[0] for _, optimizer in state.optimizers().values()]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False
 
 
 def replayed(recorded: Recorded, batch: Batch, noise: StepNoise) -> Statistics:
-    """The statistics of these images and this noise."""
+    """The statistics of these images and this noise.
+
+    Raises:
+        ValueError: if they are not as large as those that were recorded.
+    """
     targets, values = list(tensors_of(recorded.inputs)), list(tensors_of((batch, noise)))
+    if [target.shape for target in targets] != [value.shape for value in values]:
+        raise ValueError(
+            f"a batch of {len(batch.images)} images{' with classes' if batch.labels is not None else ''} "
+            f"cannot be replayed: {len(recorded.inputs[0].images)} were recorded"
+        )
     for target, value in zip(targets, values, strict=True):
         target.copy_(value)
     recorded.graph.replay()

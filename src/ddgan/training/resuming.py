@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Spea
 def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
     """Complain where config.yaml was changed in a setting that matters.
 
+    A setting that did not exist yet when `saved` was written had its default.
+
     Raises:
         ValueError: naming the first such setting, and both values.
     """
@@ -44,6 +48,8 @@ def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
         theirs = saved.get(section)
         if not isinstance(ours, dict) or not isinstance(theirs, dict):
             ours, theirs = {"": ours}, {"": theirs}
+        else:
+            theirs = _defaults(getattr(config, section)) | theirs
         for name in ours.keys() | theirs.keys():
             if ours.get(name) != theirs.get(name) and not (section == "training" and name in INDEPENDENT):
                 raise ValueError(
@@ -51,3 +57,8 @@ def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
                     f"checkpoint was made with {theirs.get(name)!r}; put it back, or train a new run "
                     "with --init"
                 )
+
+
+def _defaults(section: Any) -> dict[str, Any]:
+    """What a section's settings are where they are not given, as JSON has them."""
+    return json.loads(json.dumps(dataclasses.asdict(type(section)())))

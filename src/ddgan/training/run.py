@@ -91,7 +91,7 @@ def train(
         out: the run folder to make.
         data: data source, instead of the configuration's.
         seed: instead of the configuration's.
-        init: begin with the weights of this run or weights file instead of random ones.
+        init: begin with the weights of this run, checkpoint or weights file instead of random ones.
         overwrite: replace the run that is in `out`.
         verbose: say what happens on standard error.
         method: how it is trained; the settings must be of its class.

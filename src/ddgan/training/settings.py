@@ -122,5 +122,6 @@ INDEPENDENT = (
     "keep_every",
     "grid_every",
     "trackers",
+    "cuda_graphs",
 )
 """Settings that may change between two sittings of a run: they do not touch what it learns."""

@@ -139,10 +139,10 @@ def switch_on(
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """Let each residual block compute its inner values again when gradients need them."""
+    """Let each residual block compute its inner values again for gradients; none draws at random."""
     for block in network.modules():
         if isinstance(block, ResidualBlock | DiscriminatorBlock):
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)  # type: ignore[method-assign]
 
 
 def warm_start(state: TrainState, source: str) -> list[str]:
