@@ -63,6 +63,11 @@ def the_device() -> torch.device:
     return choose_device("auto")
 
 
+def batch_for(device: torch.device, given: int | None) -> int:
+    """Images at a time: as given, or what fills the device."""
+    return given or (256 if device.type == "cuda" else 16)
+
+
 def machine() -> dict[str, Any]:
     """Where and on which code a figure was measured."""
     commit = subprocess.run(

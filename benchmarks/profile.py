@@ -12,7 +12,7 @@ import time
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import publish, the_device
+from benchmarks.common import batch_for, publish, the_device
 from benchmarks.training import our_settings, stepper
 from ddgan.inference import choose_precision
 from ddgan.metrics.speed import wait_for
@@ -32,9 +32,10 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
     device = the_device()
-    batch = options.batch or (256 if device.type == "cuda" else 16)
+    on_gpu = device.type == "cuda"
+    batch = batch_for(device, options.batch)
     precision = choose_precision(options.precision, device)
-    settings = our_settings(precision, options.compile) | {"cuda_graphs": options.cuda_graphs}
+    settings = our_settings(precision, options.compile, options.cuda_graphs)
     step = stepper(options.preset, "ours", settings, batch)
     step(False)
     step(False)
@@ -45,12 +46,11 @@ def main() -> None:
     launched = (time.perf_counter() - start) / NUM_STEPS
     wait_for(device)
     whole = (time.perf_counter() - start) / NUM_STEPS
-    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
     with profile(activities=activities) as found:
         for _ in range(NUM_STEPS):
             step(False)
         wait_for(device)
-    on_gpu = device.type == "cuda"
     events = found.key_averages()
     order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     print(events.table(sort_by=order, row_limit=options.rows, max_name_column_width=70))

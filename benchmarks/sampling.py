@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import interleaved, matmul_rate, publish, ratios, spread, the_device
+from benchmarks.common import batch_for, interleaved, matmul_rate, publish, ratios, spread, the_device
 from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
 from ddgan.inference import channels_innermost, choose_precision
@@ -38,7 +38,7 @@ def main() -> None:
         measure_scaling(options.rounds, options.out)
         return
     device = the_device()
-    batch = options.batch or (256 if device.type == "cuda" else 16)
+    batch = batch_for(device, options.batch)
     config = RunConfig.load(options.preset)
     config = replace(config, training=replace(config.training, channels_last=False))
     plain, ours = model(config, device), model(config, device)

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import interleaved, matmul_rate, publish, spread, the_device
+from benchmarks.common import batch_for, interleaved, matmul_rate, publish, spread, the_device
 from benchmarks.plain import plain_path
 from benchmarks.sampling import flops
 from ddgan import RunConfig
@@ -47,11 +47,11 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
     device = the_device()
-    batch = options.batch or (256 if device.type == "cuda" else 16)
+    batch = batch_for(device, options.batch)
     precision = choose_precision(options.precision, device)
-    settings = {"plain": plain_settings(), "ours": our_settings(precision, options.compile)}
-    settings["ours"]["cuda_graphs"] = device.type == "cuda" and not options.no_graphs
-    told = {"compiled": options.compile, "replayed": settings["ours"]["cuda_graphs"]}
+    replayed = device.type == "cuda" and not options.no_graphs
+    settings = {"plain": plain_settings(), "ours": our_settings(precision, options.compile, replayed)}
+    told = {"compiled": options.compile, "replayed": replayed}
     peaks = {path: peak_memory(options.preset, path, given, batch) for path, given in settings.items()}
     steps = {path: stepper(options.preset, path, given, batch) for path, given in settings.items()}
     works: dict[str, Callable[[], object]] = {}
@@ -92,9 +92,9 @@ def plain_settings() -> dict[str, Any]:
     return {"precision": "float32", "channels_last": False, "compile": False}
 
 
-def our_settings(precision: str, compile: bool) -> dict[str, Any]:
-    """What the presets of U-Nets train with."""
-    return {"precision": precision, "channels_last": True, "compile": compile}
+def our_settings(precision: str, compile: bool, cuda_graphs: bool) -> dict[str, Any]:
+    """What the presets of U-Nets train with, and on a GPU graphs."""
+    return {"precision": precision, "channels_last": True, "compile": compile, "cuda_graphs": cuda_graphs}
 
 
 def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Callable[[bool], None]:

@@ -25,8 +25,8 @@ from ddgan.inference import channels_innermost, tf32
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
 from ddgan.networks.layers import variance_scaling_
-from ddgan.training.graphs import ReplayedUpdates
-from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
+from ddgan.training.graphs import ReplayedUpdates, mapped
+from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.settings import TrainingConfig
 from ddgan.training.setup import create_state
@@ -136,13 +136,6 @@ def test_compiled_samples_are_the_same(unet: DDGAN) -> None:
     assert float((unet.compile().sample(8, batch_size=4) - expected).abs().max()) < 1e-3
 
 
-def moved(noise: StepNoise) -> StepNoise:
-    def half(one: HalfStepNoise) -> HalfStepNoise:
-        return HalfStepNoise(**{name: value.to(DEVICE) for name, value in vars(one).items()})
-
-    return StepNoise(half(noise.discriminator), half(noise.generator))
-
-
 def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
     optimization = dataclasses.replace(tiny_config.optimization, generator_lr=1e-3, discriminator_lr=1e-3)
     config = dataclasses.replace(tiny_config, optimization=optimization)
@@ -151,7 +144,7 @@ def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
         images = StackedDigits(seed=0).batch(step, 8).images
         noise = draw_noise(0, step, images, config.diffusion.num_steps, 4)
         expected = train_step(ours, Batch(images), noise)
-        found = train_step(theirs, Batch(images.to(DEVICE)), moved(noise))
+        found = train_step(theirs, Batch(images.to(DEVICE)), mapped(lambda one: one.to(DEVICE), noise))
         for name in ("d_real", "d_fake", "loss_d", "loss_g"):
             torch.testing.assert_close(found[name].cpu(), expected[name], rtol=2e-3, atol=1e-4)
     assert theirs.step == 3

@@ -133,9 +133,8 @@ class DDGAN:
                 count = len(indices)
                 if self.is_compiled:
                     indices = range(indices.start, indices.start + len(parts[0]))
-                of_batch = (
-                    None if y is None else y.roll(-indices.start)[: len(indices)]
-                )  # goes round at the end
+                # Where a batch is filled up beyond the last image, classes go round.
+                of_batch = None if y is None else y.roll(-indices.start)[: len(indices)]
                 x_t, noise = self.start(seed, indices)
                 for step in self.chain(x_t, noise, y=of_batch):
                     x_t = step.x_prev

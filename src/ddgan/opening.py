@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ddgan.config import RunConfig
-from ddgan.weights import WEIGHTS_NAME, average_in, read_weights
+from ddgan.weights import WEIGHTS_NAME, average_in, no_average, read_weights
 
 
 class Opened(NamedTuple):
@@ -44,9 +44,9 @@ def open_weights(source: str | Path, ema: float | None = None) -> Opened:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    from ddgan.training.checkpoint import FACTS_NAME
+    from ddgan.training.checkpoint import is_checkpoint
 
-    return (path / FACTS_NAME).is_file()
+    return is_checkpoint(path)
 
 
 def _of_checkpoint(path: Path, ema: float | None) -> Opened:
@@ -62,8 +62,6 @@ def _of_checkpoint(path: Path, ema: float | None) -> Opened:
         raise ValueError(f"'{path}' is no checkpoint of a denoising diffusion GAN: {error}") from None
     half_lives = config.optimization.ema_half_lives
     if ema is not None and ema not in half_lives:
-        there = ", ".join(f"{one:g}" for one in half_lives) or "only the one of optimization.ema_decay"
-        raise ValueError(f"ema is {ema:g}, but '{path}' has no average of that half-life; it has {there}")
-    prefix = f"average{0 if ema is None else 1 + half_lives.index(ema)}."
-    tensors = {key.removeprefix(prefix): t for key, t in found.tensors.items() if key.startswith(prefix)}
-    return Opened(tensors, config, found.facts.get("license", ""), path / STATE_NAME)
+        raise no_average(path, ema, [f"{one:g}" for one in half_lives])
+    weights = found.weights(f"average{0 if ema is None else 1 + half_lives.index(ema)}")
+    return Opened(weights, config, found.facts.get("license", ""), path / STATE_NAME)

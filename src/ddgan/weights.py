@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +43,15 @@ def average_in(run: Path, half_life: float | None) -> Path:
         found = sorted(
             file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
         )
-        there = f"it has {', '.join(found)}" if found else "it has only the one of optimization.ema_decay"
-        raise ValueError(f"ema is {half_life:g}, but '{run}' has no average of that half-life; {there}")
+        assert half_life is not None  # the other file was looked for before
+        raise no_average(run, half_life, found)
     return path
+
+
+def no_average(place: Path, half_life: float, found: Sequence[str]) -> ValueError:
+    """The complaint that `place` has averages of other half-lives only."""
+    there = ", ".join(found) or "only the one of optimization.ema_decay"
+    return ValueError(f"ema is {half_life:g}, but '{place}' has no average of that half-life; it has {there}")
 
 
 def read_weights(

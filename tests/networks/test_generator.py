@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ddgan.networks import Generator, NCSNppConfig
-from ddgan.networks.generator import MappingNetwork
 from ddgan.networks.layers import NEARLY_ZERO
+from ddgan.networks.mapping import MappingNetwork
 
 SMALL = {"image_size": 8, "base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1}
 SMALL |= {"attention_resolutions": (4,), "latent_size": 5, "mapping_features": 8, "mapping_depth": 1}

@@ -142,9 +142,9 @@ def test_what_cannot_be_replayed_is_refused_before_anything_is_made(
     assert not (tmp_path / "run").exists()
     gpu = torch.device("cuda")
     with pytest.raises(ValueError, match="for one process, and there are 2"):
-        graphs.check_graphs(training, Processes(gpu, 0, 2), train_step)
+        graphs.check_graphs(training, Processes(gpu, 0, 2), is_known=True)
     with pytest.raises(ValueError, match="this is a baseline"):
-        graphs.check_graphs(training, Processes(gpu), lambda: {})
-    graphs.check_graphs(training, Processes(gpu), train_step)
+        graphs.check_graphs(training, Processes(gpu), is_known=False)
+    graphs.check_graphs(training, Processes(gpu), is_known=True)
     with pytest.raises(ValueError, match="needs a CUDA device"):
         train_baseline(BaselineConfig.like(config, method="gan"), tmp_path / "gan", verbose=False)

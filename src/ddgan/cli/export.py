@@ -8,6 +8,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
+from ddgan.cli.options import add_model
 from ddgan.export import require
 from ddgan.model import DDGAN
 from ddgan.saving import check_output
@@ -25,13 +26,9 @@ def run(arguments: list[str]) -> int:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "model", help="a run folder or a checkpoint in it, a .safetensors file, or user/name on the Hub"
-    )
+    add_model(parser)
     parser.add_argument("--to", type=Literal["diffusers", "onnx"], help="the form")
     parser.add_argument("--out", help="the folder to make")
-    text = "the average to take, by its half-life in thousands of images (default: that of ema_decay)"
-    parser.add_argument("--ema", type=float, help=text)
     parser.add_argument("--overwrite", action="store_true", help="write into --out if it exists")
     options = parser.parse_args(arguments)
     if options.to is None or options.out is None:

@@ -21,12 +21,12 @@ from ddgan.networks.layers import (
     RESAMPLERS,
     AdaptiveGroupNorm,
     Attention,
-    ClassEmbedding,
     TimeEmbedding,
     conv,
     group_norm,
     linear,
 )
+from ddgan.networks.mapping import MappingNetwork
 from ddgan.networks.normalization import group_norm_silu
 from ddgan.networks.resample import blur
 
@@ -137,32 +137,6 @@ class PyramidStep(nn.Module):
 
     def forward(self, pyramid: Tensor) -> Tensor:
         return F.conv2d(blur(pyramid, padding=2), self.conv.weight, self.conv.bias, stride=2)
-
-
-def pixel_norm(z: Tensor) -> Tensor:
-    """(B, F) with a mean square of 1 per row."""
-    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-
-
-class MappingNetwork(nn.Module):
-    """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU].
-
-    With classes, the pixel-normalised embedding of the class stands beside z.
-    """
-
-    def __init__(self, latent_size: int, features: int, depth: int, num_classes: int = 0) -> None:
-        super().__init__()
-        self.classes = ClassEmbedding(num_classes, features) if num_classes else None
-        sizes = [latent_size + (features if num_classes else 0)] + [features] * (depth + 1)
-        self.layers = nn.ModuleList(map(linear, sizes[:-1], sizes[1:]))
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        w = pixel_norm(z) if z.shape[1] else z
-        if self.classes is not None:
-            w = torch.cat([w, pixel_norm(self.classes(y, z.shape[0]))], dim=1)
-        for layer in self.layers:
-            w = F.silu(layer(w))
-        return w
 
 
 class EncoderLevel(nn.Module):

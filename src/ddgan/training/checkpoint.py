@@ -87,6 +87,11 @@ class Checkpoint:
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
 
+    def weights(self, network: str) -> dict[str, Tensor]:
+        """Those of the network that `Learner.networks` calls so."""
+        prefix = f"{network}."
+        return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
+
 
 class Checkpoints:
     """The checkpoints of a run, oldest first.
@@ -165,6 +170,11 @@ class Checkpoints:
             permanent = self._keep_every and _step(path) % self._keep_every == 0
             if _step(path) not in kept and not permanent:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is one, whole or not."""
+    return (path / FACTS_NAME).is_file()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ddgan.files import remove_partial
-from ddgan.training.checkpoint import FACTS_NAME, Checkpoints, read_checkpoint
+from ddgan.training.checkpoint import Checkpoints, is_checkpoint, read_checkpoint
 from ddgan.training.settings import TrainingConfig
 from ddgan.weights import WEIGHTS_NAME
 
@@ -85,12 +85,10 @@ def checkpoints_of(path: Path, training: TrainingConfig) -> Checkpoints:
 def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
     """The discriminator of a checkpoint, or of a run's newest whole one; None if `source` has none."""
     source = Path(source)
-    own = [source] if (source / FACTS_NAME).is_file() else []
+    own = [source] if is_checkpoint(source) else []
     for path in own or reversed(Checkpoints(source / "checkpoints").paths()):
         try:
-            tensors = read_checkpoint(path).tensors
+            return read_checkpoint(path).weights("discriminator")
         except (ValueError, OSError):
             continue
-        prefix = "discriminator."
-        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     return None

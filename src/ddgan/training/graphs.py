@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -30,11 +31,11 @@ NUM_USUAL = 2
 T = TypeVar("T")
 
 
-def check_graphs(training: TrainingConfig, processes: Processes, step: Callable[..., Statistics]) -> None:
+def check_graphs(training: TrainingConfig, processes: Processes, is_known: bool) -> None:
     """Complain where iterations cannot be replayed, though that is asked for.
 
     Raises:
-        ValueError: if there is no GPU, or more than one process, or something else is trained.
+        ValueError: if there is no GPU, or more than one process, or the method's replay is not known.
     """
     if not training.cuda_graphs:
         return
@@ -43,7 +44,7 @@ def check_graphs(training: TrainingConfig, processes: Processes, step: Callable[
         problem = f"needs a CUDA device, and this is {processes.device.type}"
     elif processes.count > 1:
         problem = f"is for one process, and there are {processes.count}"
-    elif step is not train_step:
+    elif not is_known:
         problem = "is for denoising diffusion GANs, and this is a baseline"
     if problem:
         raise ValueError(f"training.cuda_graphs {problem}; set it to false")
@@ -96,6 +97,11 @@ class ReplayedUpdates:
         with as_capturable(state), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             statistics = both_updates(state, *inputs)
         return Recorded(graph, inputs, statistics)
+
+
+def replayed_step() -> Callable[[TrainState, Batch, StepNoise], Statistics]:
+    """A `train_step` that replays its updates; for one state."""
+    return partial(train_step, updates=ReplayedUpdates())
 
 
 def take_rates_from_memory(state: TrainState) -> None:

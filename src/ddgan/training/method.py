@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ddgan.config import RunConfig
 from ddgan.data.base import Batch
 from ddgan.model import DDGAN
+from ddgan.training.graphs import replayed_step
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state, drawn_noise
 from ddgan.training.state import Learner
@@ -33,6 +34,7 @@ class Method:
         num_bins: settings -> into how many bins of t the statistics are averaged.
         open: (averaged generator, settings, licence) -> the model that samples; it has `save`.
         judges_pairs: whether D is asked about pairs (x_{t-1}, x_t), also held-out ones.
+        replayed: makes a `step` whose updates are replayed as CUDA graphs; None where there is none.
     """
 
     config: type[RunConfig]
@@ -42,6 +44,7 @@ class Method:
     num_bins: Callable[[Any], int]
     open: Callable[[nn.Module, Any, str], Any]
     judges_pairs: bool = False
+    replayed: Callable[[], Callable[[Any, Batch, Any], Statistics]] | None = None
 
 
 def num_steps(config: RunConfig) -> int:
@@ -49,5 +52,14 @@ def num_steps(config: RunConfig) -> int:
     return config.diffusion.num_steps
 
 
-DENOISING_GAN = Method(RunConfig, create_state, train_step, drawn_noise, num_steps, DDGAN, judges_pairs=True)
+DENOISING_GAN = Method(
+    RunConfig,
+    create_state,
+    train_step,
+    drawn_noise,
+    num_steps,
+    DDGAN,
+    judges_pairs=True,
+    replayed=replayed_step,
+)
 """The paper's own."""

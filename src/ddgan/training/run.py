@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ddgan.training.folder import (
     clear,
     locked,
 )
-from ddgan.training.graphs import ReplayedUpdates, check_graphs
+from ddgan.training.graphs import check_graphs
 from ddgan.training.logging import StatisticsMeter, rewind_log
 from ddgan.training.loop import fit, signals_as_wish
 from ddgan.training.method import DENOISING_GAN, Method
@@ -45,7 +44,6 @@ from ddgan.training.setup import (
     warm_start,
 )
 from ddgan.training.state import Learner, TrainState
-from ddgan.training.step import train_step
 from ddgan.training.supervisor import Supervisor, scored
 from ddgan.training.tracking import check_trackers
 from ddgan.weights import WEIGHTS_NAME
@@ -114,7 +112,7 @@ def train(
     check_folder(path, overwrite)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
-    check_graphs(config.training, processes, method.step)
+    check_graphs(config.training, processes, method.replayed is not None)
     say = Speaker(verbose and processes.is_main)
     source = open_together(config, processes, say)
     config = dataclasses.replace(config, num_classes=classes_for(config, source))
@@ -156,7 +154,7 @@ def resume(
     check_trackers(config.training.trackers)
     processes = join_processes(config.training.device)
     check_batch(config.training, processes)
-    check_graphs(config.training, processes, method.step)
+    check_graphs(config.training, processes, method.replayed is not None)
     say = Speaker(verbose and processes.is_main)
     with held(path, processes):
         newest = newest_of_all(path, config, processes, say)
@@ -230,7 +228,7 @@ def carry_on(
         try:
             fit(
                 state,
-                partial(train_step, updates=ReplayedUpdates()) if training.cuda_graphs else method.step,
+                method.replayed() if training.cuda_graphs and method.replayed else method.step,
                 training_inputs(config, source, processes, method.draw),
                 StatisticsMeter(method.num_bins(config), processes),
                 log_every=training.log_every,
