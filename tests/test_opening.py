@@ -11,7 +11,7 @@ import torch
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.baselines import BaselineConfig, train_baseline
-from ddgan.training.checkpoint import FACTS_NAME
+from ddgan.training.checkpoint import FACTS_NAME, STATE_NAME
 
 
 def newest(run: Path) -> Path:
@@ -22,6 +22,7 @@ def test_a_checkpoint_of_the_end_is_the_run(tiny_run: Run) -> None:
     again = DDGAN.from_pretrained(newest(tiny_run.path))
     assert again.config == tiny_run.model.config
     assert torch.equal(again.sample(3), tiny_run.model.sample(3))
+    assert DDGAN.from_pretrained(newest(tiny_run.path) / STATE_NAME).source == again.source
 
 
 def test_one_on_the_way_is_another_model(tiny_config: RunConfig, tmp_path: Path) -> None:

@@ -67,6 +67,23 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         partial.unlink(missing_ok=True)
 
 
+def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a .safetensors file whose names begin so, and its metadata.
+
+    Raises:
+        ValueError: if it is damaged, or no such file.
+        OSError: if it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (no mapping)
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
 @contextmanager
 def folder_made_atomically(path: Path) -> Iterator[Path]:
     """Yield a new folder to fill; it becomes `path` when the block ends, and vanishes if that fails.

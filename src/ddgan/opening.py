@@ -28,9 +28,9 @@ def open_weights(source: str | Path, ema: float | None = None) -> Opened:
             has no average of this half-life.
     """
     path = Path(source)
+    if (checkpoint := _checkpoint_at(path)) is not None:
+        return _of_checkpoint(checkpoint, ema)
     if path.is_dir():
-        if _is_checkpoint(path):
-            return _of_checkpoint(path, ema)
         if not (path / WEIGHTS_NAME).is_file():
             raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
         path = average_in(path, ema)
@@ -43,17 +43,19 @@ def open_weights(source: str | Path, ema: float | None = None) -> Opened:
     return Opened(*read_weights(path, RunConfig.from_dict), path)
 
 
-def _is_checkpoint(path: Path) -> bool:
-    from ddgan.training.checkpoint import is_checkpoint
+def _checkpoint_at(path: Path) -> Path | None:
+    """The folder of the checkpoint that a path names by its folder or by its tensors; None if it is none."""
+    from ddgan.training.checkpoint import STATE_NAME, is_checkpoint
 
-    return is_checkpoint(path)
+    folder = path.parent if path.name == STATE_NAME else path
+    return folder if is_checkpoint(folder) else None
 
 
 def _of_checkpoint(path: Path, ema: float | None) -> Opened:
     from ddgan.training.checkpoint import STATE_NAME, read_checkpoint
 
     try:
-        found = read_checkpoint(path)
+        found = read_checkpoint(path, prefix="average")
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
     try:

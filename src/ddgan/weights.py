@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from ddgan.config import RunConfig
-from ddgan.files import save_tensors
+from ddgan.files import read_tensors, save_tensors
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "ddgan-1"
@@ -67,7 +67,10 @@ def read_weights(
     Raises:
         ValueError: if it is damaged, or not of this format.
     """
-    tensors, metadata = _read_safetensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
     if metadata.get("format") != format or "config" not in metadata:
         raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {format} config")
     try:
@@ -77,17 +80,6 @@ def read_weights(
     if config.num_classes == "auto":
         raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
     return tensors, config, metadata.get("license", "")
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
 
 
 def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:

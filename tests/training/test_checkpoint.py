@@ -76,6 +76,13 @@ def test_every_moment_of_the_optimizers_is_there(tiny_config: RunConfig) -> None
             assert {f"{side}.{name}.{moment}" for moment in ("step", "exp_avg", "exp_avg_sq")} <= names
 
 
+def test_a_part_is_read_by_the_beginning_of_its_names(tiny_config: RunConfig, tmp_path: Path) -> None:
+    path = Checkpoints(tmp_path).save(trained(tiny_config), FACTS)
+    whole, part = read_checkpoint(path), read_checkpoint(path, prefix="average")
+    assert set(part.tensors) == {f"average0.{name}" for name in whole.weights("generator")}
+    assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in part.tensors.items())
+
+
 def test_old_ones_go_and_the_best_and_every_nth_stay(tiny_config: RunConfig, tmp_path: Path) -> None:
     state = fresh(tiny_config)
     checkpoints = Checkpoints(tmp_path, keep_last=2, keep_every=4)

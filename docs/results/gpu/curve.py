@@ -27,7 +27,8 @@ def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:
         for path in Checkpoints(run / "checkpoints").paths():
             facts = json.loads((path / FACTS_NAME).read_text())
             every = facts["config"]["training"]["keep_every"]
-            if not facts["step"] or (every and facts["step"] % every):
+            is_kept = not every or facts["step"] % every == 0 or facts["step"] == facts["num_iterations"]
+            if not facts["step"] or not is_kept:
                 continue  # one of those that a run replaces while it goes on
             model = DDGAN.from_pretrained(path, device, precision="auto")
             report = ddgan.evaluate(model, metrics=metrics, n=n, features="classifier", split="test")

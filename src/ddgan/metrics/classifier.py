@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
-from ddgan.files import save_tensors
+from ddgan.files import read_tensors, save_tensors
 from ddgan.random import generator_for
 
 NUM_CLASSES = 10
@@ -224,13 +224,10 @@ def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ValueError: if the file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["facts"])
-    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        tensors, metadata = read_tensors(path)
+        return tensors, json.loads(metadata["facts"])
+    except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
 
 

@@ -11,7 +11,7 @@ UNMEASURED_STEPS = 5
 """The first iterations of a sitting are slower (compilers, caches) and do not count."""
 LEAST_STEPS = 20
 WARM_UP_SHARE = 0.05
-"""Measured until this share of the minutes is over."""
+"""Measured for this share of the minutes."""
 
 
 class MinuteBudget:
@@ -40,7 +40,7 @@ class MinuteBudget:
         elapsed = now - self._start
         first, since = self._measured
         seconds_left = self._total - self._used - elapsed
-        warm = elapsed >= WARM_UP_SHARE * self._total
+        warm = now - since >= WARM_UP_SHARE * self._total
         fitting = step + max(1, math.floor(seconds_left * (step - first) / (now - since)))
         agreed = processes.largest(fitting if warm and processes.is_main else 0)
         return agreed or None

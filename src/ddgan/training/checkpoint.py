@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddgan.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
+from ddgan.files import folder_made_atomically, read_tensors, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import Learner
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
@@ -80,7 +80,7 @@ class Checkpoint:
     Attributes:
         path: its folder.
         facts: step, num_iterations, streak, seconds, config, score.
-        tensors: see `state_tensors`.
+        tensors: see `state_tensors`; all, or those that were asked for.
     """
 
     path: Path
@@ -177,23 +177,20 @@ def is_checkpoint(path: Path) -> bool:
     return (path / FACTS_NAME).is_file()
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint, once its checksum is found right.
+def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
+    """A checkpoint, once its checksum is found right; of its tensors, those whose names begin so.
 
     Raises:
         DamagedError: if it is not whole.
         ValueError: if it is of another version.
         OSError: if it cannot be read now.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
         is_ours = facts["format"] == FORMAT
         is_whole = is_ours and sha256_of(path / STATE_NAME) == facts["sha256"]
-        tensors = load_file(path / STATE_NAME) if is_whole else {}
-    except (FileNotFoundError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        tensors = read_tensors(path / STATE_NAME, prefix)[0] if is_whole else {}
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if not is_ours:
         raise ValueError(

@@ -1,0 +1,71 @@
+"""Trains and scores the runs that are compared on one GPU, one after the other, each for its minutes.
+
+    python docs/results/gpu/train.py OUT --mnist FOLDER --cifar10 FOLDER stack:8 t4:6 t1:6 nolatent:6
+
+`stack` is StackedMNIST with the reconstruction term; t4, t1 and nolatent are CIFAR-10 with the paper's
+objective. All have the networks of `cifar10_small`, so what torch.compile made for one serves the next; the
+generator without latent has other layers. Scored once all are trained: nothing runs beside a training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from curve import main as score_checkpoints
+
+import ddgan
+from ddgan import RunConfig
+
+NAMES = ("stack", "t4", "t1", "nolatent")
+
+
+def settings(name: str, minutes: float, given: argparse.Namespace) -> RunConfig:
+    """The settings of a run by its name."""
+    base = RunConfig.load("cifar10_small")
+    training = replace(
+        base.training, max_minutes=minutes, batch_size=given.batch, keep_every=given.keep_every
+    )
+    training = replace(
+        training, compile=given.compile, cuda_graphs=given.cuda_graphs, checkpoint_minutes=30.0
+    )
+    if name == "stack":
+        objective = replace(
+            base.objective, reconstruction="l2", reconstruction_by_signal=True, reconstruction_weight=25.0
+        )
+        optimization = replace(base.optimization, discriminator_lr=4e-4)
+        training = replace(training, horizontal_flip=False)
+        data = f"stackedmnist:{given.mnist}"
+        return replace(base, data=data, training=training, objective=objective, optimization=optimization)
+    diffusion = replace(base.diffusion, num_steps=1) if name == "t1" else base.diffusion
+    generator = replace(base.generator, latent_size=0) if name == "nolatent" else base.generator
+    return replace(base, data=given.cifar10, training=training, diffusion=diffusion, generator=generator)
+
+
+def main() -> None:
+    """Train each run that is named, then score what it kept."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", nargs="+", metavar="NAME:MINUTES", help=f"names: {', '.join(NAMES)}")
+    parser.add_argument("--mnist", default="", help="folder with the MNIST files")
+    parser.add_argument("--cifar10", default="", help="any source of CIFAR-10")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--keep_every", type=int, default=1000, help="iterations between what is scored")
+    parser.add_argument("--n", type=int, default=0, help="samples of a score (26,000 and 10,000)")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cuda_graphs", action="store_true")
+    given = parser.parse_args()
+    runs = [(name, float(minutes)) for name, minutes in (run.split(":") for run in given.runs)]
+    if unknown := [name for name, _ in runs if name not in NAMES]:
+        parser.error(f"'{unknown[0]}' is none of {', '.join(NAMES)}")
+    for name, minutes in runs:
+        ddgan.train(settings(name, minutes, given), given.out / name)
+    for name, _ in runs:
+        metrics = ["modes"] if name == "stack" else ["frechet", "precision_recall", "balance"]
+        n = given.n or (26_000 if name == "stack" else 10_000)
+        score_checkpoints(given.out / f"{name}-curve.json", n, metrics, [given.out / name])
+
+
+if __name__ == "__main__":
+    main()
