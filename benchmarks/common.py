@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from ddgan.metrics.speed import wait_for
-from ddgan.training.processes import choose_device
+from ddgan.devices import choose_device, wait_for
 
 
 def spread(values: list[float]) -> str:

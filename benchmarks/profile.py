@@ -1,7 +1,7 @@
 """Where the time of an iteration goes: python -m benchmarks.profile [--preset cifar10] [--compile].
 
-The kernels that take most of it, how long the device was busy, and how long the host took to launch them:
-where both are alike, the device waits for the host.
+The kernels that take most of it, and how long the device was busy: where an iteration takes much longer than
+that, the device waits for the host to launch its kernels.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import argparse
 import time
 
 import torch
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import batch_for, publish, the_device
 from benchmarks.training import our_settings, stepper
+from ddgan.devices import wait_for
 from ddgan.inference import choose_precision
-from ddgan.metrics.speed import wait_for
 
 NUM_STEPS = 5
 
@@ -43,7 +44,6 @@ def main() -> None:
     start = time.perf_counter()
     for _ in range(NUM_STEPS):
         step(False)
-    launched = (time.perf_counter() - start) / NUM_STEPS
     wait_for(device)
     whole = (time.perf_counter() - start) / NUM_STEPS
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
@@ -54,24 +54,23 @@ def main() -> None:
     events = found.key_averages()
     order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     print(events.table(sort_by=order, row_limit=options.rows, max_name_column_width=70))
-    kernels = [event for event in found.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [event for event in found.events() if is_kernel(event)]
     busy = sum(event.self_device_time_total for event in kernels) / 1e6 / NUM_STEPS
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}, {precision}"),
         ("seconds of an iteration", f"{whole:.4f}, {batch / whole:,.0f} images/s"),
-        ("until the host had launched it", f"{launched:.4f}"),
     ]
+    values = {"preset": options.preset, "precision": precision, "replayed": options.cuda_graphs}
+    values |= {"compiled": options.compile, "batch": batch, "seconds": whole}
     if on_gpu:
         rows.append(("the device was busy", f"{busy:.4f}, with {len(kernels) / NUM_STEPS:,.0f} kernels"))
-    told = {"preset": options.preset, "precision": precision, "replayed": options.cuda_graphs}
-    values = told | {
-        "batch": batch,
-        "seconds": whole,
-        "launched": launched,
-        "busy": busy,
-        "compiled": options.compile,
-    }
+        values |= {"busy": busy, "kernels": len(kernels) / NUM_STEPS}
     publish("profile", rows, values, options.out)
+
+
+def is_kernel(event: FunctionEvent) -> bool:
+    """Whether an event is work of the device, and no name for a part of it."""
+    return event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -117,7 +118,7 @@ def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Cal
         with context():
             train_step(state, Batch(images), noise, updates)
 
-    for _ in range(NUM_USUAL if updates else 0):
+    for _ in range(NUM_USUAL if updates else 0):  # after these, both are recorded
         step(False)
         step(True)
     return step
@@ -131,23 +132,18 @@ def weighed(without: list[float], penalised: list[float], every: int) -> list[fl
 def peak_memory(preset: str, path: str, settings: dict[str, Any], batch: int) -> int:
     """Bytes at the peak of two iterations, one with R1, in a new process."""
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_peak, args=(preset, path, json.dumps(settings), batch, queue))
-    process.start()
-    peak = queue.get()
-    process.join()
-    return peak
+    with ProcessPoolExecutor(1, mp_context=context) as pool:  # which tells when the process fails or dies
+        return pool.submit(_peak, preset, path, json.dumps(settings), batch).result()
 
 
-def _peak(preset: str, path: str, settings: str, batch: int, queue: Any) -> None:
+def _peak(preset: str, path: str, settings: str, batch: int) -> int:
     step = stepper(preset, path, json.loads(settings), batch)
     step(True)
     step(False)
     if torch.cuda.is_available():
-        queue.put(torch.cuda.max_memory_reserved())
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+        return torch.cuda.max_memory_reserved()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

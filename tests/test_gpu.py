@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.baselines import BaselineConfig, train_baseline
-from ddgan.data import Batch, StackedDigits
+from ddgan.data import Batch, Gaussians, StackedDigits, dataset
+from ddgan.data.prepare import prepare
 from ddgan.inference import channels_innermost, tf32
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
@@ -134,6 +136,29 @@ def test_bf16_changes_an_output_a_little(unet: DDGAN) -> None:
 def test_compiled_samples_are_the_same(unet: DDGAN) -> None:
     expected = unet.to(DEVICE).sample(8, batch_size=4)
     assert float((unet.compile().sample(8, batch_size=4) - expected).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("share", [0.4, 0.0])
+def test_batches_are_those_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """From the GPU's memory or, where the set is too large for it, by copies that nothing waits for."""
+    monkeypatch.setattr(dataset, "SHARE_OF_DEVICE", share)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.arange(40) % 3)
+    folder = prepare(str(tmp_path / "x.npz"), tmp_path / "out")
+    made = [
+        (dataset.ImageDataset(folder, device=DEVICE), dataset.ImageDataset(folder)),
+        (StackedDigits(device=DEVICE), StackedDigits()),
+        (Gaussians(device=DEVICE), Gaussians()),
+    ]
+    for ours, theirs in made:
+        batches = [ours.batch(step, 16) for step in range(20)]  # asked for before any is looked at
+        for step, batch in enumerate(batches):
+            expected = theirs.batch(step, 16)
+            assert batch.images.device.type == DEVICE.type
+            assert torch.allclose(batch.images.cpu(), expected.images, atol=1e-6)
+            if expected.labels is not None:
+                assert batch.labels is not None
+                assert torch.equal(batch.labels.cpu(), expected.labels)
 
 
 def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:

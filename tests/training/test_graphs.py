@@ -89,7 +89,7 @@ def test_replayed_iterations_are_those_that_are_not(tiny_config: RunConfig, reco
         assert ("r1" in found) == (step % 3 == 0)
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
-    assert recordings == [4, 6]  # 1 and 2, 0 and 3 were usual
+    assert recordings == [3, 4]  # 0, 1 and 2 were usual
     assert other.step == 12
     for name, network in other.networks().items():
         ours, theirs = (
@@ -99,6 +99,33 @@ def test_replayed_iterations_are_those_that_are_not(tiny_config: RunConfig, reco
         assert (
             float((ours - theirs).norm() / theirs.norm()) < 1e-3
         )  # whose gradient is nothing but rounding may differ
+
+
+@pytest.mark.parametrize(
+    ("every", "start", "expected"),
+    [
+        ((3,), 1, [4, 6]),  # as a run that is resumed: 3 is the first with the penalty
+        ((1,), 0, [3]),
+        ((), 5, [8]),
+        ((8,), 0, [3, 8]),
+        ((2, 3), 1, [4, 5, 9, 12]),  # both of them at 6, as usual, and at 12
+    ],
+)
+def test_every_kind_that_is_due_runs_as_usual_before_any_is_recorded(
+    tiny_config: RunConfig, recordings: list[int], every: tuple[int, ...], start: int, expected: list[int]
+) -> None:
+    """Beside a graph's memory there is none for an iteration that cannot use it."""
+    penalties = tuple(PenaltyConfig(kind, every=n) for kind, n in zip(("r1", "r2"), every, strict=False))
+    config = dataclasses.replace(
+        tiny_config, objective=dataclasses.replace(tiny_config.objective, penalties=penalties)
+    )
+    state, updates = create_state(config, Processes(CPU)), ReplayedUpdates()
+    state.step = start
+    images = StackedDigits(seed=0).batch(0, 8).images
+    noise = draw_noise(0, 0, images, config.diffusion.num_steps, 4)
+    for _ in range(13 - start):
+        train_step(state, Batch(images), noise, updates)
+    assert recordings == expected
 
 
 def test_a_batch_of_another_size_is_refused(tiny_config: RunConfig, recordings: list[int]) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import ddgan
 from ddgan import DDGAN
+from ddgan.devices import choose_device
 from ddgan.training.checkpoint import FACTS_NAME, Checkpoints
-from ddgan.training.processes import choose_device
 
 
 def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:

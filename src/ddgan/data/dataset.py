@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.base import EVERY, Batch
+from ddgan.devices import to_device
 from ddgan.random import generator_for
 
 IMAGES_NAME, LABELS_NAME, INFO_NAME = "images.bin", "labels.npy", "dataset.json"
@@ -121,8 +122,9 @@ class ImageDataset:
         return self._at(self._held_out[:size]) if len(self._held_out) else None
 
     def _at(self, indices: Tensor) -> Batch:
-        pixels = self._pixels[indices.to(self._pixels.device)].to(self._device, non_blocking=True)
-        labels = None if self._classes is None else self._classes[indices].to(self._device)
+        pixels = self._pixels[to_device(indices, self._pixels.device)]
+        labels = None if self._classes is None else to_device(self._classes[indices], self._device)
+        pixels = to_device(pixels, self._device)
         return Batch(pixels.float().div_(127.5).sub_(1), labels)
 
     def checksum(self) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.base import EVERY, Batch
+from ddgan.devices import to_device
 from ddgan.random import generator_for
 
 HELD_OUT_PER_CLASS = 36
@@ -54,6 +55,7 @@ class StackedDigits:
         images, labels = split_digits(split)
         self.labels = torch.from_numpy(labels).to(device)
         self._digits = torch.from_numpy(images).to(device).float() / 127.5 - 1
+        self._places = torch.tensor([100, 10, 1][-self.state_shape[0] :], device=device)
         self._seed, self._device, self._split = seed, device, split
 
     def triples(self, step: int, size: int) -> Tensor:
@@ -63,9 +65,8 @@ class StackedDigits:
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """The images of iteration `step`, (size, 3, 8, 8) in [-1, 1], and their numbers."""
-        chosen = self.triples(step, size)[rows].to(self._digits.device)
-        place = torch.tensor([100, 10, 1][-chosen.shape[1] :], device=chosen.device)
-        return Batch(self._digits[chosen], (self.labels[chosen] * place).sum(dim=1))
+        chosen = to_device(self.triples(step, size)[rows], self._digits.device)
+        return Batch(self._digits[chosen], (self.labels[chosen] * self._places).sum(dim=1))
 
     def held_out(self, size: int) -> Batch | None:
         """Images made of the test split's digits; None for the test split itself."""

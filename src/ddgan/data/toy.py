@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.base import EVERY, Batch
+from ddgan.devices import to_device
 from ddgan.random import generator_for
 
 SCALE = 2.828
@@ -31,7 +32,7 @@ class Gaussians:
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu", split: str = "train") -> None:
         self._seed = seed
-        self._device = device
+        self._device = torch.device(device)
         self._purpose = "gaussians" if split == "train" else f"gaussians {split}"
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
@@ -39,7 +40,7 @@ class Gaussians:
         rng = generator_for(self._seed, self._purpose, step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
         points = centre + SPREAD * torch.randn(size, 2, generator=rng)
-        return Batch(points[rows].to(self._device))
+        return Batch(to_device(points[rows], self._device))
 
     def held_out(self, size: int) -> Batch | None:
         """None: of endless samples, none is ever seen again."""

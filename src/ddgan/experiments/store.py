@@ -19,12 +19,12 @@ from typing import Any
 
 from ddgan.baselines import BaselineConfig, load_baseline, resume_baseline, train_baseline
 from ddgan.config import RunConfig, read_settings
+from ddgan.devices import choose_device
 from ddgan.experiments.provenance import commit, machine
 from ddgan.files import write_atomically
 from ddgan.model import DDGAN
 from ddgan.training.folder import CONFIG_NAME, LOG_NAME, checkpoints_of
 from ddgan.training.logging import read_log
-from ddgan.training.processes import choose_device
 from ddgan.training.resuming import check_same_settings
 from ddgan.training.run import Run, resume, train
 from ddgan.weights import WEIGHTS_NAME

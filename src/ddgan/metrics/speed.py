@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddgan.devices import wait_for
 from ddgan.metrics.samples import Sampler
 
 PAPER_BATCH = 100
@@ -105,14 +106,6 @@ def _seconds(model: Sampler, size: int) -> float:
         pass
     wait_for(model.device)
     return time.perf_counter() - start
-
-
-def wait_for(device: torch.device) -> None:
-    """Until the device has done all it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+from ddgan.devices import wait_for
 from ddgan.training.processes import Processes
 
 UNMEASURED_STEPS = 5
@@ -31,6 +32,7 @@ class MinuteBudget:
 
     def iterations(self, step: int, processes: Processes) -> int | None:
         """The number of iterations to end at, the same for every process, or None while it is measured."""
+        wait_for(processes.device)  # a GPU may be some iterations behind
         now = time.monotonic()
         done = step - self._first_step
         if done == UNMEASURED_STEPS:

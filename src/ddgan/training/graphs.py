@@ -1,16 +1,17 @@
 """Both updates of an iteration as one CUDA graph, which a GPU replays without being told each kernel.
 
 An iteration of a small U-Net is thousands of kernels, and a processor may take longer to launch them than
-the GPU to run them. A graph is recorded once, after two iterations have run as usual, and has its own memory;
-each iteration then copies its images and noise into that memory and replays. Nothing else changes: where a
-penalty is due the kernels differ, so there is a graph for every combination of penalties.
+the GPU to run them. A graph is recorded once, and has its own memory; each iteration then copies its images
+and noise into that memory and replays. Nothing else changes: where a penalty is due the kernels differ, so
+there is a graph for every combination of penalties. Each of these runs as usual before any is recorded: what
+runs as usual cannot use the memory of a graph, and beside one would need all of its own again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,14 +21,17 @@ import torch
 from torch import Tensor
 
 from ddgan.data.base import Batch
+from ddgan.losses import PenaltyConfig
 from ddgan.training.noise import StepNoise
 from ddgan.training.processes import Processes
 from ddgan.training.settings import TrainingConfig
 from ddgan.training.state import TrainState
 from ddgan.training.step import Statistics, both_updates, train_step
 
-NUM_USUAL = 2
-"""Iterations of each kind that run as usual first, so that libraries have chosen their kernels."""
+NUM_USUAL = 3
+"""Iterations that run as usual at least, so that libraries have chosen their kernels."""
+Kind = tuple[float, ...]
+"""The weights of the penalties in an iteration: where they are the same, so are the kernels."""
 T = TypeVar("T")
 
 
@@ -67,20 +71,22 @@ class ReplayedUpdates:
 
     def __init__(self) -> None:
         self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
-        self._recorded: dict[tuple[float, ...], Recorded] = {}
-        self._num_usual: Counter[tuple[float, ...]] = Counter()
+        self._recorded: dict[Kind, Recorded] = {}
+        self._num_usual: Counter[Kind] = Counter()
+        self._due: set[Kind] = set()
 
     def __call__(self, state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
         if not self._num_usual:
             take_rates_from_memory(state)
+            self._due = kinds_due(state.objective.penalties, state.step)
         for optimizer, rate in zip(
             (state.optimizer_g, state.optimizer_d), state.learning_rates(), strict=True
         ):
             optimizer.param_groups[0]["lr"].fill_(rate)
-        kind = tuple(penalty.weight(state.step) for penalty in state.objective.penalties)
+        kind = kind_of(state.objective.penalties, state.step)
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            if self._num_usual[kind] < NUM_USUAL:
+            if self._is_usual(kind):
                 self._num_usual[kind] += 1
                 statistics = both_updates(state, batch, noise)
             else:
@@ -90,6 +96,10 @@ class ReplayedUpdates:
         torch.cuda.current_stream().wait_stream(self._stream)
         return statistics
 
+    def _is_usual(self, kind: Kind) -> bool:
+        is_warm = self._num_usual.total() >= NUM_USUAL and self._due <= self._num_usual.keys()
+        return kind not in self._num_usual or not is_warm
+
     def _record(self, state: TrainState, batch: Batch, noise: StepNoise) -> Recorded:
         inputs = mapped(torch.clone, (batch, noise))
         graph = torch.cuda.CUDAGraph()
@@ -97,6 +107,20 @@ class ReplayedUpdates:
         with as_capturable(state), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             statistics = both_updates(state, *inputs)
         return Recorded(graph, inputs, statistics)
+
+
+def kind_of(penalties: Sequence[PenaltyConfig], step: int) -> Kind:
+    """That of an iteration."""
+    return tuple(penalty.weight(step) for penalty in penalties)
+
+
+def kinds_due(penalties: Sequence[PenaltyConfig], step: int) -> set[Kind]:
+    """Those of the iterations from `step` on until each penalty has had its turn.
+
+    Two penalties that meet more rarely than that are not waited for.
+    """
+    period = max((penalty.every for penalty in penalties), default=1)
+    return {kind_of(penalties, later) for later in range(step, step + period)}
 
 
 def replayed_step() -> Callable[[TrainState, Batch, StepNoise], Statistics]:

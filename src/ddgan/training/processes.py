@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from ddgan.devices import choose_device
+
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others, which may be scoring or writing a checkpoint."""
 
@@ -88,22 +90,6 @@ class Processes:
                 f"({' '.join(str(error).split())[:200]}); see what it said last, then go on from the newest "
                 "checkpoint with ddgan train --resume RUN"
             ) from None
-
-
-def choose_device(name: str) -> torch.device:
-    """The device for a run.
-
-    Raises:
-        ValueError: if it is unknown, or was asked for by name and is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(there)}")
-    if not there[name]:
-        raise ValueError(f"device is {name}, which this machine does not have; use auto or cpu")
-    return torch.device(name)
 
 
 def join_processes(device_name: str) -> Processes:
