@@ -6,6 +6,7 @@ The session-wide ones are made once; a test that changes a folder copies it firs
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
+from ddgan.metrics import labelled, reference
 from ddgan.metrics.classifier import Judge, digits_judge
+from ddgan.metrics.speed import measure_speed
 from ddgan.networks import build_generator
 
 TINY_DIGITS: dict[str, Any] = {
@@ -134,17 +138,34 @@ def run_copy(tiny_run: Run, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test touches the user's cache; what is kept is shared by the session."""
+    """No test touches the user's cache; what is kept is shared by a process, classifiers by all."""
+    base = tmp_path_factory.getbasetemp()
+    classifiers = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "classifiers"
+    classifiers.mkdir(exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "classifiers").symlink_to(classifiers)
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
         patch.setenv("DDGAN_CACHE", str(folder))
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_work() -> Iterator[None]:
+    """Classifiers that learn for seconds, fewer real and held-out samples, and times that are taken once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labelled, "IMAGES_SEEN", 4000)
+        patch.setattr(labelled, "BATCH_SIZE", 32)
+        patch.setattr(reference, "FEWEST_ENDLESS", 1000)
+        patch.setattr("ddgan.training.supervisor.NUM_HELD_OUT", 24)
+        patch.setattr(measure_speed, "__defaults__", (0.01,))  # its budget of seconds
+        yield
+
+
 @pytest.fixture(scope="session")
-def judge() -> Judge:
-    """The classifier that reads digits: about eight seconds of training, once per session."""
-    return digits_judge()
+def judge(session_cache: Path) -> Judge:
+    """The classifier that reads digits: about eight seconds of training, in the first process that asks."""
+    with FileLock(session_cache / "classifiers" / "judge.lock"):
+        return digits_judge()
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bars import bars
-
-from ddgan.metrics import labelled, reference
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_work() -> Iterator[None]:
-    """Classifiers that learn for seconds, and fewer real samples of endless data."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelled, "IMAGES_SEEN", 4000)
-        patch.setattr(labelled, "BATCH_SIZE", 32)
-        patch.setattr(reference, "FEWEST_ENDLESS", 1000)
-        yield
 
 
 @pytest.fixture(scope="session")
