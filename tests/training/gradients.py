@@ -1,8 +1,7 @@
-"""Run by `test_processes`: write the averaged gradients of two training steps as this process sees them."""
+"""For `test_processes`: the averaged gradients of two training steps as a process sees them, in a file."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -43,7 +42,7 @@ SETTINGS = {
 }
 
 
-def main(folder: Path, accumulation: int) -> None:
+def write_gradients(folder: Path, accumulation: int) -> None:
     """Take two steps in float64; the second sees what the first has changed."""
     training = SETTINGS["training"] | {"accumulation": accumulation}  # type: ignore[operator]
     config = RunConfig.from_dict(SETTINGS | {"training": training})
@@ -80,7 +79,3 @@ class Doubled:
 def gradients_of(network: nn.Module) -> dict[str, Tensor]:
     """Those of the last update."""
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from gradients import write_gradients
 from torch import Tensor
+from torch import distributed as dist
 
 from ddgan import DDGAN, RunConfig
+from ddgan.cli import main
 from ddgan.training.checkpoint import Checkpoints, read_checkpoint
 from ddgan.training.processes import Processes
+from forked import Forked, forked
 
-HERE = Path(__file__).parent
+STORES: list[dist.TCPStore] = []
+"""Where processes find each other; they last, as the launcher's does, whichever process ends first."""
 
 
-def together(count: int, *arguments: str, **options: str) -> list[subprocess.Popen[str]]:
-    """Start `python arguments` in `count` processes that find each other, as torchrun would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common = place | {"OMP_NUM_THREADS": "1"}
+def together(folder: Path, run: Callable[..., int | None], *arguments: object) -> list[Forked]:
+    """Start `run(*arguments)` in two processes that find each other, as torchrun would."""
+    STORES.append(dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(STORES[-1].port)}
+    place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     return [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | options,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(count)
+        forked(folder / f"said{rank}", run, *arguments, **place, RANK=str(rank), LOCAL_RANK=str(rank))
+        for rank in range(2)
     ]
 
 
-def finished(processes: list[subprocess.Popen[str]]) -> list[str]:
+def finished(processes: list[Forked]) -> list[str]:
     """What they said, once all have ended well."""
-    said = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(said), said
+    said = [process.ended() for process in processes]
+    assert [process.code for process in processes] == [0] * len(said), said
     return said
 
 
-def gradients(count: int, tmp_path: Path, accumulation: int = 1) -> list[dict[str, Tensor]]:
+def gradients(count: int, folder: Path, accumulation: int = 1) -> list[dict[str, Tensor]]:
     """The averaged gradients of two steps, the first with R1 and R2, as each process sees them."""
-    finished(together(count, str(HERE / "gradients.py"), str(tmp_path), str(accumulation)))
-    return [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(count)]
+    if count == 1:
+        write_gradients(folder, accumulation)
+    else:
+        finished(together(folder, write_gradients, folder, accumulation))
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -73,44 +70,43 @@ def test_a_run_of_two_processes_ends_as_that_of_one(tiny_config: RunConfig, tmp_
     settings["discriminator"]["stddev_group"] = 0  # the only layer that couples the images of a batch
     path = tmp_path / "tiny.yaml"
     path.write_text(RunConfig.from_dict(settings).to_yaml())
-    command = ("-m", "ddgan", "train", "--config", str(path))
-    said = finished(together(2, *command, "--out", str(tmp_path / "two")))
+    command = ["train", "--config", str(path)]
+    said = finished(together(tmp_path, main, [*command, "--out", str(tmp_path / "two")]))
     assert "trained after 5 iterations" in said[0]
     assert said[1] == ""  # only the main process speaks
-    finished(together(1, *command, "--out", str(tmp_path / "one")))
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
     one, two = (DDGAN.from_pretrained(tmp_path / name).sample(4) for name in ("one", "two"))
     torch.testing.assert_close(two, one, atol=1e-3, rtol=0)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tiny_yaml: str, tmp_path: Path) -> None:
-    run = ("--out", str(tmp_path / "run"), "--training.batch_size", "7")
-    processes = together(2, "-m", "ddgan", "train", "--config", tiny_yaml, *run)
-    said = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [2, 2]
+    command = ["train", "--config", tiny_yaml, "--out", str(tmp_path / "run"), "--training.batch_size", "7"]
+    processes = together(tmp_path, main, command)
+    said = [process.ended() for process in processes]
+    assert [process.code for process in processes] == [2, 2]
     assert all("batch_size is 7, which 2 processes" in text for text in said)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dead_worker_ends_the_run_with_a_word_and_its_checkpoints(tiny_yaml: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    settings = ("--training.num_iterations", "100000", "--training.keep_every", "1")
-    processes = together(2, "-m", "ddgan", "train", "--config", tiny_yaml, "--out", str(run), *settings)
+    settings = ["--training.num_iterations", "100000", "--training.keep_every", "1"]
+    processes = together(tmp_path, main, ["train", "--config", tiny_yaml, "--out", str(run), *settings])
     wait_until(lambda: len(Checkpoints(run / "checkpoints").paths()) > 3, processes)
     processes[1].kill()
-    said = processes[0].communicate(timeout=60)[0]
-    processes[1].communicate(timeout=60)
-    assert processes[0].returncode == 1, said
+    said = processes[0].ended()
+    assert processes[0].code == 1, said
     assert "another process of this run has died" in said.splitlines()[-1]
     newest, _ = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
     assert read_checkpoint(newest.path).facts["step"] >= 3
 
 
-def wait_until(done: object, processes: list[subprocess.Popen[str]], seconds: float = 60) -> None:
+def wait_until(done: Callable[[], bool], processes: list[Forked], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < end, "waited in vain"
-        assert all(process.poll() is None for process in processes), finished(processes)
+        assert all(process.code is None for process in processes), finished(processes)
         time.sleep(0.05)
 
 
