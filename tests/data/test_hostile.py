@@ -110,7 +110,7 @@ def test_arrays_larger_than_the_disk_are_refused_at_their_first_image(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
     with pytest.raises(ValueError, match=r"has 0.0 GB left, and 1,000 images of 32 x 32 .* take 0.0 GB"):
-        prepare(str(tmp_path / "x.npz"), tmp_path / "out")
+        prepare(str(tmp_path / "x.npz"), tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
 
 

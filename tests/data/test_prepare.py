@@ -43,6 +43,18 @@ def test_many_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
     assert (paths[0] / "images.bin").read_bytes() == (paths[1] / "images.bin").read_bytes()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_few_large_images_are_in_memory_at_once(workers: int, tmp_path: Path) -> None:
+    """Files that are small, but large images: chunks go by what they become."""
+    (tmp_path / "x").mkdir()
+    for index in range(5):
+        (tmp_path / "x" / f"{index}.png").write_bytes(png(np.full((1500, 1500, 3), index, np.uint8)))
+    chunks = list(decode_all(Selection().open(str(tmp_path / "x")), Preparation(), workers))
+    assert [int(item.pixels[0, 0, 0]) for item in chunks if item.pixels is not None] == list(range(5))
+    lengths = [len(chunk) for chunk in _chunks(Selection().open(str(tmp_path / "x")), 1)]
+    assert lengths == [1] * 5
+
+
 def test_the_cache_is_keyed_by_contents_and_options(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = make_folder(tmp_path / "x", pixels)
     first = prepare(str(folder))
@@ -121,14 +133,28 @@ def test_two_at_once_agree(tmp_path: Path, pixels: np.ndarray, own_cache: Path) 
     assert len(list((own_cache / "datasets").iterdir())) == 1
 
 
+AT_ONCE = """
+import os, sys
+from ddgan.data.prepare import prepare
+
+start, started = os.pipe()
+for _ in range(3):
+    if not os.fork():
+        os.close(started)
+        os.read(start, 1)
+        os.write(1, (str(prepare(sys.argv[1])) + "\\n").encode())
+        os._exit(0)
+os.close(started)
+sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)))
+"""
+
+
 def test_processes_at_once_agree(tmp_path: Path, pixels: np.ndarray) -> None:
-    source = str(make_folder(tmp_path / "x", pixels))
-    code = f"from ddgan.data.prepare import prepare; print(prepare({source!r}))"
-    running = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    assert len({process.communicate()[0] for process in running}) == 1
-    assert [process.returncode for process in running] == [0, 0, 0]
+    """All three begin when the pipe is closed."""
+    command = [sys.executable, "-c", AT_ONCE, str(make_folder(tmp_path / "x", pixels))]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    assert len(said) == 3
+    assert len(set(said)) == 1
 
 
 def test_a_limit_takes_the_first_images_and_is_in_the_key(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -141,18 +167,6 @@ def test_a_limit_takes_the_first_images_and_is_in_the_key(tmp_path: Path, pixels
     assert len(ImageDataset(prepare(source, selection=Selection(limit=100)))) == 12
     with pytest.raises(ValueError, match="limit is -1; it must be 0"):
         Selection(limit=-1)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_few_large_images_are_in_memory_at_once(workers: int, tmp_path: Path) -> None:
-    """Files that are small, but large images: chunks go by what they become."""
-    (tmp_path / "x").mkdir()
-    for index in range(5):
-        (tmp_path / "x" / f"{index}.png").write_bytes(png(np.full((1500, 1500, 3), index, np.uint8)))
-    chunks = list(decode_all(Selection().open(str(tmp_path / "x")), Preparation(), workers))
-    assert [int(item.pixels[0, 0, 0]) for item in chunks if item.pixels is not None] == list(range(5))
-    lengths = [len(chunk) for chunk in _chunks(Selection().open(str(tmp_path / "x")), 1)]
-    assert lengths == [1] * 5
 
 
 # --- bad images -------------------------------------------------------------------------------------
@@ -172,7 +186,10 @@ def spoil(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_bad_image_stops_everything_and_is_named(workers: int, tmp_path: Path, pixels: np.ndarray) -> None:
+def test_a_bad_image_stops_everything_and_is_named(
+    workers: int, tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddgan.data.prepare.CHUNK", 1)  # so that 15 images are worth starting processes
     folder = make_folder(tmp_path / "x", pixels)
     spoil(folder)
     with pytest.raises(
