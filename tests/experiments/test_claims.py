@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,19 @@ from ddgan.experiments import (
 from ddgan.experiments.measures import Measured
 from ddgan.experiments.models import image_models
 from ddgan.experiments.scoring import Method
+from ddgan.experiments.store import ModelSpec
+
+
+@cache
+def models() -> dict[str, ModelSpec]:
+    return image_models("cpu")
 
 
 def variant(name: str, modes: int, kl: float, frechet: float, sure: int | None = None) -> Measured:
     read = {"modes": modes, "confident_modes": modes if sure is None else sure, "kl": kl, "kl_floor": 0.1}
     report: dict[str, Any] = {"num_samples": 50, "modes": read | {"num_samples": 50}}
     report["frechet"] = {"value": frechet}
-    return Measured(Method(name, image_models("cpu")[name]), [report], [report], None)
+    return Measured(Method(name, models()[name]), [report], [report], None)
 
 
 GOOD = {

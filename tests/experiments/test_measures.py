@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ from ddgan.experiments.measures import (
     columns,
     has_larger,
 )
-from ddgan.experiments.models import image_models
 from ddgan.experiments.outcome import report
 from ddgan.experiments.plots import new_figure, written
 from ddgan.experiments.scoring import Method
+
+
+@cache
+def methods() -> list[Method]:
+    """What the trilemma compares; the first is ours with T = 1."""
+    return trilemma.methods_of(Request("cpu", Path()))
 
 
 def scores(modes: int, kl: float, n: int = 5000) -> dict[str, Any]:
@@ -40,9 +46,8 @@ def measured(method: Method, values: list[tuple[int, float]], seconds: float) ->
 
 
 def trilemma_of(ours: list[tuple[int, float]], long: list[tuple[int, float]], seconds: float) -> list[Claim]:
-    methods = trilemma.methods_of(Request("cpu", Path()))
     values = {"DDGAN, T = 4": (ours, seconds), "DDPM, 1000 steps": (long, 10.0)}
-    return trilemma.claims([measured(m, *values.get(m.label, ([(500, 2.0)], 1.0))) for m in methods])
+    return trilemma.claims([measured(m, *values.get(m.label, ([(500, 2.0)], 1.0))) for m in methods()])
 
 
 def test_claims_say_what_holds_and_what_does_not() -> None:
@@ -64,12 +69,11 @@ def test_one_lucky_seed_does_not_reach_the_ddpm() -> None:
 
 
 def test_times_of_two_machines_are_not_divided() -> None:
-    here = measured(Method("ours", image_models("cpu")["ddgan-t4"]), [(990, 0.2)], 1.0)
+    here = measured(methods()[0], [(990, 0.2)], 1.0)
     assert here.speed is not None
     there = dataclasses.replace(here, speed=here.speed | {"machine": "there"})
     assert trilemma.machines([here, there, here]) == ["here", "there"]
-    methods = trilemma.methods_of(Request("cpu", Path()))
-    found = [measured(m, [(990, 0.2)], 10.0 if "1000" in m.label else 0.01) for m in methods]
+    found = [measured(m, [(990, 0.2)], 10.0 if "1000" in m.label else 0.01) for m in methods()]
     assert trilemma.claims(found)[7].holds
     found = [
         dataclasses.replace(one, speed=there.speed) if "T = 4" in one.method.label else one for one in found
@@ -87,7 +91,7 @@ def test_a_report_says_what_distances_are_measured_in() -> None:
 
 
 def test_measures_are_read_and_written() -> None:
-    method = Method("ours", image_models("cpu")["ddgan-t4"])
+    method = methods()[0]
     one = measured(method, [(990, 0.25), (994, 0.35)], 0.1)
     assert one.values(CONFIDENT) == [pytest.approx(0.75)] * 2
     assert cell(one, MODES) == "992 (990..994)"

@@ -13,6 +13,19 @@ from ddgan.experiments.base import SCALES
 from ddgan.experiments.models import all_models, image_base, image_models, point_models
 from ddgan.experiments.published import TABLE_2
 from ddgan.experiments.registry import EXPERIMENTS, paper_only_models
+from ddgan.experiments.store import ModelSpec
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, ModelSpec]:
+    """Those of stacked digits at scale cpu."""
+    return image_models("cpu")
+
+
+@pytest.fixture(scope="module")
+def on_cifar10() -> dict[str, ModelSpec]:
+    """Those of the paper's own data."""
+    return image_models("paper", "cifar")
 
 
 def differences(one: RunConfig, other: RunConfig) -> set[str]:
@@ -43,22 +56,19 @@ BASELINES = {"gan": GAN | {"diffusion.num_steps"}, "gan-augmented": GAN}
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_variant_changes_what_its_name_says(name: str) -> None:
-    models = image_models("cpu")
+def test_a_variant_changes_what_its_name_says(models: dict[str, ModelSpec], name: str) -> None:
     assert differences(models[name].config, models["ddgan-t4"].config) == CHANGES[name]
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_the_gans_have_the_same_networks_and_budget(name: str) -> None:
-    models = image_models("cpu")
+def test_the_gans_have_the_same_networks_and_budget(models: dict[str, ModelSpec], name: str) -> None:
     config = models[name].config
     assert differences(config, models["ddgan-t4"].config) == BASELINES[name]
     assert isinstance(config, BaselineConfig)
     assert (config.method, config.critic.updates) == ("wgan_gp", 1)  # as many updates of G as the others
 
 
-def test_the_digits_have_the_preset_s_generator_and_one_budget() -> None:
-    models = image_models("cpu")
+def test_the_digits_have_the_preset_s_generator_and_one_budget(models: dict[str, ModelSpec]) -> None:
     preset = RunConfig.load("digits_quick")
     changed = {
         name for name in differences(models["ddgan-t8"].config, preset) if "discriminator." not in name
@@ -76,21 +86,19 @@ def test_the_digits_have_the_preset_s_generator_and_one_budget() -> None:
     assert dataclasses.replace(denoiser.generator, latent_size=32) == preset.generator
 
 
-def test_on_cifar10_the_gan_has_our_loss() -> None:
-    models = image_models("paper", "cifar")
-    config = models["gan"].config
-    assert differences(config, models["ddgan-t4"].config) == {"diffusion.num_steps"}
+def test_on_cifar10_the_gan_has_our_loss(on_cifar10: dict[str, ModelSpec]) -> None:
+    config = on_cifar10["gan"].config
+    assert differences(config, on_cifar10["ddgan-t4"].config) == {"diffusion.num_steps"}
     assert isinstance(config, BaselineConfig)
     assert config.method == "gan"
 
 
-def test_on_cifar10_the_denoiser_is_ddpms_over_the_same_unet() -> None:
-    models = image_models("paper", "cifar")
-    ours, theirs = models["ddgan-t4"].config, models["ddpm"].config
+def test_on_cifar10_the_denoiser_is_ddpms_over_the_same_unet(on_cifar10: dict[str, ModelSpec]) -> None:
+    ours, theirs = on_cifar10["ddgan-t4"].config, on_cifar10["ddpm"].config
     assert theirs.diffusion.num_steps == 1000
     assert theirs.diffusion.prediction == "noise"
     assert dataclasses.replace(theirs.generator, latent_size=100, tanh=True) == ours.generator
-    assert "ddgan-no-reconstruction" not in models  # the paper's objective has no such term
+    assert "ddgan-no-reconstruction" not in on_cifar10  # the paper's objective has no such term
     assert ours.data == "cifar"
 
 

@@ -103,7 +103,7 @@ def test_the_files_say_what_they_are(image_model: DDGAN, exported: Path) -> None
 def test_inputs_without_a_use_are_left_out(
     tiny_points_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
 ) -> None:
-    tiny_points_settings["generator"]["latent_size"] = 0
+    tiny_points_settings["generator"] |= {"latent_size": 0, "num_blocks": 1}
     tiny_points_settings["diffusion"] = {"num_steps": 2, "prediction": "x_prev"}
     model = make_model(RunConfig.from_dict(tiny_points_settings))
     onnx._write(onnx.ChainGraph(model), tmp_path / "chain.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@cache
 def published(config: NCSNppConfig = SMALL) -> dict[str, Tensor]:
     torch.manual_seed(0)
     network = Generator(config)
