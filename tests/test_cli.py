@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
@@ -218,14 +221,6 @@ def test_overwrite_replaces_the_run_and_keeps_other_files(run_copy: Path, tiny_y
 # --- Ctrl-C -----------------------------------------------------------------------------------------
 
 
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ddgan", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
-
-
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     """Until the file has something in it."""
     for _ in range(1200):
@@ -239,7 +234,9 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_ctrl_c_leaves_a_usable_run(tiny_yaml: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     settings = ["--training.num_iterations", "1000000", "--training.log_every", "1"]
-    process = start("train", "--config", tiny_yaml, "--out", str(run), *settings)
+    command = [sys.executable, "-m", "ddgan", "train", "--config", tiny_yaml, "--out", str(run), *settings]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=one_thread)
     wait_for(run / "log.jsonl", process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -251,35 +248,24 @@ def test_ctrl_c_leaves_a_usable_run(tiny_yaml: str, tmp_path: Path) -> None:
     assert not list(run.glob(".*.partial-*"))
 
 
-TELLING = """
-import sys
-from ddgan import DDGAN
-from ddgan.cli import main
+def test_ctrl_c_while_sampling_leaves_nothing(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    batches = DDGAN.batches
 
-batches = DDGAN.batches
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Tensor]:
+        made = batches(*arguments, **options)
+        yield next(made)
+        signal.raise_signal(signal.SIGINT)
+        yield from made
 
-def told(*arguments):
-    print("sampling", file=sys.stderr, flush=True)
-    yield from batches(*arguments)
-
-DDGAN.batches = told
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_ctrl_c_while_sampling_leaves_nothing(tiny_run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "x.npz"
-    arguments = ["sample", str(tiny_run.path), "-n", "100000000", "--batch_size", "8", "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", TELLING, *arguments], stderr=subprocess.PIPE, text=True, env=ONE_THREAD
-    )
-    assert process.stderr is not None
+    monkeypatch.setattr(DDGAN, "batches", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        assert process.stderr.readline() == "sampling\n"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        for name in ("x.npz", "folder"):
+            arguments = ["-n", "100", "--batch_size", "8", "--out", str(tmp_path / name)]
+            assert main(["sample", str(tiny_run.path), *arguments]) == 130
+            assert capsys.readouterr().err.strip() == "interrupted"
+            assert list(tmp_path.iterdir()) == []
     finally:
-        process.kill()
-    assert process.returncode == 130
-    assert said.strip() == "interrupted"
-    assert list(tmp_path.iterdir()) == []
+        signal.signal(signal.SIGINT, before)

@@ -13,7 +13,6 @@ from ddgan.inference import (
     REPAYING_CALLS,
     channels_innermost,
     choose_precision,
-    computes_in_bf16,
     in_bf16,
     repays_compiling,
     tf32,
@@ -43,8 +42,20 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def test_auto_is_bf16_where_the_processor_knows_it() -> None:
-    assert choose_precision("auto", CPU) == ("bf16" if computes_in_bf16(CPU) else "float32")
+@pytest.mark.parametrize(
+    ("found", "precision"),
+    [
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx2": True}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_auto_is_bf16_where_the_processor_knows_it(
+    found: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert choose_precision("auto", CPU) == precision
     assert choose_precision("auto", torch.device("mps")) == "float32"
 
 

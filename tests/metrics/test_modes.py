@@ -97,12 +97,12 @@ def test_shares_of_stacks_are_products() -> None:
 
 def test_real_digits_score_as_a_perfect_model(judge: Judge) -> None:
     data = StackedDigits(seed=9, split="test")
-    score = score_digits(data.batch(step, 2600).images for step in range(5))
-    assert score.num_samples == 13_000
+    score = score_digits(data.batch(step, 2600).images for step in range(4))
+    assert score.num_samples == 10_400
     assert score.modes == 1000
     assert score.kl < 0.07
     # 999 / (2 N) from chance, and a little from classes of 141 to 147 training digits
-    assert score.kl_floor == pytest.approx(999 / 26_000, abs=0.003)
+    assert score.kl_floor == pytest.approx(999 / 20_800, abs=0.003)
     assert score.confident == pytest.approx(judge.confident_real, abs=0.01)
     assert score.confident_modes >= 995
 
@@ -130,13 +130,12 @@ def test_noise_is_not_read_with_confidence(judge: Judge) -> None:
 
 
 def test_blur_and_noise_reach_modes_only_by_chance(judge: Judge) -> None:
-    data = StackedDigits(seed=9, split="test")
-    real = torch.cat([data.batch(step, 2600).images for step in range(3)])
+    real = StackedDigits(seed=9, split="test").batch(0, 2600).images
     noisy = real + 1.2 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
-    blurred = torch.nn.functional.avg_pool2d(real, 5, 1, 2)
+    blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1, count_include_pad=False)
     for bad in (noisy, blurred):
         score = score_digits([bad.clamp(-1, 1)])
-        assert score.modes > 3 * score.confident_modes
+        assert score.modes > max(50, 3 * score.confident_modes)
 
 
 def test_an_image_is_sure_only_if_all_its_channels_are(judge: Judge) -> None:

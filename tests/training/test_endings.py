@@ -76,7 +76,7 @@ def test_a_run_that_is_stuck_keeps_its_last_good_state(tiny_points_config: RunCo
 
 def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, tmp_path: Path) -> None:
     """The iterations of the preset, which are few here, neither end it nor lower its rates."""
-    config = changed(tiny_points_config, max_minutes=0.05, num_iterations=3, log_every=1)
+    config = changed(tiny_points_config, max_minutes=0.02, num_iterations=3, log_every=1)
     assert config.training.planned_iterations == UNMEASURED
     run = ddgan.train(config, tmp_path / "run", verbose=False)
     log = read_log(run.path / "log.jsonl")
@@ -85,6 +85,10 @@ def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, t
     assert rates[:10] == pytest.approx([config.optimization.generator_lr] * 10)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(1e-5)
+    newest, _ = Checkpoints(run.path / "checkpoints").newest()
+    assert newest is not None
+    assert newest.facts["is_budgeted"]
+    assert newest.facts["step"] == newest.facts["num_iterations"] == log[-1]["step"]
 
 
 def test_points_are_not_flipped(tiny_points_config: RunConfig, tmp_path: Path) -> None:
