@@ -57,11 +57,18 @@ def write_gradients(folder: Path, accumulation: int) -> None:
     state.diffusion = type(state.diffusion)(config.diffusion, dtype=torch.float64)
     inputs = training_inputs(config, Doubled(StackedDigits(seed=0)), processes)
     seen: dict[str, Tensor] = {}
+
+    def note(side: str, network: nn.Module) -> None:
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None
+            seen[f"{state.step}.{side}.{name}"] = parameter.grad.clone()
+
+    # Before Adam takes them, since they are forgotten right after.
+    state.optimizer_d.register_step_pre_hook(lambda *_: note("d", state.discriminator))
+    state.optimizer_g.register_step_pre_hook(lambda *_: note("g", state.generator))
     for step in range(2):
         statistics = train_step(state, *inputs(step))
         assert ("r1" in statistics) == (step == 0)
-        for name, network in {"g": state.generator, "d": state.discriminator}.items():
-            seen |= {f"{step}.{name}.{key}": gradient for key, gradient in gradients_of(network).items()}
     torch.save(seen, folder / f"{processes.rank}.pt")
 
 
@@ -74,8 +81,3 @@ class Doubled:
     def batch(self, step: int, size: int, rows: slice) -> object:
         batch = self._data.batch(step, size, rows)
         return batch._replace(images=batch.images.double())
-
-
-def gradients_of(network: nn.Module) -> dict[str, Tensor]:
-    """Those of the last update."""
-    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}

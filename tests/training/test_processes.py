@@ -58,6 +58,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 def test_the_gradients_are_those_of_one_process(
     alone: dict[str, Tensor], tmp_path: Path, count: int, accumulation: int
 ) -> None:
+    assert {name[:4] for name in alone} == {"0.d.", "0.g.", "1.d.", "1.g."}
     for seen in gradients(count, tmp_path, accumulation):
         assert seen.keys() == alone.keys()
         for name, gradient in alone.items():
