@@ -229,6 +229,7 @@ def test_shrinking_is_antialiased() -> None:
     ("mistake", "words"),
     [
         ({"size": -1}, "size is -1"),
+        ({"size": 100_000}, "size is 100000; an image may have up to 100,000,000 pixels"),
         ({"channels": -3}, "channels is -3"),
         ({"resize": "squash"}, "resize is 'squash'; it must be one of crop, fit"),
         ({"filter": "nearest"}, "filter is 'nearest'; it must be one of lanczos, bilinear"),

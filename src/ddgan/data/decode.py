@@ -33,7 +33,7 @@ class Preparation:
     """What every image is made into.
 
     Args:
-        size: height and width in pixels; 0 keeps the images' own, which must then all be equal.
+        size: height and width in pixels, up to 10,000; 0 keeps the images' own, which must then all be equal.
         channels: 1 (grey), 3 (RGB), 4 (RGBA) or what an array has; 0 takes those of the first image,
             without its transparency.
         resize: "crop" cuts the largest centred square and scales it; "fit" scales the whole image into
@@ -50,6 +50,8 @@ class Preparation:
         for name in ("size", "channels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.size**2 > MAX_PIXELS:
+            raise ValueError(f"size is {self.size}; an image may have up to {MAX_PIXELS:,} pixels")
         for name, known in (("resize", ("crop", "fit")), ("filter", tuple(FILTERS))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is '{getattr(self, name)}'; it must be one of {', '.join(known)}")
