@@ -45,6 +45,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     photos: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     out = tmp_path / "data"
+    (photos / "cat" / "moves.GIF").touch()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
     assert "words.png' cannot be used: it is no image (such images are left out by: ddgan prepare" in said
@@ -52,6 +53,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
     assert "7 images of 16 x 16 with 3 channels, 2 classes" in output.err
+    assert "left aside, as no images that are read: 1 .gif" in output.err
     assert "left out" in output.err
     assert output.out.strip() == str(out)
     assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
@@ -78,12 +80,15 @@ def test_training_says_how_to_prepare_what_it_cannot_use(
     assert "words.png' cannot be used" in said
     command = said[said.index("ddgan prepare") :].strip().rstrip(")").split()[1:]
     command[command.index("DATA")] = str(tmp_path / "DATA")
-    assert main([*command, "--size", "8"]) == 0
+    assert main(command) == 0  # with the size and the channels of the model
     assert main([*run, "--data", str(tmp_path / "DATA")]) == 0
 
 
 def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: Capture) -> None:
+    (photos / "labels.csv").touch()
     sheet = tmp_path / "sheets" / "sheet.png"
+    assert main(["prepare", "--check", str(photos), "--sheet", str(sheet.with_suffix(".jpg"))]) == 2
+    assert "it must be X.png" in capsys.readouterr().err
     assert main(["prepare", "--check", str(photos), "--sheet", str(sheet)]) == 0
     rows = dict(line.split(maxsplit=2)[:2] for line in capsys.readouterr().out.splitlines() if line.strip())
     assert rows["usable"] == "images"
@@ -92,6 +97,7 @@ def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: C
     for line in capsys.readouterr().out.splitlines():
         report[line[:24].strip()] = line[24:].strip()
     assert report["usable images"] == "7"
+    assert report["left aside: .csv"] == "1"
     assert report["duplicates"] == "1"
     assert report["unusable images"] == "1"
     assert report["classes"] == "2"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddgan import DDGAN, RunConfig
 from ddgan.images import to_uint8
-from ddgan.saving import check_output, save_samples
+from ddgan.saving import RECORD_NAME, check_output, check_pictures, save_samples
 
 
 def test_npz_holds_uint8_images(model: DDGAN, tmp_path: Path) -> None:
@@ -79,3 +79,41 @@ def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ValueError, match="which is a folder"):
         check_output(tmp_path / "folder.png", overwrite=True)
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file' is no folder that can be written to"):
+        check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.PNG", "paths.gif", "file"])
+def test_samples_have_a_form_that_their_name_tells(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"it must be X.png, X.npz or a folder, whose name has no ending"):
+        check_pictures(tmp_path / name, overwrite=True)
+    for good in ("x.png", "x.npz", "folder", "new/folder"):
+        assert check_pictures(tmp_path / good, overwrite=False) == tmp_path / good
+
+
+def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    save_samples(model, 3, 0, folder)
+    assert check_pictures(folder, overwrite=True) == folder
+    (folder / "holiday.png").touch()
+    with pytest.raises(ValueError, match=r"holds 'holiday.png' and so is no folder of samples"):
+        check_pictures(folder, overwrite=True)
+    (folder / "holiday.png").unlink()
+    (folder / RECORD_NAME).unlink()
+    with pytest.raises(ValueError, match=r"has no samples.json and so is no folder of samples"):
+        check_pictures(folder, overwrite=True)
+
+
+def test_samples_that_are_no_numbers_are_refused(
+    tiny_config: RunConfig, make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
+) -> None:
+    broken = make_model(tiny_config)
+    next(broken.generator.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="4 of 4 samples have NaN or infinite values"):
+        save_samples(broken, 4, 0, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())

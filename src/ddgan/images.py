@@ -11,6 +11,19 @@ from PIL import Image
 from torch import Tensor
 
 
+def finite(samples: Tensor) -> Tensor:
+    """The samples (N, ...) themselves.
+
+    Raises:
+        ValueError: if a value is NaN or infinite.
+    """
+    is_bad = ~samples.flatten(1).isfinite().all(dim=1)
+    if is_bad.any():
+        count = f"{int(is_bad.sum())} of {len(samples)}"
+        raise ValueError(f"{count} samples have NaN or infinite values; the model has diverged")
+    return samples
+
+
 def to_uint8(images: Tensor) -> np.ndarray:
     """(N, C, H, W) in [-1, 1] -> uint8 (N, H, W, C); values outside are clipped."""
     scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5

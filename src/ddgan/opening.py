@@ -58,6 +58,8 @@ def _of_checkpoint(path: Path, ema: float | None) -> Opened:
         found = read_checkpoint(path, prefix="average")
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
+    if "method" in found.facts.get("config", {}):
+        raise ValueError(f"'{path}' is no checkpoint of a denoising diffusion GAN but of a baseline")
     try:
         config = RunConfig.from_dict(found.facts["config"])
     except (KeyError, ValueError) as error:

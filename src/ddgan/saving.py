@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,48 @@ from ddgan.progress import progress_bar
 
 RECORD_NAME = "samples.json"
 """Beside the PNG files of a folder: how they were made."""
+NUMBERED = "[0-9]" * 6 + ".png"
+FORMS = (".png", ".npz", "")
 
 
 def check_output(path: Path, overwrite: bool) -> Path:
-    """Refuse an output that exists, before any work is done.
+    """Refuse an output that exists or cannot be written, before any work is done.
 
     Raises:
-        ValueError: if `path` exists and may not be overwritten.
+        ValueError: if `path` exists and may not be overwritten, or lies where nothing can be written.
     """
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"out is '{path}', but '{place}' is no folder that can be written to")
     used = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if used and not overwrite:
         raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
     if path.is_dir() and path.suffix:
         raise ValueError(f"out is '{path}', which is a folder; choose another name")
     return path
+
+
+def check_pictures(path: Path, overwrite: bool) -> Path:
+    """`check_output` for what `write_arrays` writes; a folder with other files than samples is left alone.
+
+    Raises:
+        ValueError: as `check_output`, or if the name has another ending, or the folder holds other files.
+    """
+    check_output(path, overwrite)
+    if path.is_dir():
+        strange = sorted(file.name for file in path.iterdir() if not _is_ours(file.name))
+        if strange or (any(path.iterdir()) and not (path / RECORD_NAME).is_file()):
+            why = f"holds '{strange[0]}'" if strange else f"has no {RECORD_NAME}"
+            raise ValueError(
+                f"out is '{path}', which {why} and so is no folder of samples; choose another name"
+            )
+    elif path.suffix not in FORMS or (path.is_file() and not path.suffix):
+        raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder, whose name has no ending")
+    return path
+
+
+def _is_ours(name: str) -> bool:
+    return name == RECORD_NAME or fnmatch(name, NUMBERED)
 
 
 def save_samples(
@@ -55,12 +85,13 @@ def save_samples(
         progress: show a progress bar.
 
     Raises:
-        ValueError: for points or more than four channels asked for as PNG.
+        ValueError: for points or more than four channels asked for as PNG, or if a value is not finite.
     """
     check_form(model, out)
     start = time.perf_counter()
     with progress_bar("sampling", n, enabled=progress) as advance:
-        batches = [as_array(batch) for batch in model.batches(n, seed, batch_size, advance, classes)]
+        drawn = model.batches(n, seed, batch_size, advance, classes)
+        batches = [as_array(images.finite(batch)) for batch in drawn]
     seconds = time.perf_counter() - start
     record = {
         "n": n,
@@ -108,7 +139,7 @@ def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> 
     else:
         out.mkdir(parents=True, exist_ok=True)
         if (out / RECORD_NAME).is_file():
-            for old in out.glob("[0-9]" * 6 + ".png"):  # of more samples than now
+            for old in out.glob(NUMBERED):  # of more samples than now
                 old.unlink()
         for index, image in enumerate(samples):
             images.save_png(image, out / f"{index:06d}.png")

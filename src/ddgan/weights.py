@@ -13,7 +13,11 @@ from ddgan.config import RunConfig
 from ddgan.files import read_tensors, save_tensors
 
 WEIGHTS_NAME = "model.safetensors"
-FORMAT = "ddgan-1"
+FORMAT, BASELINE_FORMAT = "ddgan-1", "ddgan-baseline-1"
+OPENED_BY = {
+    FORMAT: "a denoising diffusion GAN, which ddgan.DDGAN.from_pretrained opens",
+    BASELINE_FORMAT: "a baseline, which ddgan.baselines.load_baseline opens",
+}
 C = TypeVar("C", bound=RunConfig)
 
 
@@ -71,7 +75,10 @@ def read_weights(
         tensors, metadata = read_tensors(path)
     except (ValueError, OSError) as error:
         raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
-    if metadata.get("format") != format or "config" not in metadata:
+    found = metadata.get("format", "")
+    if found != format and found in OPENED_BY:
+        raise ValueError(f"'{path}' holds {OPENED_BY[found]}")
+    if found != format or "config" not in metadata:
         raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {format} config")
     try:
         config = parse(json.loads(metadata["config"]))

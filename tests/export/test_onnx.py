@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,15 @@ def test_the_files_say_what_they_are(image_model: DDGAN, exported: Path) -> None
     record = json.loads((exported / "export.json").read_text())
     assert max(record["largest_difference"].values()) <= 1e-4
     assert "for cats only" in (exported / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_code_of_the_card_runs(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall("```python\n(.*?)```", (exported / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(exported)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["images"].shape == (8, 1, 6, 6)
+    assert list(names["inputs"]["y"]) == [0, 1] * 4
 
 
 def test_inputs_without_a_use_are_left_out(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ddgan.baselines.config import BaselineConfig, CriticConfig, DenoiserConfig
 from ddgan.baselines.diffusion import ChainConfig, GaussianDiffusion
 from ddgan.baselines.gan import OneStepGAN
-from ddgan.baselines.model import FORMAT, Baseline
+from ddgan.baselines.model import Baseline
 from ddgan.networks import build_generator
-from ddgan.weights import WEIGHTS_NAME, load_weights, read_weights
+from ddgan.weights import BASELINE_FORMAT, WEIGHTS_NAME, load_weights, read_weights
 
 if TYPE_CHECKING:
     from ddgan.training.run import Run
@@ -70,7 +70,7 @@ def load_baseline(source: str | Path) -> Baseline:
         path = path / WEIGHTS_NAME
     if not path.is_file():
         raise ValueError(f"'{path}' does not exist; name a baseline's run folder or weights file")
-    tensors, config, license = read_weights(path, BaselineConfig.from_dict, FORMAT)
+    tensors, config, license = read_weights(path, BaselineConfig.from_dict, BASELINE_FORMAT)
     generator = build_generator(config.generator)
     load_weights(generator, tensors, path)
     return MODELS[config.method](generator, config, license)

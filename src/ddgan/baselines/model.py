@@ -13,9 +13,7 @@ from ddgan.baselines.config import BaselineConfig
 from ddgan.networks import batch_that_fits
 from ddgan.random import ImageNoise
 from ddgan.sampling import in_batches
-from ddgan.weights import WEIGHTS_NAME, write_weights
-
-FORMAT = "ddgan-baseline-1"
+from ddgan.weights import BASELINE_FORMAT, WEIGHTS_NAME, write_weights
 
 
 class Baseline(ABC):
@@ -109,5 +107,5 @@ class Baseline(ABC):
         if path.suffix != ".safetensors":
             path.mkdir(parents=True, exist_ok=True)
             path = path / WEIGHTS_NAME
-        write_weights(path, self.generator.state_dict(), self.config, self.license, FORMAT)
+        write_weights(path, self.generator.state_dict(), self.config, self.license, BASELINE_FORMAT)
         return path

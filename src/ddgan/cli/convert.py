@@ -77,6 +77,11 @@ def _to_ddgan(options: Any, out: Path) -> DDGAN:
     unsaid = Unsaid(**{name: options[name] for name in Unsaid.__dataclass_fields__})
     checkpoint = read_checkpoint(options.file)
     model = to_model(checkpoint, options.preset, unsaid, weights=options.weights, license=options.license)
+    if options.license == LICENSE:
+        print(
+            "the licence is taken to be that of the published weights; --license names another",
+            file=sys.stderr,
+        )
     model.save(out)
     out.with_suffix(".md").write_text(model_card(model, str(out)), encoding="utf-8")
     return model

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ddgan import editing
 from ddgan.cli.options import open_model, verb_parser
+from ddgan.images import finite
 from ddgan.inputs import read_images
 from ddgan.model import DDGAN
 from ddgan.progress import progress_bar
-from ddgan.saving import as_array, check_form, check_output, write_arrays, write_record
+from ddgan.saving import as_array, check_form, check_pictures, write_arrays, write_record
 
 Made = tuple[Tensor, int | None]
 OWN = ("model", "seed", "device", "overwrite", "out")
@@ -58,7 +59,7 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args([model_name, *rest[1:]])
     if options.out is None:
         raise ValueError(f"edit {name} needs --out X.png, X.npz or a folder")
-    out = check_output(Path(options.out), options.overwrite)
+    out = check_pictures(Path(options.out), options.overwrite)
     model = open_model(options)
     check_form(model, out)
     start = time.perf_counter()
@@ -74,7 +75,7 @@ def run(arguments: list[str]) -> int:
         "seconds": time.perf_counter() - start,
         "config": model.config.to_dict(),
     }
-    write_arrays(as_array(results), out, columns)
+    write_arrays(as_array(finite(results)), out, columns)
     write_record(record, out)
     print(f"{len(results)} images in {out}", file=sys.stderr)
     return 0

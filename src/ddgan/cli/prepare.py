@@ -45,6 +45,8 @@ def run(arguments: list[str]) -> int:
         if values.out is not None or options != Preparation():
             raise ValueError("--check reads images as they are; leave --out and what changes images out")
         sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
+        if sheet is not None and sheet.suffix != ".png":
+            raise ValueError(f"sheet is '{sheet}'; it must be X.png")
         report = check_dataset(values.source, selection, progress=True)
         for name, value in report.table():
             print(f"{name:<24} {value}")
@@ -67,6 +69,9 @@ def run(arguments: list[str]) -> int:
     count, channels, height, width = info["shape"]
     classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
     print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
+    if aside := info.get("left_aside"):
+        told = ", ".join(f"{count:,} {ending}" for ending, count in sorted(aside.items()))
+        print(f"left aside, as no images that are read: {told}", file=sys.stderr)
     for bad in info["skipped"]:
         print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
     print(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddgan.cli.options import open_model, verb_parser
 from ddgan.inference import repays_compiling
-from ddgan.saving import check_output, save_samples
+from ddgan.saving import check_pictures, save_samples
 
 
 def run(arguments: list[str]) -> int:
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out is None:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
-    out = check_output(Path(options.out), options.overwrite)
+    out = check_pictures(Path(options.out), options.overwrite)
     model = open_model(options)
     calls = len(model.split(options.n, options.batch_size)) * model.calls_per_image
     if repays_compiling(options.compile, model.device, calls):

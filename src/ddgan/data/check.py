@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class DataReport:
         class_names: their names, if the source has any.
         duplicates: groups of names of images with equal pixels.
         bad: name and problem of each image that cannot be used.
+        left_aside: how many files of a folder are no images that are read, by their ending.
         damaged: whether a prepared dataset's images are not those that were written.
     """
 
@@ -44,6 +45,7 @@ class DataReport:
     class_names: tuple[str, ...] | None = None
     duplicates: list[list[str]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
+    left_aside: Mapping[str, int] = field(default_factory=dict)
     damaged: bool = False
     shown: list[np.ndarray] = field(default_factory=list, repr=False)
 
@@ -61,6 +63,7 @@ class DataReport:
         rows += [("", " = ".join(group[:3])) for group in self.duplicates[:MOST_NAMED]]
         rows.append(("unusable images", f"{len(self.bad):,}"))
         rows += [("", f"{name}: {problem}") for name, problem in self.bad[:MOST_NAMED]]
+        rows += [(f"left aside: {ending}", f"{count:,}") for ending, count in sorted(self.left_aside.items())]
         if self.per_class:
             rows.append(("classes", f"{len(self.per_class):,}"))
             least, most = min(self.per_class.values()), max(self.per_class.values())
@@ -127,7 +130,7 @@ def _items(source: str, selection: Selection, report: DataReport) -> tuple[Itera
         report.damaged = dataset.checksum() != dataset.info["checksum"]
         return _prepared_items(dataset), len(dataset)
     reader = selection.open(source)
-    report.class_names = reader.class_names
+    report.class_names, report.left_aside = reader.class_names, reader.left_aside
     return iter(reader), len(reader)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,6 +81,7 @@ def prepare(
     if workers < 0:
         raise ValueError(f"workers is {workers}; it must be 0 or more")
     reader = selection.open(source)
+    given = " ".join([*_flags(options), *_flags(selection), *(["--skip-bad"] if skip_bad else [])])
     selection = dataclasses.replace(selection, split=reader.split)
     fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
     asked = dataclasses.asdict(options) | dataclasses.asdict(selection) | {"skip_bad": skip_bad}
@@ -87,6 +89,7 @@ def prepare(
     if out:
         _check_out(path, overwrite)
     facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
+    facts["left_aside"] = dict(reader.left_aside)
     with only_one(path):
         if out:
             _check_out(path, overwrite)  # again, now that nobody else can fill it
@@ -105,10 +108,19 @@ def prepare(
                     with_labels=keep,
                     needs_labels=keep and bool(selection.label_column),
                     skip_bad=skip_bad,
+                    given=given,
                 )
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
                 raise ValueError(f"'{source}' changed while it was read; prepare it again")
     return path
+
+
+def _flags(options: Preparation | Selection) -> list[str]:
+    """What is not as by default, as options of the command."""
+    chosen = (
+        (field.name, field.default, getattr(options, field.name)) for field in dataclasses.fields(options)
+    )
+    return [f"--{name} {shlex.quote(str(value))}" for name, default, value in chosen if value != default]
 
 
 def _is_whole(path: Path) -> bool:

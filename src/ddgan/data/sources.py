@@ -73,7 +73,8 @@ def open_source(
             )
     if state_shape is not None and source.state_shape != state_shape:
         raise ValueError(
-            f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}"
+            f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}; prepare "
+            "data of that shape, or train a generator of this one (image_size, image_channels or state_shape)"
         )
     return source
 

@@ -41,14 +41,14 @@ class Tally:
     skipped: list[dict[str, str]] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def problem_of(self, item: Decoded, source: str) -> str:
+    def problem_of(self, item: Decoded, source: str, given: str) -> str:
         """Why an image cannot be stored, or nothing."""
         if item.pixels is None:
             return item.problem
         if self.shape is not None and item.pixels.shape != self.shape:
             return (
                 f"it is {_size(item.pixels.shape)}, and '{self.first_name}' is {_size(self.shape)}; to make "
-                f"all equal: {remedy(source, '--size N')}"
+                f"all equal: {remedy(source, '--size N', given)}"
             )
         return ""
 
@@ -66,6 +66,7 @@ def write_dataset(
     with_labels: bool,
     needs_labels: bool,
     skip_bad: bool,
+    given: str = "",
 ) -> None:
     """Write images, labels and dataset.json.
 
@@ -77,12 +78,13 @@ def write_dataset(
         with_labels: whether labels are kept where there are some.
         needs_labels: whether it is an error if there are none.
         skip_bad: leave out and list images that cannot be stored.
+        given: the options of `ddgan prepare` that ask for this, for the commands that errors name.
 
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
     source = facts["source"]
-    tally = _write_images(folder, decoded, len(reader), source, skip_bad)
+    tally = _write_images(folder, decoded, len(reader), source, given, skip_bad)
     if tally.shape is None:
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
         raise ValueError(f"'{source}' has no usable image ({named or 'it is empty'})")
@@ -106,15 +108,17 @@ def write_dataset(
     (folder / INFO_NAME).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_images(folder: Path, decoded: Iterable[Decoded], count: int, source: str, skip_bad: bool) -> Tally:
+def _write_images(
+    folder: Path, decoded: Iterable[Decoded], count: int, source: str, given: str, skip_bad: bool
+) -> Tally:
     tally = Tally()
     with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
         for item in decoded:
-            if problem := tally.problem_of(item, source):
+            if problem := tally.problem_of(item, source, given):
                 if not skip_bad:
                     raise ValueError(
                         f"'{item.name}' cannot be used: {problem} (such images are left out by: "
-                        f"{remedy(source, '--skip-bad')})"
+                        f"{remedy(source, '--skip-bad', given)})"
                     )
                 tally.skipped.append({"name": item.name, "problem": problem})
                 continue

@@ -44,6 +44,7 @@ images = pipeline(batch_size=8, seed=0).images
 ```
 
 `output_type="pt"` gives a tensor (8, {shape}) in [-1, 1]."""
+OF_CLASSES = " `class_labels=3` makes images of class 3; a list has one class for each image."
 
 
 class DDGANModel(ModelMixin, ConfigMixin):
@@ -164,7 +165,8 @@ def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
     """Write the pipeline, a card and a record into the folder `out`; returns the record."""
     as_pipeline(model).save_pretrained(out)
     (out / "pipeline.py").write_text(PIPELINE, encoding="utf-8")
-    (out / "README.md").write_text(model_card(model, str(out), use=USE), encoding="utf-8")
+    use = USE + (OF_CLASSES if model.num_classes else "")
+    (out / "README.md").write_text(model_card(model, str(out), use=use), encoding="utf-8")
     record = {"to": "diffusers", "license": model.license, "config": model.config.to_dict()}
     (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record

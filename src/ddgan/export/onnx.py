@@ -39,8 +39,8 @@ import onnxruntime
 session = onnxruntime.InferenceSession("chain.onnx")
 noise = np.random.default_rng(0).standard_normal
 shapes = {{i.name: [8 if isinstance(size, str) else size for size in i.shape] for i in session.get_inputs()}}
-inputs = {{name: noise(shape).astype(np.float32) for name, shape in shapes.items()}}  # classes y: int64
-(images,) = session.run(None, inputs)  # (8, {shape}) in [-1, 1]
+inputs = {{name: noise(shape).astype(np.float32) for name, shape in shapes.items()}}
+{classes}(images,) = session.run(None, inputs)  # (8, {shape}) in [-1, 1]
 ```"""
 
 
@@ -153,7 +153,13 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
         "config": model.config.to_dict(),
     }
     (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(model_card(model, out.name, use=USE), encoding="utf-8")
+    y = (
+        f'inputs["y"] = np.arange(8) % {model.num_classes}  # the class of each\n'
+        if model.num_classes
+        else ""
+    )
+    use = USE.replace("{classes}", y)
+    (out / "README.md").write_text(model_card(model, out.name, use=use), encoding="utf-8")
     return record
 
 

@@ -172,7 +172,7 @@ class GaussianCounter:
             modes=int((self._counts > 0).sum()),
             num_modes=25,
             kl=kl_from_uniform(self._counts) if near else float("inf"),
-            kl_floor=kl_floor(torch.full((25,), 1 / 25), max(near, 1)),
+            kl_floor=kl_floor(torch.full((25,), 1 / 25), max(int(real.sum()), 1)),
             within=near / self._total,
             within_real=int(real.sum()) / self._total,
         )

@@ -19,7 +19,7 @@ from ddgan.data.dataset import ImageDataset, is_prepared
 from ddgan.data.decode import decode
 from ddgan.data.readers import open_reader
 from ddgan.data.readers.arrays import ArrayReader
-from ddgan.images import to_uint8
+from ddgan.images import finite, to_uint8
 from ddgan.model import DDGAN
 from ddgan.weights import WEIGHTS_NAME
 
@@ -143,9 +143,7 @@ def quantised(batch: Tensor) -> Tensor:
     Raises:
         ValueError: if a value is NaN or infinite.
     """
-    if not batch.isfinite().all():
-        bad = int((~batch.flatten(1).isfinite().all(dim=1)).sum())
-        raise ValueError(f"{bad} of {len(batch)} samples have NaN or infinite values; nothing can be scored")
+    finite(batch)
     if batch.ndim == 2:
         return batch.float().cpu()
     return torch.from_numpy(to_uint8(batch)).permute(0, 3, 1, 2)

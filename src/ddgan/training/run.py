@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -244,6 +245,8 @@ def carry_on(
             supervisor.save_at_the_end()
             done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
             say(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
+            if ended_by:
+                say(f"it goes on with: ddgan train --resume {shlex.quote(str(path))}")
             supervisor.save_final_grid()
     model = supervisor.model()
     if processes.is_main and training.score_samples and not ended_by:

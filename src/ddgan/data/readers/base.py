@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,11 +42,13 @@ class Reader(ABC):
         class_names: the names of the classes 0, 1, ..., if the source names them.
         identity: what the contents of `files` do not tell of the source, for the cache's key.
         split: which part of the source this is; "all" where it has no parts.
+        left_aside: how many files of a folder are no images that are read, by their ending.
     """
 
     class_names: tuple[str, ...] | None = None
     identity: str = ""
     split: str = "all"
+    left_aside: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:
@@ -70,6 +73,7 @@ class FirstItems(Reader):
     def __init__(self, reader: Reader, count: int) -> None:
         self._reader, self._count = reader, count
         self.class_names, self.identity, self.split = reader.class_names, reader.identity, reader.split
+        self.left_aside = reader.left_aside
 
     def __len__(self) -> int:
         return min(len(self._reader), self._count)

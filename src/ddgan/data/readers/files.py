@@ -27,7 +27,12 @@ class FolderReader(Reader):
 
     def __init__(self, folder: Path, split: str = "") -> None:
         self._folder = folder
-        names = sorted(_walk(folder, folder, frozenset()))
+        found = sorted(_walk(folder, folder, frozenset()))
+        names = list(filter(is_image_name, found))
+        others = (
+            PurePosixPath(name).suffix.lower() or "no ending" for name in found if not is_image_name(name)
+        )
+        self.left_aside = Counter(others)
         if not names:
             raise ValueError(f"'{folder}' {NO_IMAGES}")
         layout = layout_of(str(folder), names, split)
@@ -60,7 +65,7 @@ def _item(name: str, content: bytes, label: int | None, problem: str = "") -> It
 
 
 def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
-    """Relative paths of the images below `folder`; `above` are the folders that lead to it."""
+    """Relative paths of the files below `folder` that are not hidden; `above` are what leads to it."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -73,7 +78,7 @@ def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
         if not entry.name.startswith("."):
             if _is_folder(entry):
                 yield from _walk(Path(entry.path), root, above | {real})
-            elif is_image_name(entry.name):
+            else:
                 yield Path(entry.path).relative_to(root).as_posix()
 
 

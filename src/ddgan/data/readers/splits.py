@@ -77,6 +77,10 @@ def refuse_split(source: str, split: str) -> None:
         raise ValueError(f"split is {split}, but '{source}' has no splits; leave --split out")
 
 
-def remedy(source: str, option: str = "") -> str:
-    """The command that mends an error of a source, also for those who came by way of training."""
-    return " ".join(part for part in ("ddgan prepare", shlex.quote(source), option, "--out DATA") if part)
+def remedy(source: str, option: str = "", given: str = "") -> str:
+    """The command that mends an error of a source, also for those who came by way of training.
+
+    `given` are the options that it was prepared with.
+    """
+    parts = ("ddgan prepare", shlex.quote(source), given, option, "--out DATA")
+    return " ".join(part for part in parts if part)
