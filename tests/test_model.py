@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,9 @@ def refused(path: Path, words: str) -> None:
         DDGAN.from_pretrained(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_it_says_what_it_is(model: DDGAN) -> None:
+    assert re.fullmatch(
+        r"DDGAN\(state_shape=\(3, 8, 8\), T=\d, \d+\.\dM parameters, float32 on cpu\)", repr(model)
+    )

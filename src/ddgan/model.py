@@ -45,6 +45,13 @@ class DDGAN:
         self._network = in_its_type(self.generator)  # what the chain calls
         self.is_compiled = False
 
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.generator.parameters())
+        return (
+            f"DDGAN(state_shape={self.state_shape}, T={self.calls_per_image}, {count / 1e6:.1f}M parameters, "
+            f"{self.precision} on {self.device})"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -153,7 +160,8 @@ class DDGAN:
     ) -> Tensor:
         """n new samples, float32 (n, *state_shape) on the CPU; images are in [-1, 1].
 
-        Image i depends on (seed, i) alone: it is the same whatever n and the batch size.
+        Image i depends on (seed, i) alone: it is the same whatever n and the batch size, but for rounding
+        (products are summed in another order: some 1e-7 in float32, up to a grey level or so in bf16).
 
         Args:
             n: how many, at least 1.

@@ -74,7 +74,8 @@ def read_weights(
     try:
         tensors, metadata = read_tensors(path)
     except (ValueError, OSError) as error:
-        raise ValueError(f"'{path}' is no whole .safetensors file: {error}") from None
+        hint = "; is it a published checkpoint? ddgan convert" if path.suffix in (".pth", ".pt") else ""
+        raise ValueError(f"'{path}' is no whole .safetensors file: {error}{hint}") from None
     found = metadata.get("format", "")
     if found != format and found in OPENED_BY:
         raise ValueError(f"'{path}' holds {OPENED_BY[found]}")

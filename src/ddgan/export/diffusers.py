@@ -164,6 +164,8 @@ def as_pipeline(model: DDGAN) -> DDGANPipeline:
 def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
     """Write the pipeline, a card and a record into the folder `out`; returns the record."""
     as_pipeline(model).save_pretrained(out)
+    for weights in out.rglob("*.safetensors"):
+        weights.chmod(0o644)  # as all others, and not for the owner alone
     (out / "pipeline.py").write_text(PIPELINE, encoding="utf-8")
     use = USE + (OF_CLASSES if model.num_classes else "")
     (out / "README.md").write_text(model_card(model, str(out), use=use), encoding="utf-8")

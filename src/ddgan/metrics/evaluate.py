@@ -35,7 +35,7 @@ BY_NEIGHBOURS = ("precision_recall", "density_coverage")
 def evaluate(
     model: Sampler | str | Path | np.ndarray | Tensor,
     data: str | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     n: int | None = None,
     seed: int = 0,
     *,
@@ -53,8 +53,8 @@ def evaluate(
             uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
         data: what to compare with, a data source or a published .npz or .npy with mu and sigma; by default
             what the model was trained on.
-        metrics: any of METRICS; by default "modes" where they can be counted, else "frechet", and "speed"
-            of a model.
+        metrics: one or more of METRICS; by default "modes" where they can be counted, else "frechet", and
+            "speed" of a model.
         n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
             protocol (its other scores are of 50,000).
         seed: of the samples.
@@ -73,7 +73,7 @@ def evaluate(
     Raises:
         ValueError: if an argument is unknown, the samples are not like the data, or a file is damaged.
     """
-    asked = check_metrics(metrics)
+    asked = check_metrics([metrics] if isinstance(metrics, str) else metrics)
     if features != "auto":
         check_features(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
