@@ -208,6 +208,17 @@ def test_truncated_weights_are_refused(run_copy: Path, tmp_path: Path, capsys: C
     )
 
 
+def test_a_disk_that_is_full_is_a_failure_in_one_line(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ddgan.saving.np.savez", full)
+    assert main(["sample", str(tiny_run.path), "-n", "2", "--out", str(tmp_path / "x.npz")]) == 1
+    assert capsys.readouterr().err == "ddgan: [Errno 28] No space left on device\n"
+
+
 def test_overwrite_replaces_the_run_and_keeps_other_files(run_copy: Path, tiny_yaml: str) -> None:
     (run_copy / "notes.txt").write_text("mine")
     (run_copy / "scores.json").write_text("old")

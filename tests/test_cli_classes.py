@@ -46,6 +46,15 @@ def test_auto_needs_data_with_classes(tiny_yaml: str, tmp_path: Path, capsys: Ca
     assert not (tmp_path / "run").exists()
 
 
+def test_fewer_classes_than_the_data_has_are_refused(
+    labelled_run: Path, tiny_yaml: str, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ["--config", tiny_yaml, "--data", str(labelled_run.parent / "photos")]
+    assert main(["train", *arguments, "--num_classes", "2", "--out", str(tmp_path / "run")]) == 2
+    assert "has 3 classes; set it to auto, or to 0 to ignore them" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_class_can_be_asked_for(labelled_run: Path, tmp_path: Path, capsys: Capture) -> None:
     model, out = DDGAN.from_pretrained(labelled_run), tmp_path / "x.npz"
     assert main(["sample", str(labelled_run), "-n", "5", "--class", "2", "--out", str(out)]) == 0

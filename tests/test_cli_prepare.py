@@ -84,18 +84,18 @@ def test_training_says_how_to_prepare_what_it_cannot_use(
     assert main([*run, "--data", str(tmp_path / "DATA")]) == 0
 
 
+def checked(source: Path, capsys: Capture, *options: str) -> dict[str, str]:
+    capsys.readouterr()
+    assert main(["prepare", "--check", str(source), *options]) == 0
+    return {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
+
+
 def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     (photos / "labels.csv").touch()
     sheet = tmp_path / "sheets" / "sheet.png"
     assert main(["prepare", "--check", str(photos), "--sheet", str(sheet.with_suffix(".jpg"))]) == 2
     assert "it must be X.png" in capsys.readouterr().err
-    assert main(["prepare", "--check", str(photos), "--sheet", str(sheet)]) == 0
-    rows = dict(line.split(maxsplit=2)[:2] for line in capsys.readouterr().out.splitlines() if line.strip())
-    assert rows["usable"] == "images"
-    report = {}
-    main(["prepare", "--check", str(photos)])
-    for line in capsys.readouterr().out.splitlines():
-        report[line[:24].strip()] = line[24:].strip()
+    report = checked(photos, capsys, "--sheet", str(sheet))
     assert report["usable images"] == "7"
     assert report["left aside: .csv"] == "1"
     assert report["duplicates"] == "1"
@@ -105,10 +105,27 @@ def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: C
     assert Image.open(sheet).size[0] > 100
 
 
+def test_a_prepared_dataset_is_compared_with_what_was_written(
+    photos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "data"
+    assert main(["prepare", str(photos), "--size", "8", "--out", str(out), "--skip-bad"]) == 0
+    report = checked(out, capsys, "--sheet", str(tmp_path / "sheet.png"))
+    assert report["usable images"] == report["8 x 8, 3 channels"] == "7"
+    assert (report["cat"], report["dog"]) == ("3", "4")
+    assert "DAMAGED" not in report
+    assert Image.open(tmp_path / "sheet.png").size[0] > 100
+    pixels = bytearray((out / "images.bin").read_bytes())
+    pixels[-1] ^= 1
+    (out / "images.bin").write_bytes(pixels)
+    assert "not those that were written" in checked(out, capsys)["DAMAGED"]
+
+
 def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     for arguments, words in [
         (["prepare", str(tmp_path / "none")], "does not exist; data may be a folder"),
         (["prepare", str(photos), "--sheet", "x.png"], "--sheet is for --check"),
+        (["prepare", "--check", str(photos), "--size", "8"], "--check reads images as they are"),
         (["prepare", str(photos), "--size", "-1"], "size is -1; it must be 0 or more"),
         (["prepare", str(photos), "--split", "none"], "split is 'none'; it must be one of"),
         (["prepare"], "source"),

@@ -33,8 +33,9 @@ def unet() -> DDGAN:
     torch.manual_seed(0)
     generator = build_generator(SMALL)
     for parameter in generator.parameters():
-        if parameter.ndim > 1 and parameter.abs().max() < 1e-6:
+        if parameter.ndim > 1 and parameter.abs().max() < 1e-4:
             variance_scaling_(parameter.data)
+    assert min(float(p.abs().max()) for p in generator.parameters() if p.ndim > 1) > 1e-2
     return DDGAN(generator, RunConfig(generator=SMALL))
 
 
@@ -77,7 +78,7 @@ def test_a_generator_is_compiled_where_that_repays() -> None:
 
 def test_bf16_changes_samples_a_little_and_weights_not_at_all(unet: DDGAN, tmp_path: Path) -> None:
     before = unet.sample(4, seed=1)
-    assert relative(unet.set_precision("bf16").sample(4, seed=1), before) < 2e-2
+    assert relative(unet.set_precision("bf16").sample(4, seed=1), before) < 4e-2  # "a few hundredths"
     assert not torch.equal(unet.sample(4, seed=1), before)
     path = unet.save(tmp_path / "model.safetensors")
     reopened = DDGAN.from_pretrained(path)

@@ -37,6 +37,17 @@ def test_a_folder_holds_one_png_per_image(model: DDGAN, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), image)
 
 
+def test_a_folder_of_fewer_samples_keeps_none_of_the_old_and_all_else(model: DDGAN, tmp_path: Path) -> None:
+    save_samples(model, 4, 0, tmp_path / "out")
+    for name in ("notes.txt", "1.png", "holiday.png"):
+        (tmp_path / "out" / name).write_text("mine")
+    save_samples(model, 2, 1, tmp_path / "out")
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"000000.png", "000001.png", "samples.json", "notes.txt", "1.png", "holiday.png"}
+    first = np.asarray(Image.open(tmp_path / "out" / "000000.png"))
+    np.testing.assert_array_equal(first, to_uint8(model.sample(2, seed=1))[0])
+
+
 def test_png_is_one_grid_of_enlarged_images(model: DDGAN, tmp_path: Path) -> None:
     save_samples(model, 3, 0, tmp_path / "grid.png")
     picture = np.asarray(Image.open(tmp_path / "grid.png"))

@@ -14,6 +14,7 @@ from ddgan import RunConfig
 from ddgan.baselines import BaselineConfig, CriticConfig, OneStepGAN
 from ddgan.baselines.gan import critic_step, discriminator_step, gan_step, generator_step, wgan_step
 from ddgan.data import Batch, StackedDigits
+from ddgan.losses import ObjectiveConfig
 from ddgan.training.noise import StepNoise, draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
@@ -104,6 +105,22 @@ def test_the_losses_are_the_non_saturating_ones(tiny_config: RunConfig) -> None:
     of_g = generator_step(state, batch.images, noise.generator)
     assert of_g["loss_g"].shape == (6,)
     assert all(torch.equal(a, b) for a, b in zip(before, state.discriminator.parameters(), strict=True))
+
+
+def test_the_relativistic_loss_compares_with_the_real_image_at_its_noise_level(
+    tiny_config: RunConfig,
+) -> None:
+    config = gan_config(dataclasses.replace(tiny_config, objective=ObjectiveConfig("relativistic", ())), 4)
+    state = state_of(config)
+    batch, noise = inputs(state)
+    half, black = noise.generator, torch.zeros_like(batch.images)
+    with torch.no_grad():
+        made = state.generator(half.noise_step, torch.ones(6, dtype=torch.int64), half.z)
+        fake = state.diffusion.diffuse(made, half.t - 1, half.noise_posterior)
+        real = state.diffusion.diffuse(batch.images, half.t - 1, half.noise_prev)
+        d_fake, d_real = (state.discriminator(x, black, half.t) for x in (fake, real))
+    found = generator_step(state, batch.images, half)["loss_g"]
+    torch.testing.assert_close(found, softplus(d_real - d_fake))
 
 
 def test_an_iteration_changes_both_networks_and_the_average(tiny_config: RunConfig) -> None:

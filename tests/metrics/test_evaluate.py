@@ -14,6 +14,7 @@ import torch
 import ddgan
 from ddgan import DDGAN, Run
 from ddgan.data import StackedDigits
+from ddgan.metrics.reference import FEWEST_ENDLESS, open_real
 from ddgan.metrics.result import PROTOCOL
 
 
@@ -109,6 +110,14 @@ def test_statistics_of_real_images_are_kept(session_cache: Path, monkeypatch: py
     assert list((session_cache / "statistics").glob("pixels-*"))
     monkeypatch.setattr("ddgan.metrics.reference.FeatureCollector", None)  # would be called anew
     assert ddgan.evaluate(images, "digits", ["frechet"], features="pixels").frechet == first.frechet
+
+
+def test_endless_data_give_as_many_as_there_are_samples_and_ten_thousand_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ddgan.metrics.reference.FEWEST_ENDLESS", FEWEST_ENDLESS)  # as it is for users
+    assert len(open_real("gaussians", num_samples=60)) == 10_000
+    assert len(open_real("gaussians", num_samples=10_001)) == 10_001
 
 
 def test_too_few_samples_are_warned_of(model: DDGAN) -> None:
