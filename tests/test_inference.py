@@ -35,7 +35,7 @@ def unet() -> DDGAN:
     for parameter in generator.parameters():
         if parameter.ndim > 1 and parameter.abs().max() < 1e-4:
             variance_scaling_(parameter.data)
-    assert min(float(p.abs().max()) for p in generator.parameters() if p.ndim > 1) > 1e-2
+    assert min(float(p.detach().abs().max()) for p in generator.parameters() if p.ndim > 1) > 1e-2
     return DDGAN(generator, RunConfig(generator=SMALL))
 
 
