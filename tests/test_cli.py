@@ -65,6 +65,8 @@ def test_evaluate_files_and_compare(tiny_run: Run, tmp_path: Path, capsys: Captu
         assert main(["evaluate", str(samples), *arguments, "--out", str(scores)]) == 0
         assert "Fréchet distance (pixels features)" in capsys.readouterr().out
         names.append(str(scores))
+    (tmp_path / "run").mkdir()
+    names[1] = str(Path(names[1]).rename(tmp_path / "run" / "scores.json").parent)  # as a run has them
     page = tmp_path / "x.html"
     assert main(["evaluate", "--compare", *names, "--out", str(page)]) == 0
     assert "recall (higher is better)" in capsys.readouterr().out
