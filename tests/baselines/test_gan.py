@@ -30,6 +30,16 @@ def state_of(config: BaselineConfig) -> TrainState:
     return create_state(config, Processes(torch.device("cpu")))
 
 
+def lively(state: TrainState) -> TrainState:
+    """Away from the start, where both networks output almost nothing."""
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for network in (state.generator, state.discriminator):
+            for parameter in network.parameters():
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=rng))
+    return state
+
+
 def inputs(state: TrainState, step: int = 0, count: int = 6) -> tuple[Batch, StepNoise]:
     images = StackedDigits(seed=0).batch(step, count).images
     return Batch(images), draw_noise(0, step, images, state.diffusion.num_steps, 4)
@@ -95,9 +105,10 @@ def test_a_critic_sees_the_same_and_points_between(tiny_config: RunConfig, num_l
 
 
 def test_the_losses_are_the_non_saturating_ones(tiny_config: RunConfig) -> None:
-    state = state_of(gan_config(tiny_config))
+    state = lively(state_of(gan_config(tiny_config)))
     batch, noise = inputs(state)
     of_d = discriminator_step(state, batch.images, noise.discriminator)
+    assert of_d["d_real"].std() > 0.01
     expected = softplus(-of_d["d_real"]) + softplus(of_d["d_fake"])
     torch.testing.assert_close(of_d["loss_d"], expected)
     assert (of_d["r1"] >= 0).all()  # iteration 0 has the penalty
@@ -111,7 +122,7 @@ def test_the_relativistic_loss_compares_with_the_real_image_at_its_noise_level(
     tiny_config: RunConfig,
 ) -> None:
     config = gan_config(dataclasses.replace(tiny_config, objective=ObjectiveConfig("relativistic", ())), 4)
-    state = state_of(config)
+    state = lively(state_of(config))
     batch, noise = inputs(state)
     half, black = noise.generator, torch.zeros_like(batch.images)
     with torch.no_grad():
@@ -119,6 +130,7 @@ def test_the_relativistic_loss_compares_with_the_real_image_at_its_noise_level(
         fake = state.diffusion.diffuse(made, half.t - 1, half.noise_posterior)
         real = state.diffusion.diffuse(batch.images, half.t - 1, half.noise_prev)
         d_fake, d_real = (state.discriminator(x, black, half.t) for x in (fake, real))
+    assert (d_real - d_fake).std() > 0.01
     found = generator_step(state, batch.images, half)["loss_g"]
     torch.testing.assert_close(found, softplus(d_real - d_fake))
 

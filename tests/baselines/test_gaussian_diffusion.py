@@ -165,12 +165,17 @@ def state_of(config: BaselineConfig) -> DenoiserState:
 @pytest.mark.parametrize("prediction", ["noise", "x_0"])
 def test_the_loss_is_that_of_the_paper(tiny_config: RunConfig, prediction: str) -> None:
     state = state_of(denoiser_config(tiny_config, prediction))
+    torch.manual_seed(0)
+    with torch.no_grad():  # away from the start, where the output is almost nothing
+        for parameter in state.generator.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
     images = torch.rand(6, 3, 8, 8) * 2 - 1
     noise = DenoisingNoise(torch.tensor([1, 4, 9, 20, 30, 40]), torch.randn(6, 3, 8, 8))
     power = torch.tensor([signal_powers(state.diffusion.config)[t] for t in noise.t.tolist()])
     x_t = power.sqrt().view(-1, 1, 1, 1) * images + (1 - power).sqrt().view(-1, 1, 1, 1) * noise.noise
     with torch.no_grad():
         output = state.generator(x_t, noise.t, torch.zeros(6, 0))
+    assert output.std() > 0.1
     if prediction == "noise":
         expected = (output - noise.noise).square().mean(dim=(1, 2, 3))
     else:
