@@ -14,16 +14,19 @@ from ddgan.metrics.speed import PAPER_BATCH, SamplingClock, describe_machine, me
 
 
 class Slow:
-    """Stands for a model that takes 10 ms per batch and 0.1 ms per image, by a clock of its own."""
+    """Stands for a model that takes 10 ms per batch and 0.1 ms per image, by a clock of its own.
+
+    A batch of more than `most` images takes four times as long.
+    """
 
     device = torch.device("cpu")
     precision = "float32"
     calls_per_image = 3
     is_compiled = False
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 10**6) -> None:
         self.sizes: list[int] = []
-        self.now = 0.0
+        self.now, self.most = 0.0, most
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
     def default_batch_size(self) -> int:
@@ -31,7 +34,7 @@ class Slow:
 
     def batches(self, n: int, seed: int, batch_size: int) -> Iterator[torch.Tensor]:
         self.sizes.append(n)
-        self.now += 0.01 + 0.0001 * n
+        self.now += (0.01 + 0.0001 * n) * (1 if n <= self.most else 4)
         yield torch.zeros(n, 1)
 
 
@@ -52,6 +55,14 @@ def test_a_slow_model_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     score = measure_speed(slow, budget=0.001)
     assert score.seconds_per_100.repeats == 1
     assert slow.sizes == [1, 1, 100]
+
+
+def test_larger_batches_are_tried_until_they_are_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: Any = Slow(monkeypatch, most=300)
+    score = measure_speed(slow, budget=5)
+    assert score.best_batch == 300
+    assert score.images_per_second == pytest.approx(300 / 0.04)
+    assert max(slow.sizes) == 1000
 
 
 def test_a_models_report(model: DDGAN) -> None:
