@@ -87,7 +87,7 @@ def model(config: RunConfig, device: torch.device) -> DDGAN:
     torch.manual_seed(0)
     generator = build_generator(config.generator)
     for parameter in generator.parameters():
-        if parameter.ndim > 1 and parameter.abs().max() < 1e-6:
+        if parameter.ndim > 1 and parameter.abs().max() < 1e-4:
             variance_scaling_(parameter.data)
     return DDGAN(generator.to(device), config)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, RunConfig
@@ -26,13 +26,13 @@ from ddgan.data.prepare import prepare
 from ddgan.inference import channels_innermost, tf32
 from ddgan.losses import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
-from ddgan.networks.layers import variance_scaling_
 from ddgan.training.graphs import ReplayedUpdates, mapped
 from ddgan.training.noise import draw_noise
 from ddgan.training.processes import Processes
 from ddgan.training.settings import TrainingConfig
 from ddgan.training.setup import create_state
 from ddgan.training.step import train_step
+from filled import filled
 
 DEVICE = torch.device(os.environ.get("DDGAN_TEST_DEVICE", "cuda"))
 pytestmark = [
@@ -58,14 +58,6 @@ def without_tf32() -> Iterator[None]:
 
 def relative(a: Tensor, b: Tensor) -> float:
     return float((a.cpu() - b.cpu()).norm() / b.norm())
-
-
-def filled(network: nn.Module) -> nn.Module:
-    """None of whose layers is nearly zero, as some are at the start."""
-    for parameter in network.parameters():
-        if parameter.ndim > 1 and parameter.abs().max() < 1e-3:
-            variance_scaling_(parameter.data)
-    return network
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def facts(model: DDGAN) -> dict[str, Any]:
         "schedule": f"{diffusion.schedule}, beta {diffusion.beta_min} .. {diffusion.beta_max}",
         "the generator predicts": diffusion.prediction,
         "generator": model.config.generator.kind,
-        "parameters": f"{sum(p.numel() for p in model.generator.parameters()):,}",
+        "parameters": f"{model.num_parameters:,}",
     }
 
 

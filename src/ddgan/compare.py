@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.report import COLORS, PAGE, png, section
+from ddgan.training.folder import SCORES_NAME
 
 MARKERS = "osD^vPX*"
 WIDTH, HEIGHT = 4.6, 4.2
@@ -161,7 +162,7 @@ class Comparison:
 
 
 def read_reports(paths: list[Path]) -> Comparison:
-    """Read what `ddgan evaluate` wrote.
+    """Read what `ddgan evaluate` wrote, or the scores of runs, which are named by their folders.
 
     Raises:
         ValueError: if there are fewer than two, or one is something else.
@@ -169,7 +170,7 @@ def read_reports(paths: list[Path]) -> Comparison:
     if len(paths) < 2:
         raise ValueError("a comparison needs two or more JSON files")
     reports = []
-    for path in paths:
+    for path in (path / SCORES_NAME if path.is_dir() else path for path in paths):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -177,10 +178,10 @@ def read_reports(paths: list[Path]) -> Comparison:
         if not isinstance(report, dict) or "protocol" not in report or "num_samples" not in report:
             raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
         reports.append(report)
-    stems = [path.stem for path in paths]
-    unique = len(set(stems)) == len(stems)
-    names = stems if unique else [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
-    return Comparison(names, reports)
+    short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
+    unique = len(set(short)) == len(short)
+    long = [f"{path.resolve().parent.name}/{name}" for path, name in zip(paths, short, strict=True)]
+    return Comparison(short if unique else long, reports)
 
 
 def compare(paths: list[Path], out: Path) -> Comparison:

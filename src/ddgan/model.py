@@ -46,16 +46,20 @@ class DDGAN:
         self.is_compiled = False
 
     def __repr__(self) -> str:
-        count = sum(parameter.numel() for parameter in self.generator.parameters())
         return (
-            f"DDGAN(state_shape={self.state_shape}, T={self.calls_per_image}, {count / 1e6:.1f}M parameters, "
-            f"{self.precision} on {self.device})"
+            f"DDGAN(state_shape={self.state_shape}, T={self.calls_per_image}, "
+            f"{self.num_parameters / 1e6:.1f}M parameters, {self.precision} on {self.device})"
         )
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.generator.parameters()).device
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the generator has learned."""
+        return sum(parameter.numel() for parameter in self.generator.parameters())
 
     @property
     def state_shape(self) -> tuple[int, ...]:

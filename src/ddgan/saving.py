@@ -47,8 +47,9 @@ def check_pictures(path: Path, overwrite: bool) -> Path:
     """
     check_output(path, overwrite)
     if path.is_dir():
-        strange = sorted(file.name for file in path.iterdir() if not _is_ours(file.name))
-        if strange or (any(path.iterdir()) and not (path / RECORD_NAME).is_file()):
+        found = sorted(file.name for file in path.iterdir())
+        strange = [name for name in found if name != RECORD_NAME and not fnmatch(name, NUMBERED)]
+        if strange or (found and RECORD_NAME not in found):
             why = f"holds '{strange[0]}'" if strange else f"has no {RECORD_NAME}"
             raise ValueError(
                 f"out is '{path}', which {why} and so is no folder of samples; choose another name"
@@ -56,10 +57,6 @@ def check_pictures(path: Path, overwrite: bool) -> Path:
     elif path.suffix not in FORMS or (path.is_file() and not path.suffix):
         raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder, whose name has no ending")
     return path
-
-
-def _is_ours(name: str) -> bool:
-    return name == RECORD_NAME or fnmatch(name, NUMBERED)
 
 
 def save_samples(

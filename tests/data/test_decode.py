@@ -156,7 +156,7 @@ def test_what_cannot_be_used_says_why(data: bytes, words: str) -> None:
 def black_png(side: int) -> bytes:
     """A black square of one bit per pixel, made by hand, which is quicker."""
     header = 2 * side.to_bytes(4, "big") + bytes([1, 0, 0, 0, 0])
-    rows = zlib.compress(bytes(side * (1 + -(-side // 8))), 1)
+    rows = zlib.compress(bytes(side * (1 + -(-side // 8))))
     data = b"\x89PNG\r\n\x1a\n"
     for kind, body in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
         data += len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
@@ -166,7 +166,7 @@ def black_png(side: int) -> bytes:
 def test_bombs_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not decode(black_png(20)).any()  # a small one is an image
     bomb = black_png(20_000)
-    assert len(bomb) < 500_000
+    assert len(bomb) < 100_000
     with pytest.raises(ValueError, match=r"20000 x 20000 pixels|more than 100,000,000 pixels"):
         decode(bomb)
     monkeypatch.setattr(module, "MAX_PIXELS", 29)

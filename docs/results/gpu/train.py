@@ -24,12 +24,9 @@ NAMES = ("stack", "t4", "t1", "nolatent")
 def settings(name: str, minutes: float, given: argparse.Namespace) -> RunConfig:
     """The settings of a run by its name."""
     base = RunConfig.load("cifar10_small")
-    training = replace(
-        base.training, max_minutes=minutes, batch_size=given.batch, keep_every=given.keep_every
-    )
-    training = replace(
-        training, compile=given.compile, cuda_graphs=given.cuda_graphs, checkpoint_minutes=30.0
-    )
+    speed = {"compile": given.compile, "cuda_graphs": given.cuda_graphs}
+    kept = {"keep_every": given.keep_every, "checkpoint_minutes": 30.0}
+    training = replace(base.training, max_minutes=minutes, batch_size=given.batch, **speed, **kept)
     if name == "stack":
         objective = replace(
             base.objective, reconstruction="l2", reconstruction_by_signal=True, reconstruction_weight=25.0

@@ -15,7 +15,6 @@ from ddgan.metrics.evaluate import DEFAULT_SAMPLES, check_metrics
 from ddgan.metrics.features import NAMES
 from ddgan.metrics.samples import holds_samples
 from ddgan.saving import check_output
-from ddgan.training.folder import SCORES_NAME
 
 COMPARE = "--compare"
 
@@ -99,13 +98,8 @@ def _compare(arguments: list[str]) -> int:
     if options.out is None or Path(options.out).suffix != ".html":
         raise ValueError(f"{COMPARE} needs --out X.html")
     out = check_output(Path(options.out), options.overwrite)
-    comparison = compare([_scores_at(Path(path)) for path in options.compare], out)
+    comparison = compare([Path(path) for path in options.compare], out)
     for row in comparison.lines():
         print(row)
     print(f"comparison in {out} and {out.with_suffix('.png')}", file=sys.stderr)
     return 0
-
-
-def _scores_at(path: Path) -> Path:
-    """The file of scores: that of a run, where its folder is named."""
-    return path / SCORES_NAME if path.is_dir() else path

@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ddgan.data.parallel import Decoded
 from ddgan.data.readers import Reader
 from ddgan.data.readers.splits import remedy
 
+Mended = Callable[[str], str]
+"""An option -> the command that prepares the same again, with that option too."""
 MOST_NAMED = 5
 MOST_CLASSES = 1_000_000
 """Larger labels are numbers of something else."""
@@ -41,14 +44,14 @@ class Tally:
     skipped: list[dict[str, str]] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def problem_of(self, item: Decoded, source: str, given: str) -> str:
+    def problem_of(self, item: Decoded, mended: Mended) -> str:
         """Why an image cannot be stored, or nothing."""
         if item.pixels is None:
             return item.problem
         if self.shape is not None and item.pixels.shape != self.shape:
             return (
                 f"it is {_size(item.pixels.shape)}, and '{self.first_name}' is {_size(self.shape)}; to make "
-                f"all equal: {remedy(source, '--size N', given)}"
+                f"all equal: {mended('--size N')}"
             )
         return ""
 
@@ -84,16 +87,17 @@ def write_dataset(
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
     source = facts["source"]
-    tally = _write_images(folder, decoded, len(reader), source, given, skip_bad)
+    mended = partial(remedy, source, given=given)
+    tally = _write_images(folder, decoded, len(reader), mended, skip_bad)
     if tally.shape is None:
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
         raise ValueError(f"'{source}' has no usable image ({named or 'it is empty'})")
-    labels = _checked(tally.labels, source) if with_labels else None
+    labels = _checked(tally.labels, source, mended) if with_labels else None
     classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
     if labels is not None:
         tally.digest.update(labels.tobytes())
         np.save(folder / LABELS_NAME, labels)
-        classes = classes_of(labels, reader.class_names, source)
+        classes = classes_of(labels, reader.class_names, source, mended)
     elif needs_labels:
         raise ValueError(f"'{source}' has no whole numbers from 0 in the label_column; name another")
     info = {
@@ -109,16 +113,16 @@ def write_dataset(
 
 
 def _write_images(
-    folder: Path, decoded: Iterable[Decoded], count: int, source: str, given: str, skip_bad: bool
+    folder: Path, decoded: Iterable[Decoded], count: int, mended: Mended, skip_bad: bool
 ) -> Tally:
     tally = Tally()
     with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
         for item in decoded:
-            if problem := tally.problem_of(item, source, given):
+            if problem := tally.problem_of(item, mended):
                 if not skip_bad:
                     raise ValueError(
                         f"'{item.name}' cannot be used: {problem} (such images are left out by: "
-                        f"{remedy(source, '--skip-bad', given)})"
+                        f"{mended('--skip-bad')})"
                     )
                 tally.skipped.append({"name": item.name, "problem": problem})
                 continue
@@ -143,7 +147,7 @@ def _check_space(folder: Path, count: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _checked(labels: list[int | None], source: str) -> np.ndarray | None:
+def _checked(labels: list[int | None], source: str, mended: Mended) -> np.ndarray | None:
     """int64 labels, or None if no image has one."""
     unknown = sum(label is None for label in labels)
     if unknown == len(labels):
@@ -151,12 +155,14 @@ def _checked(labels: list[int | None], source: str) -> np.ndarray | None:
     if unknown:
         raise ValueError(
             f"'{source}' has {unknown} images without a class from 0; to leave all classes out: "
-            f"{remedy(source, '--labels none')}"
+            f"{mended('--labels none')}"
         )
     return np.array(labels, dtype=np.int64)
 
 
-def classes_of(labels: np.ndarray, names: tuple[str, ...] | None, source: str) -> dict[str, Any]:
+def classes_of(
+    labels: np.ndarray, names: tuple[str, ...] | None, source: str, mended: Mended
+) -> dict[str, Any]:
     """What dataset.json says of the classes of labels (N,).
 
     Raises:
@@ -166,7 +172,7 @@ def classes_of(labels: np.ndarray, names: tuple[str, ...] | None, source: str) -
     if not names and most >= MOST_CLASSES:
         raise ValueError(
             f"'{source}' has a label {most}, which is no class; name another --label_column, or leave all "
-            f"classes out: {remedy(source, '--labels none')}"
+            f"classes out: {mended('--labels none')}"
         )
     count = len(names) if names else most + 1
     if most >= count:

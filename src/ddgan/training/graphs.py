@@ -10,7 +10,6 @@ runs as usual cannot use the memory of a graph, and beside one would need all of
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,11 +71,11 @@ class ReplayedUpdates:
     def __init__(self) -> None:
         self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
         self._recorded: dict[Kind, Recorded] = {}
-        self._num_usual: Counter[Kind] = Counter()
+        self._usual: list[Kind] = []
         self._due: set[Kind] = set()
 
     def __call__(self, state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
-        if not self._num_usual:
+        if not self._usual:
             take_rates_from_memory(state)
             self._due = kinds_due(state.objective.penalties, state.step)
         for optimizer, rate in zip(
@@ -87,7 +86,7 @@ class ReplayedUpdates:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             if self._is_usual(kind):
-                self._num_usual[kind] += 1
+                self._usual.append(kind)
                 statistics = both_updates(state, batch, noise)
             else:
                 if kind not in self._recorded:
@@ -97,8 +96,8 @@ class ReplayedUpdates:
         return statistics
 
     def _is_usual(self, kind: Kind) -> bool:
-        is_warm = self._num_usual.total() >= NUM_USUAL and self._due <= self._num_usual.keys()
-        return kind not in self._num_usual or not is_warm
+        is_warm = len(self._usual) >= NUM_USUAL and self._due.issubset(self._usual)
+        return not is_warm or kind not in self._usual
 
     def _record(self, state: TrainState, batch: Batch, noise: StepNoise) -> Recorded:
         inputs = mapped(torch.clone, (batch, noise))

@@ -27,12 +27,10 @@ class FolderReader(Reader):
 
     def __init__(self, folder: Path, split: str = "") -> None:
         self._folder = folder
-        found = sorted(_walk(folder, folder, frozenset()))
-        names = list(filter(is_image_name, found))
-        others = (
-            PurePosixPath(name).suffix.lower() or "no ending" for name in found if not is_image_name(name)
-        )
-        self.left_aside = Counter(others)
+        names, others = list[str](), list[str]()
+        for name in sorted(_walk(folder, folder, frozenset())):
+            (names if is_image_name(name) else others).append(name)
+        self.left_aside = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in others)
         if not names:
             raise ValueError(f"'{folder}' {NO_IMAGES}")
         layout = layout_of(str(folder), names, split)
