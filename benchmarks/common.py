@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ddgan.devices import choose_device, wait_for
+from ddgan.system.devices import choose_device, wait_for
 
 
 def spread(values: list[float]) -> str:

@@ -19,8 +19,8 @@ import psutil
 from PIL import Image
 
 from benchmarks.common import publish, spread
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import Selection, prepare
+from ddgan.data.preparation import Selection, prepare
+from ddgan.data.prepared import ImageDataset
 
 BATCH = 256
 BATCHES_PER_ROUND = 100

@@ -15,7 +15,7 @@ from typing import Any
 
 import ddgan
 from benchmarks.common import publish
-from ddgan.training.supervisor import Supervisor
+from ddgan.training.callbacks import Supervisor
 
 spent = {"on_step": 0.0, "on_log": 0.0}
 saves = [0]

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddgan import losses
-from ddgan.data.base import Batch
-from ddgan.networks import discriminator, generator, layers, winograd
+from ddgan.data.batch import Batch
+from ddgan.losses import adversarial as losses
+from ddgan.networks import layers
+from ddgan.networks import ncsnpp as generator
+from ddgan.networks import resnet as discriminator
+from ddgan.networks.kernels import winograd
 from ddgan.networks.resample import KERNEL
-from ddgan.training import step
+from ddgan.training import iteration as step
+from ddgan.training.iteration import Statistics
 from ddgan.training.noise import HalfStepNoise
 from ddgan.training.state import TrainState
-from ddgan.training.step import Statistics
 
 
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:

@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import batch_for, publish, the_device
 from benchmarks.training import our_settings, stepper
-from ddgan.devices import wait_for
-from ddgan.inference import choose_precision
+from ddgan.models.precision import choose_precision
+from ddgan.system.devices import wait_for
 
 NUM_STEPS = 5
 

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import batch_for, interleaved, matmul_rate, publish, ratios, spread, the_device
 from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
-from ddgan.inference import channels_innermost, choose_precision
+from ddgan.models.precision import channels_innermost, choose_precision
 from ddgan.networks import NCSNppConfig, build_generator
 from ddgan.networks.layers import variance_scaling_
 

@@ -26,14 +26,14 @@ from benchmarks.common import batch_for, interleaved, matmul_rate, publish, spre
 from benchmarks.plain import plain_path
 from benchmarks.sampling import flops
 from ddgan import RunConfig
-from ddgan.data.base import Batch
-from ddgan.inference import choose_precision
-from ddgan.training.graphs import NUM_USUAL, ReplayedUpdates
+from ddgan.data.batch import Batch
+from ddgan.models.precision import choose_precision
+from ddgan.system.processes import join_processes
+from ddgan.training.cuda_graphs import NUM_USUAL, ReplayedUpdates
+from ddgan.training.iteration import train_step
 from ddgan.training.noise import draw_noise
-from ddgan.training.processes import join_processes
 from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
-from ddgan.training.step import train_step
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from filelock import FileLock
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
-from ddgan.metrics import labelled, reference
+from ddgan.metrics import labelled
+from ddgan.metrics import real_data as reference
 from ddgan.metrics.classifier import Judge, digits_judge
 from ddgan.metrics.speed import measure_speed
 from ddgan.networks import build_generator
@@ -156,7 +157,7 @@ def quick_work() -> Iterator[None]:
         patch.setattr(labelled, "IMAGES_SEEN", 4000)
         patch.setattr(labelled, "BATCH_SIZE", 32)
         patch.setattr(reference, "FEWEST_ENDLESS", 1000)
-        patch.setattr("ddgan.training.supervisor.NUM_HELD_OUT", 24)
+        patch.setattr("ddgan.training.callbacks.NUM_HELD_OUT", 24)
         patch.setattr(measure_speed, "__defaults__", (0.01,))  # its budget of seconds
         yield
 

@@ -17,7 +17,7 @@ SERVER = get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
         "ddgan.cli.train",
-        "ddgan.training.run",
+        "ddgan.training.trainer",
         "accelerate",
         "jsonargparse",
         "sklearn.datasets",

@@ -20,18 +20,19 @@ from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, RunConfig
-from ddgan.baselines import BaselineConfig, train_baseline
-from ddgan.data import Batch, Gaussians, StackedDigits, dataset
-from ddgan.data.prepare import prepare
-from ddgan.inference import channels_innermost, tf32
-from ddgan.losses import ObjectiveConfig, PenaltyConfig
+from ddgan.config.training import TrainingConfig
+from ddgan.data import Batch, Gaussians, StackedDigits
+from ddgan.data import prepared as dataset
+from ddgan.data.preparation import prepare
+from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
+from ddgan.models.precision import channels_innermost, tf32
 from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
-from ddgan.training.graphs import ReplayedUpdates, mapped
+from ddgan.system.processes import Processes
+from ddgan.training.cuda_graphs import ReplayedUpdates, mapped
+from ddgan.training.iteration import train_step
+from ddgan.training.methods import BaselineConfig, train_baseline
 from ddgan.training.noise import draw_noise
-from ddgan.training.processes import Processes
-from ddgan.training.settings import TrainingConfig
 from ddgan.training.setup import create_state
-from ddgan.training.step import train_step
 from filled import filled
 
 DEVICE = torch.device(os.environ.get("DDGAN_TEST_DEVICE", "cuda"))

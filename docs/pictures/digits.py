@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import ddgan
-from ddgan import images
+from ddgan.system import images
 
 NUM_SAMPLES, COLUMNS, ZOOM = 12, 3, 7
 

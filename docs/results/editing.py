@@ -14,9 +14,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ddgan import DDGAN, editing, images
+from ddgan import DDGAN, editing
 from ddgan.data.digits import StackedDigits
 from ddgan.metrics.classifier import digits_judge
+from ddgan.system import images
 
 NUM_IMAGES, ROUNDS = 1000, (1, 2, 4, 8, 16)
 HALVES = {"right": (0, 4, 8, 8), "left": (0, 0, 8, 4), "bottom": (4, 0, 8, 8), "top": (0, 0, 4, 8)}

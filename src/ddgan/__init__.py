@@ -9,11 +9,11 @@ After Xiao, Kreis and Vahdat, "Tackling the Generative Learning Trilemma with De
 ICLR 2022.
 """
 
-from ddgan.config import RunConfig
+from ddgan.config.run_config import RunConfig
 from ddgan.metrics import Report, evaluate
-from ddgan.model import DDGAN
-from ddgan.training.processes import TrainingError
-from ddgan.training.run import Run, resume, train
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.processes import TrainingError
+from ddgan.training.trainer import Run, resume, train
 
 __all__ = ["DDGAN", "Report", "Run", "RunConfig", "TrainingError", "evaluate", "resume", "train"]
 __version__ = "0.1.0"

@@ -13,9 +13,9 @@ import pytest
 from data_files import shared
 from forms import cifar, idx
 
-from ddgan.data.dataset import ImageDataset
 from ddgan.data.decode import decode
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import open_reader
 
 

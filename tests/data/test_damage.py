@@ -12,8 +12,8 @@ import pytest
 from data_files import LABELS, make_folder, png
 from forms import SOURCES, lmdb_of
 
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import open_reader, stored
 
 

@@ -14,9 +14,10 @@ import pytest
 from data_files import png
 from forms import SOURCES, idx
 
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import prepare
-from ddgan.data.readers import files, open_reader
+from ddgan.data.preparation import prepare
+from ddgan.data.prepared import ImageDataset
+from ddgan.data.readers import folders as files
+from ddgan.data.readers import open_reader
 
 # --- members that lead elsewhere --------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import pytest
 from data_files import make_folder, png
 from forms import SOURCES
 
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import Selection, prepare
+from ddgan.data.preparation import Selection, prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import open_reader
 from ddgan.data.readers.layout import layout_of
 

@@ -25,7 +25,7 @@ WATCHED = """
 import json, os, sys, threading, time
 import psutil
 from ddgan.data.decode import Preparation
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
 
 def watch():
     own = psutil.Process()

@@ -9,8 +9,8 @@ import pytest
 from data_files import CLASSES, LABELS
 from forms import SOURCES, WITHOUT_LABELS, WITHOUT_NAMES
 
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import open_reader
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ddgan.data import EMBEDDED, ImageDataset, check_source, open_source
 from ddgan.data.decode import Preparation
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from data_files import LABELS, png, shared
 from forms import SOURCES, lmdb_of, parquet
 from PIL import Image
 
-from ddgan.data.dataset import ImageDataset
-from ddgan.data.prepare import Selection, prepare
+from ddgan.data.preparation import Selection, prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import columns, databases, open_reader
 
 

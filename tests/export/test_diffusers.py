@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ddgan import DDGAN, RunConfig
 from ddgan.export.diffusers import DDGANPipeline, as_pipeline, export_diffusers
-from ddgan.images import to_uint8
 from ddgan.networks import build_generator
+from ddgan.system.images import to_uint8
 
 
 @pytest.fixture(scope="module")

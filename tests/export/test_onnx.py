@@ -19,7 +19,7 @@ from ddgan.cli import main
 from ddgan.export import onnx
 from ddgan.export.onnx import chain_inputs, export_onnx, run_onnx
 from ddgan.networks import build_generator
-from ddgan.random import ImageNoise
+from ddgan.system.randomness import ImageNoise
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_checkpoints import saved
+from test_published_checkpoints import saved
 
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
-from ddgan.interop.checkpoints import read_checkpoint
 from ddgan.interop.conversion import Unsaid, save_published, to_model
+from ddgan.interop.published_checkpoints import read_checkpoint
 
 
 class Bomb:

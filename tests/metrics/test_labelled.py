@@ -11,7 +11,7 @@ from bars import bars
 
 from ddgan.metrics import labelled
 from ddgan.metrics.labelled import ClassifierFeatures, Labelled, single_digits_of, trained_classifier
-from ddgan.metrics.reference import RealData, open_real
+from ddgan.metrics.real_data import RealData, open_real
 
 
 def stacks(count: int = 400) -> RealData:

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from ddgan import DDGAN
-from ddgan.data.prepare import prepare
+from ddgan.data.preparation import prepare
 from ddgan.metrics.samples import open_samples
-from ddgan.saving import save_samples
+from ddgan.models.sample_files import save_samples
 
 
 def whole(source: object, n: int | None = None, seed: int = 0) -> torch.Tensor:

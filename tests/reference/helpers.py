@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.diffusion import DiffusionConfig
+from ddgan.diffusion.process import DiffusionConfig
 
 VARIABLE = "DDGAN_REFERENCE_DIR"
 DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "reference"

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan.diffusion import Diffusion, marginal_alpha
-from ddgan.inference import channels_innermost, in_bf16
+from ddgan.diffusion.chain import denoising_steps
+from ddgan.diffusion.process import Diffusion, marginal_alpha
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.networks import Discriminator, Generator, winograd
-from ddgan.sampling import denoising_steps
+from ddgan.models.precision import channels_innermost, in_bf16
+from ddgan.networks import Discriminator, Generator
+from ddgan.networks.kernels import winograd
 from reference import helpers
 from reference.helpers import error
 

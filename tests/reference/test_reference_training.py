@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ddgan.data import Batch
-from ddgan.diffusion import Diffusion
+from ddgan.diffusion.process import Diffusion
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.losses import ObjectiveConfig, PenaltyConfig
+from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
 from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
+from ddgan.training.iteration import train_step
 from ddgan.training.noise import HalfStepNoise, StepNoise
-from ddgan.training.optimization import OptimizationConfig
+from ddgan.training.optimizers import OptimizationConfig
 from ddgan.training.state import TrainState
-from ddgan.training.step import train_step
 from reference import helpers
 from reference.helpers import error, noise
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ddgan.system.processes import Processes
 from ddgan.training import budget
 from ddgan.training.budget import LEAST_STEPS, UNMEASURED_STEPS, MinuteBudget
-from ddgan.training.processes import Processes
 
 ALONE = Processes(torch.device("cpu"))
 

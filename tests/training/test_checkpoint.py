@@ -11,7 +11,8 @@ import torch
 
 from ddgan import RunConfig
 from ddgan.data import Batch, StackedDigits
-from ddgan.files import sha256_of
+from ddgan.system.files import sha256_of
+from ddgan.system.processes import Processes
 from ddgan.training.checkpoint import (
     FACTS_NAME,
     STATE_NAME,
@@ -20,11 +21,10 @@ from ddgan.training.checkpoint import (
     restore,
     state_tensors,
 )
+from ddgan.training.iteration import train_step
 from ddgan.training.noise import draw_noise
-from ddgan.training.processes import Processes
 from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
-from ddgan.training.step import train_step
 
 ALONE = Processes(torch.device("cpu"))
 FACTS = {"seconds": 1.5, "config": {}}
@@ -175,7 +175,7 @@ def test_a_failed_save_leaves_the_others_and_no_rubbish(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ddgan.files.os.fsync", full)
+    monkeypatch.setattr("ddgan.system.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         checkpoints.save(state, FACTS)
     assert [path for path in tmp_path.iterdir()] == [good]  # noqa: C416

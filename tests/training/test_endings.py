@@ -14,14 +14,14 @@ import yaml
 import ddgan
 from ddgan import DDGAN, RunConfig, TrainingError
 from ddgan.cli import main
-from ddgan.data.prepare import prepare
-from ddgan.experiments.store import ModelSpec, Store
+from ddgan.config.training import UNMEASURED
+from ddgan.data.preparation import prepare
 from ddgan.networks import build_discriminator
+from ddgan.paper.store import ModelSpec, Store
 from ddgan.training.checkpoint import Checkpoints
-from ddgan.training.logging import JsonLines, read_log
+from ddgan.training.iteration import train_step
 from ddgan.training.method import DENOISING_GAN
-from ddgan.training.settings import UNMEASURED
-from ddgan.training.step import train_step
+from ddgan.training.statistics import JsonLines, read_log
 
 Capture = pytest.CaptureFixture[str]
 
@@ -39,7 +39,7 @@ def test_weights_that_cannot_be_written_at_the_end_are_a_failure(
 ) -> None:
     store, spec = Store(tmp_path), ModelSpec("tiny", changed(tiny_points_config, checkpoint_minutes=60))
     with monkeypatch.context() as patch:
-        patch.setattr("ddgan.training.supervisor.Supervisor.save_weights", full)
+        patch.setattr("ddgan.training.callbacks.Supervisor.save_weights", full)
         with pytest.raises(TrainingError, match=r"ended at iteration 5, but .* could not be written"):
             store.open(spec, 0)
     assert not store.is_trained(spec, 0)
@@ -125,7 +125,7 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
     def missing(*arguments: object, **named: object) -> None:
         raise ValueError("features inception are not there")
 
-    monkeypatch.setattr("ddgan.training.supervisor.evaluate", missing)
+    monkeypatch.setattr("ddgan.training.callbacks.evaluate", missing)
     config = changed(tiny_config, score_samples=32, score_every=2)
     with pytest.raises(ValueError, match="features inception"):
         ddgan.train(config, tmp_path / "run", data=str(photos))

@@ -9,7 +9,7 @@ import pytest
 
 import ddgan
 from ddgan import RunConfig
-from ddgan.training.logging import read_log
+from ddgan.training.statistics import read_log
 
 
 def warnings_of(config: RunConfig, run: Path) -> list[str]:

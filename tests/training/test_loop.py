@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ddgan.data import Batch
-from ddgan.training.logging import StatisticsMeter
 from ddgan.training.loop import SIGNALS, fit, signals_as_wish
+from ddgan.training.statistics import StatisticsMeter
 
 
 @dataclass

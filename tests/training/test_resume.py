@@ -20,11 +20,11 @@ from torch import Tensor
 import ddgan
 from ddgan import RunConfig, TrainingError
 from ddgan.cli import main
+from ddgan.models.run_folder import locked
 from ddgan.training.checkpoint import Checkpoints, read_checkpoint
-from ddgan.training.folder import locked
-from ddgan.training.logging import read_log
+from ddgan.training.iteration import train_step
 from ddgan.training.method import DENOISING_GAN
-from ddgan.training.step import train_step
+from ddgan.training.statistics import read_log
 from forked import forked
 
 

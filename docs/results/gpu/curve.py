@@ -13,7 +13,7 @@ from typing import Any
 
 import ddgan
 from ddgan import DDGAN
-from ddgan.devices import choose_device
+from ddgan.system.devices import choose_device
 from ddgan.training.checkpoint import FACTS_NAME, Checkpoints
 
 

@@ -10,7 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
 
-from ddgan.training.processes import TrainingError
+from ddgan.system.processes import TrainingError
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return import_module(f"ddgan.cli.{verb}").run(rest)
     except (ValueError, ArgumentError) as error:
-        from ddgan.config import one_line
+        from ddgan.config.run_config import one_line
 
         return _refuse(one_line(error))
     except OSError as error:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from ddgan.card import model_card
-from ddgan.interop.checkpoints import read_checkpoint
 from ddgan.interop.conversion import LICENSE, Unsaid, describe, save_published, to_model
-from ddgan.model import DDGAN
-from ddgan.saving import check_output, write_record
+from ddgan.interop.published_checkpoints import read_checkpoint
+from ddgan.models.card import model_card
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.sample_files import check_output, write_record
 
 
 def run(arguments: list[str]) -> int:
@@ -96,7 +96,7 @@ def _to_nvlabs(options: Any, out: Path) -> DDGAN:
 def _rows(file: str) -> list[tuple[str, Any]]:
     path = Path(file)
     if path.is_dir() or path.suffix == ".safetensors":
-        from ddgan.card import facts
+        from ddgan.models.card import facts
 
         model = DDGAN.from_pretrained(path)
         return [("kind", "model of ddgan"), *facts(model).items(), ("licence", model.license or "not stated")]

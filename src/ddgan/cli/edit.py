@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ddgan import editing
 from ddgan.cli.options import open_model, verb_parser
-from ddgan.images import finite
-from ddgan.inputs import read_images
-from ddgan.model import DDGAN
-from ddgan.progress import progress_bar
-from ddgan.saving import as_array, check_form, check_pictures, write_arrays, write_record
+from ddgan.editing.inputs import read_images
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.sample_files import as_array, check_form, check_pictures, write_arrays, write_record
+from ddgan.system.images import finite
+from ddgan.system.progress import progress_bar
 
 Made = tuple[Tensor, int | None]
 OWN = ("model", "seed", "device", "overwrite", "out")

@@ -9,12 +9,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from ddgan.cli.options import open_model, verb_parser
-from ddgan.devices import choose_device
 from ddgan.metrics import METRICS, evaluate
-from ddgan.metrics.evaluate import DEFAULT_SAMPLES, check_metrics
+from ddgan.metrics.evaluation import DEFAULT_SAMPLES, check_metrics
 from ddgan.metrics.features import NAMES
 from ddgan.metrics.samples import holds_samples
-from ddgan.saving import check_output
+from ddgan.models.sample_files import check_output
+from ddgan.system.devices import choose_device
 
 COMPARE = "--compare"
 
@@ -81,7 +81,7 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _compare(arguments: list[str]) -> int:
-    from ddgan.compare import compare
+    from ddgan.reports.comparison import compare
 
     parser = ArgumentParser(
         prog=f"ddgan evaluate {COMPARE}",

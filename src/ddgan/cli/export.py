@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser
 
 from ddgan.cli.options import add_model
 from ddgan.export import require
-from ddgan.model import DDGAN
-from ddgan.saving import check_output
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.sample_files import check_output
 
 NEEDS = {"diffusers": ("diffusers", "diffusers"), "onnx": ("export", "onnx", "onnxscript", "onnxruntime")}
 """For each form, the extra and the packages that it brings."""

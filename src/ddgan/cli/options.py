@@ -6,8 +6,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from ddgan.devices import choose_device
-from ddgan.model import DDGAN
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.devices import choose_device
 
 
 def add_model(parser: ArgumentParser) -> None:

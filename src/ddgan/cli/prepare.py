@@ -7,12 +7,12 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from ddgan.data.check import check_dataset, contact_sheet
-from ddgan.data.dataset import ImageDataset
 from ddgan.data.decode import Preparation
-from ddgan.data.prepare import Selection, prepare
+from ddgan.data.inspection import check_dataset, contact_sheet
+from ddgan.data.preparation import Selection, prepare
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import FORMS
-from ddgan.saving import check_output
+from ddgan.models.sample_files import check_output
 
 
 def run(arguments: list[str]) -> int:

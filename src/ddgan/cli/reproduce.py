@@ -10,9 +10,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from ddgan.experiments.base import DEFAULT_SEEDS, SCALES, Request
-from ddgan.experiments.outcome import reproduce
-from ddgan.experiments.registry import (
+from ddgan.paper.experiment import DEFAULT_SEEDS, SCALES, Request
+from ddgan.paper.outcome import reproduce
+from ddgan.paper.registry import (
     ALL,
     EXPERIMENTS,
     MODELS,
@@ -22,7 +22,7 @@ from ddgan.experiments.registry import (
     listing,
     models_of,
 )
-from ddgan.experiments.store import is_main
+from ddgan.paper.store import is_main
 
 
 def run(arguments: list[str]) -> int:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from ddgan.cli.options import open_model, verb_parser
-from ddgan.inference import repays_compiling
-from ddgan.saving import check_pictures, save_samples
+from ddgan.models.precision import repays_compiling
+from ddgan.models.sample_files import check_pictures, save_samples
 
 
 def run(arguments: list[str]) -> int:

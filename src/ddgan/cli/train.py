@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ddgan.config import KINDS, RunConfig, config_parser, parse_settings, preset_names, read_settings
-from ddgan.training.run import Run, resume, train
+from ddgan.config.run_config import (
+    KINDS,
+    RunConfig,
+    config_parser,
+    parse_settings,
+    preset_names,
+    read_settings,
+)
+from ddgan.training.trainer import Run, resume, train
 
 
 def run(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """Data: what a model is trained on and compared with."""
 
-from ddgan.data.base import Batch, Data
-from ddgan.data.dataset import ImageDataset
+from ddgan.data.batch import Batch, Data
 from ddgan.data.digits import SingleDigits, StackedDigits
+from ddgan.data.prepared import ImageDataset
 from ddgan.data.sources import EMBEDDED, check_source, contents_of, open_source
 from ddgan.data.toy import Gaussians
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ddgan.files import sha256_of, write_atomically
+from ddgan.system.files import sha256_of, write_atomically
 
 VARIABLE = "DDGAN_CACHE"
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data.base import EVERY, Batch
-from ddgan.devices import to_device
-from ddgan.random import generator_for
+from ddgan.data.batch import EVERY, Batch
+from ddgan.system.devices import to_device
+from ddgan.system.randomness import generator_for
 
 HELD_OUT_PER_CLASS = 36
 """Digits of each class kept from training, to judge classifiers and generators by."""

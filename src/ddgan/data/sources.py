@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from ddgan.data.base import Data
-from ddgan.data.dataset import ImageDataset, is_prepared
+from ddgan.data.batch import Data
 from ddgan.data.decode import Preparation
 from ddgan.data.digits import SingleDigits, StackedDigits
+from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
 from ddgan.data.toy import Gaussians
@@ -85,7 +85,7 @@ def contents_of(source: Data) -> str:
 
 
 def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progress: bool) -> Path:
-    from ddgan.data.prepare import Selection, prepare
+    from ddgan.data.preparation import Selection, prepare
 
     selection = Selection(split=split)
     if state_shape is None:

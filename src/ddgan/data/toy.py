@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddgan.data.base import EVERY, Batch
-from ddgan.devices import to_device
-from ddgan.random import generator_for
+from ddgan.data.batch import EVERY, Batch
+from ddgan.system.devices import to_device
+from ddgan.system.randomness import generator_for
 
 SCALE = 2.828
 SPREAD = 0.05 / SCALE

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ddgan.data.dataset import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.parallel import Decoded
+from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.readers import Reader
 from ddgan.data.readers.splits import remedy
 

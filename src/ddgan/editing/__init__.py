@@ -11,9 +11,9 @@ its layout, and the chain of the model leads back from there::
 Image i of a result depends on its input and (seed, i) alone. Images are (B, *state_shape), in [-1, 1].
 """
 
+from ddgan.editing.inputs import read_images, read_mask
 from ddgan.editing.paths import Filmstrip, filmstrip, interpolate, mixed
 from ddgan.editing.pictures import DEFAULT_ROUNDS, half_strength, inpaint, repeated, stroke, variations
-from ddgan.inputs import read_images, read_mask
 
 __all__ = [
     "DEFAULT_ROUNDS",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ddgan.editing.pictures import Classes, OnBatch
-from ddgan.model import DDGAN
-from ddgan.random import ImageNoise
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.randomness import ImageNoise
 
 NEARLY_PARALLEL = 1e-3
 """Below this sine of their angle, two noises are mixed on the straight line between them."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ddgan.inputs import Picture, read_images, read_mask
-from ddgan.model import DDGAN
-from ddgan.random import ImageNoise
+from ddgan.editing.inputs import Picture, read_images, read_mask
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.randomness import ImageNoise
 
 Classes = int | Sequence[int] | None
 OnBatch = Callable[[int], None] | None
@@ -32,7 +32,7 @@ def stroke(
 
     Args:
         model: any model.
-        images: what was painted, see `ddgan.inputs`.
+        images: what was painted, see `ddgan.editing.inputs`.
         strength: t in 0..T, the step to which they are taken forward: 0 returns them, T leaves hardly
             anything of them.
         seed: 0 or more.
@@ -77,7 +77,7 @@ def variations(
 
     Args:
         model: any model.
-        image: what is varied, see `ddgan.inputs`.
+        image: what is varied, see `ddgan.editing.inputs`.
         n: how many, at least 1.
         strength: t, in 0..T, of the x_t that the image is taken to; by default half of T, rounded up.
         seed: 0 or more.
@@ -117,8 +117,8 @@ def inpaint(
 
     Args:
         model: any model.
-        images: what is known, see `ddgan.inputs`.
-        mask: white or True where pixels are made new, see `ddgan.inputs.read_mask`.
+        images: what is known, see `ddgan.editing.inputs`.
+        mask: white or True where pixels are made new, see `ddgan.editing.inputs.read_mask`.
         seed: 0 or more.
         rounds: how often each step is made, at least 1; between two rounds x_{t-1} is noised to x_t again.
         classes: the class of all, or of each; by default none is given.

@@ -19,13 +19,13 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ddgan.card import model_card
-from ddgan.config import RunConfig
-from ddgan.images import to_pil, to_uint8
-from ddgan.model import DDGAN
+from ddgan.config.run_config import RunConfig
+from ddgan.diffusion.chain import Noise
+from ddgan.models.card import model_card
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.sample_files import has_png_form
 from ddgan.networks import build_generator
-from ddgan.sampling import Noise
-from ddgan.saving import has_png_form
+from ddgan.system.images import to_pil, to_uint8
 
 PIPELINE = '''"""What diffusers opens with custom_pipeline; the pipeline itself is part of ddgan."""
 

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddgan.card import model_card
-from ddgan.model import DDGAN
-from ddgan.random import ImageNoise
+from ddgan.models.card import model_card
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.randomness import ImageNoise
 
 TOLERANCE = 1e-4
 """The largest difference from PyTorch, on the scale of the images, -1 .. 1."""

@@ -16,11 +16,11 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor
 
-from ddgan.config import RunConfig, preset_names
-from ddgan.diffusion import DiffusionConfig
-from ddgan.interop.checkpoints import Checkpoint
+from ddgan.config.run_config import RunConfig, preset_names
+from ddgan.diffusion.process import DiffusionConfig
 from ddgan.interop.nvlabs import PREFIX, generator_from_state_dict, published_state_dict
-from ddgan.model import DDGAN
+from ddgan.interop.published_checkpoints import Checkpoint
+from ddgan.models.ddgan import DDGAN
 from ddgan.networks import Generator, NCSNppConfig
 
 LICENSE = (

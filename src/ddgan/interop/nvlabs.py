@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
-from ddgan.networks.generator import PyramidStep, ResidualBlock
 from ddgan.networks.layers import Attention
+from ddgan.networks.ncsnpp import PyramidStep, ResidualBlock
 
 PREFIX = "module."
 """What multi-process training leaves in front of every name."""

@@ -1,6 +1,6 @@
 """Scores of generated samples: quality, coverage and speed under one protocol."""
 
-from ddgan.metrics.evaluate import evaluate
+from ddgan.metrics.evaluation import evaluate
 from ddgan.metrics.result import METRICS, Report
 
 __all__ = ["METRICS", "Report", "evaluate"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ddgan.metrics.modes import NUM_DRAWS
-from ddgan.random import generator_for
+from ddgan.system.randomness import generator_for
 
 MOST_PER_CLASS = 200
 """Samples of one class that are compared with each other."""

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
-from ddgan.files import read_tensors, save_tensors
-from ddgan.random import generator_for
+from ddgan.system.files import read_tensors, save_tensors
+from ddgan.system.randomness import generator_for
 
 NUM_CLASSES = 10
 CONFIDENT = 0.9

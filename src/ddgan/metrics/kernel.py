@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddgan.metrics.resampling import check_finite, shuffled
-from ddgan.random import generator_for
+from ddgan.system.randomness import generator_for
 
 NUM_SUBSETS, SUBSET_SIZE = 100, 1000
 

@@ -29,9 +29,9 @@ from ddgan.metrics.classifier import (
     measured_judge,
 )
 from ddgan.metrics.features import FeatureBatch
-from ddgan.metrics.reference import RealData
-from ddgan.progress import progress_bar
-from ddgan.random import generator_for
+from ddgan.metrics.real_data import RealData
+from ddgan.system.progress import progress_bar
+from ddgan.system.randomness import generator_for
 
 VERSION = 1
 """Grows whenever the same data would give another classifier."""

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan import images
 from ddgan.metrics.neighbours import centre_of, centred, nearest
 from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite
+from ddgan.system import images
 
 NUM_SHOWN = 12
 NUM_NEIGHBOURS = 5

@@ -19,8 +19,8 @@ from torch import Tensor
 from ddgan.data import EMBEDDED, toy
 from ddgan.data.digits import split_digits
 from ddgan.metrics.classifier import CONFIDENT, Judge, digits_judge
-from ddgan.metrics.reference import RealData
-from ddgan.random import generator_for
+from ddgan.metrics.real_data import RealData
+from ddgan.system.randomness import generator_for
 
 
 def kl_from_uniform(counts: Tensor) -> float:

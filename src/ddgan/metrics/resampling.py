@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddgan.random import generator_for
+from ddgan.system.randomness import generator_for
 
 REPLICATES = 1000
 """Resamples of a bootstrap."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddgan import images
 from ddgan.metrics.classes import BalanceScore, ClassesScore
 from ddgan.metrics.frechet import FrechetScore
 from ddgan.metrics.inception_score import InceptionScore
@@ -22,6 +21,7 @@ from ddgan.metrics.modes import CoverageScore, as_table
 from ddgan.metrics.precision_recall import DensityScore, ManifoldScore
 from ddgan.metrics.resampling import Interval
 from ddgan.metrics.speed import SpeedScore
+from ddgan.system import images
 
 PROTOCOL = 2
 """Grows whenever a score changes for the same samples."""

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddgan.config import RunConfig
-from ddgan.data.dataset import ImageDataset, is_prepared
+from ddgan.config.run_config import RunConfig
 from ddgan.data.decode import decode
+from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import open_reader
 from ddgan.data.readers.arrays import ArrayReader
-from ddgan.images import finite, to_uint8
-from ddgan.model import DDGAN
-from ddgan.weights import WEIGHTS_NAME
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.system.images import finite, to_uint8
 
 BATCH_SIZE = 500
 LOSSY = (".jpg", ".jpeg", ".webp")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddgan.devices import wait_for
 from ddgan.metrics.samples import Sampler
+from ddgan.system.devices import wait_for
 
 PAPER_BATCH = 100
 BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)

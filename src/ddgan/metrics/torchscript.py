@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddgan.files import sha256_of
+from ddgan.metrics.feature_weights import Weights
 from ddgan.metrics.features import FeatureBatch
-from ddgan.metrics.weights import Weights
+from ddgan.system.files import sha256_of
 
 PUBLISHED = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
 INCEPTION = Weights("inception", PUBLISHED + "inception-2015-12-05.pt", "DDGAN_INCEPTION")

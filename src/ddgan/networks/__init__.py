@@ -12,14 +12,14 @@ import math
 import torch
 from torch import nn
 
-from ddgan.networks.discriminator import Discriminator, ResNetDiscriminatorConfig
-from ddgan.networks.generator import Generator, NCSNppConfig
 from ddgan.networks.mlp import (
     MLPConfig,
     MLPDiscriminator,
     MLPDiscriminatorConfig,
     MLPGenerator,
 )
+from ddgan.networks.ncsnpp import Generator, NCSNppConfig
+from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig
 
 __all__ = [
     "Discriminator",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.networks import resample
-from ddgan.networks.normalization import group_norm_silu
-from ddgan.networks.winograd import Conv2d
+from ddgan.networks.kernels.group_norm import group_norm_silu
+from ddgan.networks.kernels.winograd import Conv2d
 
 NEARLY_ZERO = 1e-10
 """The scale of layers that start as (almost) nothing, so that a block starts as its skip path."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from ddgan.devices import wait_for
-from ddgan.training.processes import Processes
+from ddgan.system.devices import wait_for
+from ddgan.system.processes import Processes
 
 UNMEASURED_STEPS = 5
 """The first iterations of a sitting are slower (compilers, caches) and do not count."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddgan.files import folder_made_atomically, read_tensors, remove_partial, save_tensors, sha256_of
+from ddgan.system.files import folder_made_atomically, read_tensors, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import Learner
 
 STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"

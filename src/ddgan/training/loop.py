@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from ddgan.data.base import Batch
-from ddgan.training.logging import StatisticsMeter
+from ddgan.data.batch import Batch
+from ddgan.training.statistics import StatisticsMeter
 
 
 class Trainable(Protocol):

@@ -12,14 +12,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ddgan.config import RunConfig
-from ddgan.data.base import Batch
-from ddgan.model import DDGAN
-from ddgan.training.graphs import replayed_step
-from ddgan.training.processes import Processes
+from ddgan.config.run_config import RunConfig
+from ddgan.data.batch import Batch
+from ddgan.models.ddgan import DDGAN
+from ddgan.system.processes import Processes
+from ddgan.training.cuda_graphs import replayed_step
+from ddgan.training.iteration import Statistics, train_step
 from ddgan.training.setup import create_state, drawn_noise
 from ddgan.training.state import Learner
-from ddgan.training.step import Statistics, train_step
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddgan.random import generator_for
+from ddgan.system.randomness import generator_for
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ddgan.config import RunConfig
-from ddgan.files import remove_partial
+from ddgan.config.run_config import RunConfig
+from ddgan.config.training import INDEPENDENT
+from ddgan.models.run_folder import CONFIG_NAME, checkpoints_of
+from ddgan.system.files import remove_partial
+from ddgan.system.processes import Processes
 from ddgan.training.checkpoint import Checkpoint, read_checkpoint
 from ddgan.training.console import Speaker
-from ddgan.training.folder import CONFIG_NAME, checkpoints_of
-from ddgan.training.processes import Processes
-from ddgan.training.settings import INDEPENDENT
 
 
 def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Speaker) -> Checkpoint:

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ddgan.config import RunConfig
+from ddgan.config.run_config import RunConfig
+from ddgan.config.training import TrainingConfig
 from ddgan.data import Batch, Data
-from ddgan.diffusion import Diffusion
-from ddgan.inference import channels_innermost, choose_precision
-from ddgan.model import DDGAN
+from ddgan.diffusion.process import Diffusion
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.precision import channels_innermost, choose_precision
+from ddgan.models.weights_file import misfits
 from ddgan.networks import build_discriminator, build_generator
-from ddgan.networks.discriminator import DiscriminatorBlock
-from ddgan.networks.generator import ResidualBlock
-from ddgan.random import generator_for
+from ddgan.networks.ncsnpp import ResidualBlock
+from ddgan.networks.resnet import DiscriminatorBlock
+from ddgan.system.processes import Processes
+from ddgan.system.randomness import generator_for
 from ddgan.training.noise import StepNoise, draw_noise
-from ddgan.training.processes import Processes
-from ddgan.training.settings import TrainingConfig
 from ddgan.training.state import TrainState
-from ddgan.weights import misfits
 
 
 def check_networks(config: RunConfig) -> None:
@@ -154,7 +154,7 @@ def warm_start(state: TrainState, source: str) -> list[str]:
     Raises:
         ValueError: if the model's generator, or the discriminator, has other shapes than ours.
     """
-    from ddgan.training.folder import discriminator_weights
+    from ddgan.models.run_folder import discriminator_weights
 
     model = DDGAN.from_pretrained(source)
     weights, state.license = model.generator.state_dict(), model.license

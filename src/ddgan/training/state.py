@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ddgan.diffusion import Diffusion
-from ddgan.losses import ObjectiveConfig
-from ddgan.training.optimization import OptimizationConfig, adam, decayed
+from ddgan.diffusion.process import Diffusion
+from ddgan.losses.adversarial import ObjectiveConfig
+from ddgan.training.optimizers import OptimizationConfig, adam, decayed
 
 
 def leave_alone(tensors: Iterable[Tensor]) -> None:

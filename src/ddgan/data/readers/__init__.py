@@ -13,13 +13,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from ddgan.data.readers import hub, stacked
+from ddgan.data.readers import huggingface as hub
+from ddgan.data.readers import stacked
 from ddgan.data.readers.arrays import is_idx_name, read_idx_images, read_numpy
-from ddgan.data.readers.base import FirstItems, Item, Reader, reading
 from ddgan.data.readers.cifar import CIFARReader, is_cifar
 from ddgan.data.readers.databases import lmdbs_in, read_lmdbs
-from ddgan.data.readers.files import NO_ARCHIVE, ArchiveReader, FolderReader
-from ddgan.data.readers.hub import HubReader
+from ddgan.data.readers.folders import NO_ARCHIVE, ArchiveReader, FolderReader
+from ddgan.data.readers.huggingface import HubReader
+from ddgan.data.readers.reader import FirstItems, Item, Reader, reading
 from ddgan.data.readers.splits import SPLITS, checked_split
 from ddgan.data.readers.stacked import StackedReader
 from ddgan.data.readers.tables import ParquetReader

@@ -11,7 +11,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from ddgan.data.readers.base import Item, JoinedReader, Reader, reading
+from ddgan.data.readers.reader import Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 from ddgan.data.readers.stored import MAX_VALUES, StoredArray, stored_npy, stored_npz
 

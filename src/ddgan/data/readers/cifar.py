@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ddgan.data.readers.base import Item, Reader, reading
 from ddgan.data.readers.pickles import load_arrays_only
+from ddgan.data.readers.reader import Item, Reader, reading
 from ddgan.data.readers.splits import choose_split
 
 FOLDER = "cifar-10-batches-py"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ddgan.data.readers.base import MAX_BYTES, TOO_LARGE, Item
+from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item
 from ddgan.data.readers.splits import remedy
 
 IMAGE_COLUMNS = ("image", "img", "images", "picture")

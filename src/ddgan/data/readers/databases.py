@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ddgan.data.readers.base import MAX_BYTES, TOO_LARGE, Item, JoinedReader, Reader, reading
 from ddgan.data.readers.columns import required
+from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
 NO_LMDB = "no whole LMDB"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddgan.data.readers.arrays import read_idx_images
-from ddgan.data.readers.base import Item, Reader
+from ddgan.data.readers.reader import Item, Reader
 from ddgan.data.readers.splits import choose_split
 
 PREFIX = "stackedmnist:"

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from ddgan.data.readers.base import reading
+from ddgan.data.readers.reader import reading
 
 BUFFER = 1 << 20
 MAX_VALUES = 400_000_000

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ddgan.data.readers.base import Item, Reader, reading
 from ddgan.data.readers.columns import find_columns, required, row_item
+from ddgan.data.readers.reader import Item, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
 BLOCK_BYTES = 8 << 20

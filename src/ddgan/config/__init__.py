@@ -1,0 +1,1 @@
+"""Settings: what a YAML, Python and the command line may choose, checked in one way."""

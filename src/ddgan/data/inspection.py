@@ -1,0 +1,153 @@
+"""`ddgan prepare --check`: what is in a source of images, before or after it is prepared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ddgan.data.decode import Preparation, decode, prepare_image
+from ddgan.data.preparation import Selection
+from ddgan.data.prepared import ImageDataset, is_prepared
+from ddgan.data.readers import Item
+from ddgan.system import images
+from ddgan.system.progress import progress_bar
+
+SHEET_SIZE = 64
+NUM_SHOWN = 100
+MOST_NAMED = 5
+
+
+@dataclass
+class DataReport:
+    """What a check has found.
+
+    Attributes:
+        source: what was checked.
+        count: images that can be used.
+        sizes: how many images have each (width, height, channels).
+        per_class: how many images each class has; empty without classes.
+        class_names: their names, if the source has any.
+        duplicates: groups of names of images with equal pixels.
+        bad: name and problem of each image that cannot be used.
+        left_aside: how many files of a folder are no images that are read, by their ending.
+        damaged: whether a prepared dataset's images are not those that were written.
+    """
+
+    source: str
+    count: int = 0
+    sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    per_class: Counter[int] = field(default_factory=Counter)
+    class_names: tuple[str, ...] | None = None
+    duplicates: list[list[str]] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    left_aside: Mapping[str, int] = field(default_factory=dict)
+    damaged: bool = False
+    shown: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def table(self) -> list[tuple[str, str]]:
+        """Rows (name, value) for a person to read."""
+        rows = [("source", self.source), ("usable images", f"{self.count:,}")]
+        rows += [
+            (f"{width} x {height}, {channels} channels", f"{number:,}")
+            for (width, height, channels), number in self.sizes.most_common(MOST_NAMED)
+        ]
+        if others := self.sizes.most_common()[MOST_NAMED:]:
+            rows.append(("other sizes", f"{sum(number for _, number in others):,}"))
+        copies = sum(len(group) - 1 for group in self.duplicates)
+        rows.append(("duplicates", f"{copies:,}"))
+        rows += [("", " = ".join(group[:3])) for group in self.duplicates[:MOST_NAMED]]
+        rows.append(("unusable images", f"{len(self.bad):,}"))
+        rows += [("", f"{name}: {problem}") for name, problem in self.bad[:MOST_NAMED]]
+        rows += [(f"left aside: {ending}", f"{count:,}") for ending, count in sorted(self.left_aside.items())]
+        if self.per_class:
+            rows.append(("classes", f"{len(self.per_class):,}"))
+            least, most = min(self.per_class.values()), max(self.per_class.values())
+            rows.append(("images per class", f"{least:,} to {most:,}"))
+            if len(self.per_class) <= 20:
+                names = self.class_names or ()
+                rows += [
+                    (f"  {names[label] if label < len(names) else label}", f"{self.per_class[label]:,}")
+                    for label in sorted(self.per_class)
+                ]
+        else:
+            rows.append(("classes", "none"))
+        if self.damaged:
+            rows.append(("DAMAGED", "the images are not those that were written; prepare them again"))
+        return rows
+
+
+def check_dataset(source: str, selection: Selection | None = None, *, progress: bool = False) -> DataReport:
+    """Look at every image of a source, or of a prepared dataset.
+
+    Raises:
+        ValueError: if the source itself cannot be opened.
+    """
+    report = DataReport(source)
+    items, total = _items(source, selection or Selection(), report)
+    seen: dict[bytes, list[str]] = {}
+    chosen = _evenly(total, NUM_SHOWN)
+    with progress_bar("checking", total or None, enabled=progress) as advance:
+        for index, item in enumerate(items):
+            advance(1)
+            try:
+                if item.problem:
+                    raise ValueError(item.problem)
+                image = decode(item.content)
+            except ValueError as error:
+                report.bad.append((item.name, str(error)))
+                continue
+            report.count += 1
+            height, width, channels = image.shape
+            report.sizes[width, height, channels] += 1
+            if item.label is not None:
+                report.per_class[item.label] += 1
+            digest = hashlib.blake2b(image.tobytes(), digest_size=16, key=str(image.shape).encode()).digest()
+            seen.setdefault(digest, []).append(item.name)
+            if (index in chosen if total else len(report.shown) < NUM_SHOWN) and channels in (1, 3, 4):
+                report.shown.append(
+                    prepare_image(image, Preparation(SHEET_SIZE, 3, "fit")).transpose(1, 2, 0)
+                )
+    report.duplicates = [names for names in seen.values() if len(names) > 1]
+    return report
+
+
+def _items(source: str, selection: Selection, report: DataReport) -> tuple[Iterator[Item], int]:
+    path = Path(source).expanduser()
+    if is_prepared(path):
+        dataset = ImageDataset(path)
+        if selection.split not in ("", dataset.info["split"]):
+            raise ValueError(
+                f"split is {selection.split}, but '{source}' was prepared from {dataset.info['split']}; "
+                "leave --split out"
+            )
+        names = dataset.info["class_names"]
+        report.class_names = tuple(names) if names else None
+        report.damaged = dataset.checksum() != dataset.info["checksum"]
+        return _prepared_items(dataset), len(dataset)
+    reader = selection.open(source)
+    report.class_names, report.left_aside = reader.class_names, reader.left_aside
+    return iter(reader), len(reader)
+
+
+def _prepared_items(dataset: ImageDataset) -> Iterator[Item]:
+    for index, image in enumerate(dataset.images):
+        label = None if dataset.labels is None else int(dataset.labels[index])
+        yield Item(f"{dataset.path}[{index}]", np.asarray(image).transpose(1, 2, 0), label)
+
+
+def _evenly(total: int, count: int) -> set[int]:
+    """`count` indices spread over 0..total-1."""
+    return {round(index) for index in np.linspace(0, total - 1, min(count, total))} if total else set()
+
+
+def contact_sheet(report: DataReport, path: Path) -> None:
+    """Write a PNG with up to 100 images spread over the source, each fitted into 64 x 64 pixels."""
+    if not report.shown:
+        raise ValueError(f"'{report.source}' has no usable image to show")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.save_png(images.grid(np.stack(report.shown), gap=4), path)

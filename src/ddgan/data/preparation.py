@@ -1,0 +1,151 @@
+"""Preparing: any source of images, decoded once into a memory-mapped dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from joblib import cpu_count
+
+from ddgan.data.cache import dataset_folder, fingerprint_of, only_one
+from ddgan.data.decode import Preparation
+from ddgan.data.parallel import CHUNK, advancing, decode_all
+from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
+from ddgan.data.readers import PREFIXES, FirstItems, Reader, open_reader
+from ddgan.data.writing import write_dataset
+from ddgan.system.files import folder_made_atomically
+from ddgan.system.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a source is taken.
+
+    Args:
+        split: train, test, validation or all, or what a dataset of the Hub has; empty takes train, or
+            everything of a source without splits.
+        labels: "auto" keeps the classes that the source has; "none" leaves them out.
+        image_column: column of the images in parquet and Hub sources; empty for the customary names.
+        label_column: column of the labels; empty for the customary names.
+        limit: only the first images of the source, in its order; 0 takes all.
+    """
+
+    split: str = ""
+    labels: Literal["auto", "none"] = "auto"
+    image_column: str = ""
+    label_column: str = ""
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("auto", "none"):
+            raise ValueError(f"labels is '{self.labels}'; it must be auto or none")
+        if self.limit < 0:
+            raise ValueError(f"limit is {self.limit}; it must be 0 (all images) or more")
+
+    def open(self, source: str) -> Reader:
+        """The reader of this part of `source`."""
+        reader = open_reader(source, self.split, self.image_column or None, self.label_column or None)
+        return FirstItems(reader, self.limit) if self.limit else reader
+
+
+def prepare(
+    source: str,
+    out: str | Path | None = None,
+    options: Preparation | None = None,
+    selection: Selection | None = None,
+    *,
+    workers: int = 0,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Prepare `source` for training; returns the folder of the dataset.
+
+    Args:
+        source: what `open_reader` takes: a path, hf:OWNER/NAME[:CONFIG] or stackedmnist:FOLDER.
+        out: the folder to make; by default one in the cache, which is found again the next time.
+        options: size, channels and how to get there.
+        selection: split, labels, columns.
+        workers: processes that decode; 0 takes one per core.
+        skip_bad: leave out images that cannot be used, and list them, instead of stopping.
+        overwrite: replace the dataset that is in `out`.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if the source or an image cannot be used, in one line that names it.
+    """
+    options, selection = options or Preparation(), selection or Selection()
+    if workers < 0:
+        raise ValueError(f"workers is {workers}; it must be 0 or more")
+    reader = selection.open(source)
+    given = " ".join([*_flags(options), *_flags(selection), *(["--skip-bad"] if skip_bad else [])])
+    selection = dataclasses.replace(selection, split=reader.split)
+    fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
+    asked = dataclasses.asdict(options) | dataclasses.asdict(selection) | {"skip_bad": skip_bad}
+    path = Path(out) if out else dataset_folder(source, fingerprint, asked | {"format": FORMAT})
+    if out:
+        _check_out(path, overwrite)
+    facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
+    facts["left_aside"] = dict(reader.left_aside)
+    with only_one(path):
+        if out:
+            _check_out(path, overwrite)  # again, now that nobody else can fill it
+        elif _is_whole(path):
+            return path
+        with folder_made_atomically(path) as partial:
+            with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
+                few = 0 < len(reader) <= 8 * CHUNK  # not worth starting processes
+                decoded = decode_all(reader, options, 1 if few else workers or cpu_count())
+                keep = selection.labels == "auto"
+                write_dataset(
+                    partial,
+                    advancing(decoded, advance),
+                    reader,
+                    facts,
+                    with_labels=keep,
+                    needs_labels=keep and bool(selection.label_column),
+                    skip_bad=skip_bad,
+                    given=given,
+                )
+            if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
+                raise ValueError(f"'{source}' changed while it was read; prepare it again")
+    return path
+
+
+def _flags(options: Preparation | Selection) -> list[str]:
+    """What is not as by default, as options of the command."""
+    chosen = (
+        (field.name, field.default, getattr(options, field.name)) for field in dataclasses.fields(options)
+    )
+    return [f"--{name} {shlex.quote(str(value))}" for name, default, value in chosen if value != default]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        ImageDataset(path)
+    except ValueError:
+        return False
+    return True
+
+
+def _root(source: str) -> Path:
+    for prefix in PREFIXES:
+        source = source.removeprefix(prefix)
+    path = Path(source).expanduser()
+    return path if path.is_dir() else path.parent
+
+
+def _check_out(path: Path, overwrite: bool) -> None:
+    """Complain where a dataset cannot be put; nothing is removed before the new one is whole."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"out is '{path}', which is a file; name a folder")
+    there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if there and not overwrite:
+        raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
+    if there and not is_prepared(path):
+        raise ValueError(f"out is '{path}', which holds no prepared dataset; choose another name")
+    if there - {INFO_NAME, IMAGES_NAME, LABELS_NAME}:
+        raise ValueError(f"out is '{path}', which holds other files too; choose another name")

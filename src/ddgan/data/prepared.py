@@ -1,0 +1,189 @@
+"""A prepared dataset: a memory-mapped uint8 array with labels, and an order of images per epoch.
+
+NAME/images.bin     uint8, (N, C, H, W), row after row
+NAME/labels.npy     int64 (N,), if the images have classes
+NAME/dataset.json   what it was made from, counts, options, checksum; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddgan.data.batch import EVERY, Batch
+from ddgan.system.devices import to_device
+from ddgan.system.randomness import generator_for
+
+IMAGES_NAME, LABELS_NAME, INFO_NAME = "images.bin", "labels.npy", "dataset.json"
+FORMAT = 1
+SHARE_OF_DEVICE = 0.4
+"""A dataset is placed on a GPU if it takes at most this share of its free memory."""
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a folder is, or was meant to be, a prepared dataset."""
+    if not path.is_dir() or (path / IMAGES_NAME).is_file():
+        return path.is_dir()
+    try:  # other programs have a dataset.json too
+        return '"format"' in (path / INFO_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+class ImageDataset:
+    """A prepared dataset, opened.
+
+    Args:
+        path: its folder.
+        device: where training wants the batches; on a GPU the whole set is placed there when it fits.
+        seed: of the order.
+        num_held_out: how many images, a fixed random choice, no batch ever has.
+
+    Attributes:
+        info: what dataset.json says.
+        images: uint8 (N, C, H, W), mapped from the file.
+        labels: int64 (N,), or None.
+        state_shape: (C, H, W).
+
+    Raises:
+        ValueError: if it is cut short, of another version, or no prepared dataset.
+    """
+
+    def __init__(
+        self, path: Path, seed: int = 0, device: torch.device | str = "cpu", num_held_out: int = 0
+    ) -> None:
+        self.path, self.info = path, read_info(path)
+        shape = tuple(self.info["shape"])
+        size = (path / IMAGES_NAME).stat().st_size if (path / IMAGES_NAME).is_file() else 0
+        if size != int(np.prod(shape, dtype=object)):
+            raise ValueError(f"'{path / IMAGES_NAME}' is cut short: {size} bytes; prepare the dataset again")
+        self.images = np.memmap(path / IMAGES_NAME, np.uint8, "r", shape=shape)
+        self.labels = self._read_labels()
+        self.state_shape = shape[1:]
+        self._seed, self._device = seed, torch.device(device)
+        if num_held_out >= len(self):
+            raise ValueError(
+                f"training.held_out is {num_held_out}, but '{path}' has {len(self)} images; hold out fewer"
+            )
+        self._held_out, self._trained = _split(len(self), num_held_out)
+        self._pixels = _as_tensor(self.images)
+        self._classes = None if self.labels is None else torch.from_numpy(self.labels)
+        if self._device.type == "cuda" and size <= SHARE_OF_DEVICE * torch.cuda.mem_get_info(self._device)[0]:
+            self._pixels = self._pixels.to(self._device)
+
+    def _read_labels(self) -> np.ndarray | None:
+        if not self.info["num_classes"]:
+            return None
+        try:
+            labels = np.load(self.path / LABELS_NAME, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"'{self.path / LABELS_NAME}' cannot be read: {error}; prepare the dataset again"
+            ) from None
+        if labels.shape != (len(self),) or labels.min() < 0 or labels.max() >= self.info["num_classes"]:
+            raise ValueError(f"'{self.path / LABELS_NAME}' does not fit its dataset; prepare it again")
+        return labels
+
+    def __len__(self) -> int:
+        return int(self.info["shape"][0])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; 0 without labels."""
+        return int(self.info["num_classes"])
+
+    def indices(self, step: int, size: int) -> Tensor:
+        """Which images batch `step` has, int64 (size,).
+
+        Every epoch shows each image once, in an order that depends on (seed, epoch) alone; batches run
+        over the ends of epochs.
+        """
+        count = len(self._trained)
+        place = torch.arange(step * size, (step + 1) * size)
+        epochs = place // count
+        parts = [
+            _order(self._seed, int(epoch), count)[place[epochs == epoch] % count] for epoch in epochs.unique()
+        ]
+        return self._trained[torch.cat(parts)]
+
+    def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
+        """Batch `step` of `size` images, or these rows of it, on the device."""
+        return self._at(self.indices(step, size)[rows])
+
+    def held_out(self, size: int) -> Batch | None:
+        """Up to `size` of the images kept from training, or None."""
+        return self._at(self._held_out[:size]) if len(self._held_out) else None
+
+    def _at(self, indices: Tensor) -> Batch:
+        pixels = self._pixels[to_device(indices, self._pixels.device)]
+        labels = None if self._classes is None else to_device(self._classes[indices], self._device)
+        pixels = to_device(pixels, self._device)
+        return Batch(pixels.float().div_(127.5).sub_(1), labels)
+
+    def checksum(self) -> str:
+        """The checksum of the images and labels as they are now, to compare with `info`."""
+        digest = hashlib.sha256()
+        with (self.path / IMAGES_NAME).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+        return digest.hexdigest()
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """dataset.json, checked.
+
+    Raises:
+        ValueError: if it is missing, damaged or of another version.
+    """
+    damaged = ValueError(f"'{path / INFO_NAME}' is damaged; prepare the dataset again")
+    try:
+        info = json.loads((path / INFO_NAME).read_text(encoding="utf-8"))
+    except OSError:
+        raise ValueError(f"'{path}' is no whole dataset: it has no {INFO_NAME}; prepare it again") from None
+    except ValueError:
+        raise damaged from None
+    if not isinstance(info, dict):
+        raise damaged
+    if info.get("format") != FORMAT:
+        raise ValueError(
+            f"'{path}' was prepared by another version (format {info.get('format')}, this one reads "
+            f"{FORMAT}); prepare it again"
+        )
+    if not info.keys() >= {"shape", "num_classes", "class_names", "checksum", "split"}:
+        raise damaged
+    shape = info["shape"]
+    is_shape = isinstance(shape, list) and len(shape) == 4 and all(isinstance(size, int) for size in shape)
+    if not is_shape or min(shape) < 1:
+        raise damaged
+    return info
+
+
+def _split(count: int, num_held_out: int) -> tuple[Tensor, Tensor]:
+    """The indices held out, and those trained on, which stay in order."""
+    if not num_held_out:
+        return torch.zeros(0, dtype=torch.int64), torch.arange(count)
+    shuffled = torch.randperm(count, generator=generator_for(0, "held out"))
+    return shuffled[:num_held_out], shuffled[num_held_out:].sort().values
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=generator_for(seed, "epoch", epoch))
+
+
+def _as_tensor(array: np.memmap) -> Tensor:
+    """A tensor over the mapped file; nothing writes to it."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns that the array is read-only
+        return torch.from_numpy(array)

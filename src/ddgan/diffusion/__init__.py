@@ -1,0 +1,1 @@
+"""The forward process, its posterior, and the reverse chain (paper sections 2 and 3)."""

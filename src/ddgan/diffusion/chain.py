@@ -1,0 +1,76 @@
+"""The reverse chain: from noise to images in T calls of the generator (paper section 3).
+
+    x_T ~ N(0, I);  for t = T..1:  z ~ N(0, I),  x_{t-1} ~ q(. | x_t, x_0 = G(x_t, t, z))
+
+It runs over any callable (x_t, t, z) -> prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddgan.diffusion.process import Diffusion
+
+Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+Noise = Callable[..., Tensor]
+"""noise(*shape) -> (B, *shape) standard normal numbers, new at each call."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One denoising step: from x_t, with the generator's `prediction`, to x_prev."""
+
+    t: int
+    x_t: Tensor
+    prediction: Tensor
+    x_prev: Tensor
+
+
+def denoising_steps(
+    denoiser: Denoiser,
+    diffusion: Diffusion,
+    x_t: Tensor,
+    noise: Noise,
+    latent_size: int,
+    start: int | None = None,
+) -> Iterator[Step]:
+    """Run the reverse chain from x_t at step `start` (default T) down to x_0, yielding every step.
+
+    Args:
+        denoiser: the generator, (x_t, t, z) -> prediction.
+        diffusion: the forward process it was trained with.
+        x_t: (B, ...), the state at `start`; at T it is standard normal noise.
+        noise: gives z (latent_size) and then the posterior's noise (the shape of x_t) at each step.
+        latent_size: nz, may be 0.
+        start: the step of x_t, in 1..T.
+    """
+    first = diffusion.num_steps if start is None else start
+    if not 1 <= first <= diffusion.num_steps:
+        raise ValueError(f"start is {first}; it must be in 1..{diffusion.num_steps}")
+    shape = x_t.shape[1:]
+    for step in range(first, 0, -1):
+        t = torch.full((x_t.shape[0],), step, dtype=torch.int64, device=x_t.device)
+        z = noise(latent_size).to(x_t)
+        prediction = denoiser(x_t, t, z)
+        x_prev = diffusion.denoise(prediction, x_t, t, noise(*shape).to(x_t))
+        yield Step(step, x_t, prediction, x_prev)
+        x_t = x_prev
+
+
+def in_batches(n: int, batch_size: int) -> list[range]:
+    """The numbers 0..n-1 in batches of nearly equal size, none larger than `batch_size`.
+
+    Raises:
+        ValueError: if either is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; at least 1 sample must be asked for")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    size = math.ceil(n / math.ceil(n / batch_size))
+    return [range(first, min(first + size, n)) for first in range(0, n, size)]

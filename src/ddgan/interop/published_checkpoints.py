@@ -1,0 +1,154 @@
+"""The published checkpoint files: what one holds, read without running anything that it holds.
+
+Two forms were published or are left by the published training: a generator's state dict (netG_<epoch>.pth)
+and the state of a training run (content.pth), whose optimizer of the generator keeps the average of the
+weights. They are pickles, a form that can run any code when it is opened; here only tensors, plain values
+and argparse.Namespace are made from them, and whatever asks for more is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ddgan.config.run_config import one_line
+from ddgan.interop.nvlabs import PREFIX
+
+HARMLESS: list[Any] = [argparse.Namespace]
+"""Classes that a checkpoint may name beside those of tensors."""
+Kind = Literal["generator", "discriminator", "training state"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a published file holds.
+
+    Attributes:
+        kind: a generator, a discriminator, or the state of a training run, which has both.
+        tensors: the state dict of the generator, or of the discriminator; names as in the file.
+        average: the moving average of the generator's weights, under the same names, where there is one.
+        settings: the published settings by their published names, where the file has them.
+        progress: epoch and global_step of a training state.
+    """
+
+    kind: Kind
+    tensors: dict[str, Tensor]
+    average: dict[str, Tensor] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, int] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a published checkpoint; no code of the file is run.
+
+    Raises:
+        ValueError: if it is none, is damaged, or wants to run something.
+    """
+    content = load_harmless(Path(path))
+    try:
+        if isinstance(content, Mapping) and "netG_dict" in content:
+            return _training_state(content)
+        tensors = _state_dict(content, "it")
+    except ValueError as error:
+        raise ValueError(f"'{path}' is no published checkpoint: {error}") from None
+    names = {name.removeprefix(PREFIX) for name in tensors}
+    if any(name.startswith("z_transform.") for name in names):
+        return Checkpoint("generator", tensors)
+    if "start_conv.weight" in names:
+        return Checkpoint("discriminator", tensors)
+    raise ValueError(
+        f"'{path}' holds the weights of something else: it has neither a mapping network (z_transform.*) "
+        "nor a discriminator's start_conv"
+    )
+
+
+def load_harmless(path: Path) -> Any:
+    """What a file of torch.save holds, if that is tensors and plain values, on the CPU.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not path.is_file():
+        raise ValueError(f"'{path}' is no file; name a checkpoint")
+    try:
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other pickle protocols, which then fail
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile pickle can fail in any way
+        if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"'{path}' is refused: it wants to run {wanted[1]}, and a checkpoint needs tensors and plain "
+                "values only; if you trust it, save its state dict alone and convert that"
+            ) from None
+        raise ValueError(f"'{path}' is no whole file of torch.save: {_short(error)}") from None
+
+
+def _short(error: Exception) -> str:
+    text = re.split(r"Please file|In PyTorch|\. ", one_line(error))[0]
+    return text or type(error).__name__
+
+
+def _training_state(content: Mapping[str, Any]) -> Checkpoint:
+    tensors = _state_dict(content["netG_dict"], "its netG_dict")
+    settings = content.get("args", {})
+    settings = vars(settings) if isinstance(settings, argparse.Namespace) else settings
+    return Checkpoint(
+        "training state",
+        tensors,
+        _average(content.get("optimizerG"), tensors),
+        _plain(settings) if isinstance(settings, Mapping) else {},
+        {name: content[name] for name in ("epoch", "global_step") if isinstance(content.get(name), int)},
+    )
+
+
+def _state_dict(value: Any, what: str) -> dict[str, Tensor]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{what} is no state dict but {type(value).__name__}")
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(f"{what} has {name!r} of type {type(tensor).__name__}; expected tensors by name")
+        if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{what} has {name!r} of a form that takes more memory than the file holds")
+    return dict(value)
+
+
+def _average(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The averages that the optimizer keeps for each parameter, by the parameters' names.
+
+    The optimizer numbers parameters in the order in which it was given them, that of the state dict.
+    """
+    if not isinstance(optimizer, Mapping):
+        return None
+    try:
+        order = [number for group in optimizer["param_groups"] for number in group["params"]]
+        averages = [optimizer["state"].get(number, {}).get("ema") for number in order]
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("its optimizerG is no optimizer's state") from None
+    if all(average is None for average in averages):
+        return None
+    if len(averages) != len(tensors):
+        raise ValueError(f"its optimizerG knows {len(averages)} parameters, its netG_dict {len(tensors)}")
+    named = dict(zip(tensors, averages, strict=True))
+    for name, average in named.items():
+        if not isinstance(average, Tensor) or average.shape != tensors[name].shape:
+            raise ValueError(f"its optimizerG has no average of the shape of {name}")
+    return _state_dict(named, "the average in its optimizerG")
+
+
+def _plain(settings: Mapping[Any, Any]) -> dict[str, Any]:
+    """The settings whose values are numbers, words, or lists of them."""
+
+    def is_plain(value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return all(is_plain(entry) for entry in value)
+        return isinstance(value, bool | int | float | str)
+
+    return {name: value for name, value in settings.items() if isinstance(name, str) and is_plain(value)}

@@ -1,0 +1,1 @@
+"""What the two networks are trained for: pure functions of logits, gradients and samples."""

@@ -1,0 +1,90 @@
+"""Weights of published feature networks: from a path, an environment variable, or downloaded once.
+
+The SHA-256 of a file is recorded when it is first used. A file that has changed since is refused, because
+its scores would not compare with the earlier ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddgan.data.cache import cache_folder
+from ddgan.system.files import BLOCK, sha256_of, write_atomically
+
+TIMEOUT = 60.0
+"""Seconds without an answer after which a download is given up."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A published file of weights.
+
+    Attributes:
+        name: of the features that it makes.
+        url: where it is published.
+        variable: the environment variable that names a copy, which is then used instead.
+    """
+
+    name: str
+    url: str
+    variable: str
+
+    def path(self) -> Path:
+        """Where the file is, or will be once it is downloaded."""
+        if given := os.environ.get(self.variable):
+            return Path(given).expanduser()
+        return cache_folder() / "weights" / self.url.rpartition("/")[2]
+
+    def fetch(self) -> tuple[Path, str]:
+        """The file, downloaded if need be, and its SHA-256.
+
+        Raises:
+            ValueError: if it is not there and cannot be downloaded, or is not the one used before.
+        """
+        path = self.path()
+        if not path.is_file():
+            if os.environ.get(self.variable):
+                raise ValueError(f"{self.variable} is '{path}', which does not exist")
+            self._download(path)
+        checksum = sha256_of(path)
+        self._compare(path, checksum)
+        return path, checksum
+
+    def _download(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with (
+                os.fdopen(handle, "wb") as file,
+                urllib.request.urlopen(self.url, timeout=TIMEOUT) as answer,
+            ):
+                shutil.copyfileobj(answer, file, BLOCK)
+                expected = answer.headers.get("Content-Length")
+                if expected is not None and file.tell() != int(expected):
+                    raise OSError(f"only {file.tell():,} of {int(expected):,} bytes came")
+            os.replace(partial, path)
+        except OSError as error:  # urllib's errors are among them
+            reason = getattr(error, "reason", None) or error
+            raise ValueError(
+                f"features {self.name} need {path.name}, which could not be downloaded from {self.url} "
+                f"({reason}); get it on another machine and name it in {self.variable}, or use --features "
+                "classifier or pixels, which need no download"
+            ) from None
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+    def _compare(self, path: Path, checksum: str) -> None:
+        record = cache_folder() / "weights" / f"{self.name}.sha256"
+        if not record.is_file():
+            record.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(record, checksum)
+        elif (known := record.read_text(encoding="utf-8").strip()) != checksum:
+            raise ValueError(
+                f"'{path}' has the SHA-256 {checksum[:12]}..., but features {self.name} were first used with "
+                f"{known[:12]}...; bring the first file back, or delete '{record}' to start anew"
+            )

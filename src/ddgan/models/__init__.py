@@ -1,0 +1,1 @@
+"""Trained models: how they sample, and the files, folders and Hub names that they are opened from."""

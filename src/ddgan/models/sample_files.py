@@ -1,0 +1,153 @@
+"""Samples as files: a PNG grid, a folder of PNG files, or one .npz; a JSON record beside each."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ddgan.models.ddgan import DDGAN
+from ddgan.system import images
+from ddgan.system.progress import progress_bar
+
+RECORD_NAME = "samples.json"
+"""Beside the PNG files of a folder: how they were made."""
+NUMBERED = "[0-9]" * 6 + ".png"
+FORMS = (".png", ".npz", "")
+
+
+def check_output(path: Path, overwrite: bool) -> Path:
+    """Refuse an output that exists or cannot be written, before any work is done.
+
+    Raises:
+        ValueError: if `path` exists and may not be overwritten, or lies where nothing can be written.
+    """
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"out is '{path}', but '{place}' is no folder that can be written to")
+    used = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if used and not overwrite:
+        raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
+    if path.is_dir() and path.suffix:
+        raise ValueError(f"out is '{path}', which is a folder; choose another name")
+    return path
+
+
+def check_pictures(path: Path, overwrite: bool) -> Path:
+    """`check_output` for what `write_arrays` writes; a folder with other files than samples is left alone.
+
+    Raises:
+        ValueError: as `check_output`, or if the name has another ending, or the folder holds other files.
+    """
+    check_output(path, overwrite)
+    if path.is_dir():
+        found = sorted(file.name for file in path.iterdir())
+        strange = [name for name in found if name != RECORD_NAME and not fnmatch(name, NUMBERED)]
+        if strange or (found and RECORD_NAME not in found):
+            why = f"holds '{strange[0]}'" if strange else f"has no {RECORD_NAME}"
+            raise ValueError(
+                f"out is '{path}', which {why} and so is no folder of samples; choose another name"
+            )
+    elif path.suffix not in FORMS or (path.is_file() and not path.suffix):
+        raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder, whose name has no ending")
+    return path
+
+
+def save_samples(
+    model: DDGAN,
+    n: int,
+    seed: int,
+    out: Path,
+    batch_size: int | None = None,
+    *,
+    classes: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Sample and save; returns the record that is also written as JSON beside the output.
+
+    Args:
+        model: what to sample.
+        n: how many.
+        seed: of the samples.
+        out: X.png (a grid), X.npz (`images`, uint8 (n, H, W, C); `points`, float32 (n, D), for points),
+            or a folder (000000.png, 000001.png, ...).
+        batch_size: samples at a time.
+        classes: the class of all samples; by default sample i has class i modulo num_classes.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: for points or more than four channels asked for as PNG, or if a value is not finite.
+    """
+    check_form(model, out)
+    start = time.perf_counter()
+    with progress_bar("sampling", n, enabled=progress) as advance:
+        drawn = model.batches(n, seed, batch_size, advance, classes)
+        batches = [as_array(images.finite(batch)) for batch in drawn]
+    seconds = time.perf_counter() - start
+    record = {
+        "n": n,
+        "seed": seed,
+        "class": classes,
+        "num_steps": model.diffusion.num_steps,
+        "seconds": seconds,
+        "images_per_second": n / seconds,
+        "config": model.config.to_dict(),
+    }
+    columns = model.grid_columns() if classes is None else None
+    write_arrays(np.concatenate(batches), out, columns)
+    write_record(record, out)
+    return record
+
+
+def has_png_form(model: DDGAN) -> bool:
+    """Whether the model makes images of one to four channels."""
+    return len(model.state_shape) == 3 and model.state_shape[0] <= 4
+
+
+def check_form(model: DDGAN, out: Path) -> None:
+    """Refuse PNG for what has no such form, before any work is done.
+
+    Raises:
+        ValueError: for points or more than four channels, unless `out` is X.npz.
+    """
+    if out.suffix != ".npz" and not has_png_form(model):
+        raise ValueError(f"samples of shape {model.state_shape} have no PNG form; give --out X.npz")
+
+
+def as_array(samples: Tensor) -> np.ndarray:
+    """Images as uint8 (N, H, W, C), points as float32 (N, D)."""
+    return samples.cpu().numpy() if samples.ndim == 2 else images.to_uint8(samples)
+
+
+def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+    """Write what `as_array` gives as X.npz, X.png (a grid of so many columns) or a folder of PNG files."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        arrays: dict[str, Any] = {"points" if samples.ndim == 2 else "images": samples}
+        np.savez(out, **arrays)
+    elif out.suffix == ".png":
+        images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        if (out / RECORD_NAME).is_file():
+            for old in out.glob(NUMBERED):  # of more samples than now
+                old.unlink()
+        for index, image in enumerate(samples):
+            images.save_png(image, out / f"{index:06d}.png")
+
+
+def write_record(record: dict[str, Any], out: Path) -> None:
+    """Write what was done as JSON beside the output, or into its folder."""
+    beside = out / RECORD_NAME if out.is_dir() else out.with_name(out.name + ".json")
+    beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def save_grid(model: DDGAN, path: Path, n: int = 64) -> None:
+    """Write a PNG grid of the first n samples of seed 0."""
+    write_arrays(as_array(model.sample(n)), path, model.grid_columns())

@@ -1,0 +1,175 @@
+"""What Tables 1, 4 and 5 share: train the paper's preset, sample, score, and set the result in the table.
+
+At scale smoke the data is generated and the networks are tiny, so that the numbers mean nothing: they show
+that the way from files to table works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddgan.data import open_source
+from ddgan.paper import plots
+from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
+from ddgan.paper.measures import FRECHET, INCEPTION, RECALL
+from ddgan.paper.scoring import Method, Pass, scores, speed
+from ddgan.paper.specs import TINY_TRAINING, base_of, changed, image_models
+from ddgan.paper.store import ModelSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_SHOWN = 25
+WITHOUT_CPU = "a U-Net for images of this size takes days on a CPU; use smoke or paper"
+SMOKE_SIZE = 16
+"""Pixels that the generated images are prepared to at scale smoke."""
+NEAR = 0.25
+"""An FID within this share of the published one, or below it, counts as reproduced."""
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """A table of the paper about one data set of images.
+
+    Attributes:
+        preset: the paper's settings.
+        published: name -> the row's cells, the paper's own model first.
+        head: what the cells are.
+        passes: the scores at scale paper.
+        make_data: writes small files of the data set's own form into a folder; returns the source.
+        shared: the name of its model at scale paper, if it is one that experiments share.
+    """
+
+    preset: str
+    published: Mapping[str, tuple[str, ...]]
+    head: tuple[str, ...]
+    passes: tuple[Pass, ...]
+    make_data: Callable[[Path], str]
+    shared: str = ""
+
+    def run(self, request: Request) -> Outcome:
+        """Train, sample, score."""
+        spec = self.model(request)
+        method = Method("ours", spec)
+        n = request.chosen(60, 0, 50_000)
+        passes = request.chosen((Pass(("frechet",), "pixels"),), (), self.passes)
+        reports = [scores(request, method, seed, n, passes) for seed in request.seeds]
+        timed = speed(request, method)
+        store = request.store
+        return Outcome(
+            figure=self.draw(request, spec),
+            caption=f"Left: real images. Right: samples of seed {request.seeds[0]}, not selected.",
+            results={"N": n, "scores": reports, "speed": timed},
+            tables=[self.table(request, reports, timed, n)],
+            claims=self.claims(reports) if request.scale == "paper" else [],
+            models=[store.facts(spec, seed) for seed in request.seeds],
+            notes=self.notes(request),
+        )
+
+    def model(self, request: Request) -> ModelSpec:
+        """The preset; at scale smoke with networks of a few thousand weights on generated files."""
+        if request.scale == "paper":
+            return self.paper_model(request.data)
+        base = base_of(self.preset, self.make_data(request.out / "data" / self.preset))
+        tiny = changed(
+            base,
+            generator={
+                "image_size": SMOKE_SIZE,
+                "base_channels": 8,
+                "channel_multipliers": (1, 1),
+                "num_blocks": 1,
+                "attention_resolutions": (),
+                "latent_size": 8,
+                "mapping_features": 16,
+                "mapping_depth": 1,
+            },
+            discriminator={
+                "base_channels": 8,
+                "channel_multipliers": (1, 1),
+                "downsample": (True, True),
+                "time_features": 16,
+            },
+            training=TINY_TRAINING,
+        )
+        return ModelSpec(self.preset, tiny, "tiny networks")
+
+    def paper_model(self, data: str | None) -> ModelSpec:
+        """The preset on this data."""
+        if self.shared:
+            return image_models("paper", data)[self.shared]
+        return ModelSpec(self.preset, base_of(self.preset, data), "the preset")
+
+    def notes(self, request: Request) -> list[str]:
+        """What a reader should know."""
+        if request.scale == "paper":
+            return [
+                "N = 50,000 samples of the averaged weights against the training set. The preset "
+                f"{self.preset} has the released settings. Samples never pass through JPEG; the released "
+                "script's do."
+            ]
+        return [
+            "Generated files in the data set's own form, a network of a few thousand weights, a dozen "
+            f"iterations, {SMOKE_SIZE} pixels, a Fréchet distance of pixels: not comparable with the "
+            "published figures. This shows that the way from files to table works."
+        ]
+
+    def table(self, request: Request, reports: list[dict[str, Any]], timed: dict[str, Any], n: int) -> Table:
+        """Ours above the published rows."""
+        cells = {
+            "IS": plots.written([INCEPTION.of(r) for r in reports], ".2f"),
+            "FID": plots.written([FRECHET.of(r) for r in reports], ".2f")
+            if request.scale == "paper"
+            else "-",
+            "recall": plots.written([RECALL.of(r) for r in reports], ".2f"),
+            "NFE": str(timed["calls_per_image"]),
+            "s / 100 images": f"{timed['seconds_per_100']['median']:.2g}",
+        }
+        ours = (f"ours ({request.scale})", *(cells[name] for name in self.head))
+        rows = [ours, *((name, *values) for name, values in self.published.items())]
+        note = f"N = {n:,}. Our time is of {timed['device']}; the published ones of a V100."
+        return Table("Ours beside the published figures", ("method", *self.head), rows, note)
+
+    def claims(self, reports: list[dict[str, Any]]) -> list[Claim]:
+        """Whether the published FID is reached."""
+        values = [value for report in reports if (value := FRECHET.of(report)) is not None]
+        published = float(next(iter(self.published.values()))[self.head.index("FID")])
+        holds = plots.spread_of(values)[0] <= (1 + NEAR) * published
+        text = f"The published FID {published} is reached (within {NEAR:.0%})"
+        return [Claim(text, holds, f"ours: {plots.written(values, '.2f')}")]
+
+    def draw(self, request: Request, spec: ModelSpec) -> Figure:
+        """Real images beside samples."""
+        model = request.store.open(spec, request.seeds[0])
+        real = open_source(spec.config.data, 1, "cpu", model.state_shape).batch(0, NUM_SHOWN).images
+        made = next(iter(model.batches(NUM_SHOWN, batch_size=NUM_SHOWN)))
+        figure = plots.new_figure(9, 4.7)
+        for axes, batch, title in zip(
+            figure.subplots(1, 2),
+            (real, made),
+            ("real", f"ours, {self.preset} ({request.scale})"),
+            strict=True,
+        ):
+            plots.show_image(axes, plots.sheet(batch, 5, 96), title)
+        return figure
+
+
+def image_experiment(
+    table: ImageTable, source: str, about: str, data: str, paper: str, gpus: int, prepare: str = ""
+) -> Experiment:
+    """The experiment of such a table."""
+    return Experiment(
+        name=table.preset,
+        source=source,
+        about=about,
+        run=table.run,
+        costs={"smoke": "10 s, generated files", "paper": paper},
+        models=(table.preset,),
+        paper_models=(table.shared,) if table.shared else (),
+        gpus=gpus,
+        prepare=prepare,
+        data=data,
+        without_cpu=WITHOUT_CPU,
+    )

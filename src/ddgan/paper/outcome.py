@@ -1,0 +1,114 @@
+"""What an experiment leaves: OUT/NAME/result.json, figure.png, figure.svg, report.md."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ddgan.metrics.result import versions
+from ddgan.paper import plots
+from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
+from ddgan.paper.provenance import commit, machine
+from ddgan.system.files import write_atomically
+
+FILES = ("result.json", "figure.png", "figure.svg", "report.md")
+
+
+def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
+    """Run an experiment and write what it found; returns its folder."""
+    start = time.monotonic()
+    outcome = experiment.run(request)
+    folder = request.out / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = facts_of(experiment, request, command, (time.monotonic() - start) / 60, outcome)
+    plots.save(outcome.figure, folder)
+    write_atomically(folder / "result.json", json.dumps(facts, indent=2) + "\n")
+    write_atomically(folder / "report.md", report(experiment, outcome, facts))
+    return folder
+
+
+def facts_of(
+    experiment: Experiment, request: Request, command: str, minutes: float, outcome: Outcome
+) -> dict[str, Any]:
+    """What result.json holds."""
+    return {
+        "experiment": experiment.name,
+        "source": experiment.source,
+        "scale": request.scale,
+        "seeds": sorted({model["seed"] for model in outcome.models}),
+        "data": request.data,
+        "command": command,
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "minutes": round(minutes, 2),
+        "training_minutes": round(sum(model["minutes"] for model in outcome.models), 1),
+        "models": outcome.models,
+        "results": outcome.results,
+        "claims": [vars(claim) for claim in outcome.claims],
+        "notes": outcome.notes,
+    }
+
+
+def report(experiment: Experiment, outcome: Outcome, facts: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    seeds = ", ".join(map(str, facts["seeds"]))
+    lines = [
+        f"# {experiment.source}: {experiment.about}",
+        "",
+        f"    {facts['command']}",
+        "",
+        f"Scale `{facts['scale']}`"
+        + (f", seeds {seeds}" if seeds else "")
+        + f". Commit {facts['commit'] or 'unknown'}; {facts['machine']}; torch {facts['versions']['torch']}. "
+        f"This report took {facts['minutes']:.1f} minutes"
+        + (f", training its models {facts['training_minutes']:.0f}." if outcome.models else "."),
+        "",
+        f"![{experiment.about}](figure.png)",
+        "",
+        f"*{outcome.caption}*",
+    ]
+    for table in outcome.tables:
+        lines += ["", *_table(table)]
+    if outcome.claims:
+        lines += ["", "## Does it hold here?", "", *map(_claim, outcome.claims)]
+    if outcome.notes:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in outcome.notes)]
+    if outcome.models:
+        lines += ["", *_table(_models(outcome.models))]
+    paper = experiment.costs.get("paper")
+    if paper and facts["scale"] != "paper":
+        lines += ["", f"The full setting ({paper}):", ""]
+        lines += [f"    {line}" for line in experiment.paper_commands()]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: Table) -> list[str]:
+    def row(cells: tuple[str, ...]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    lines = [f"## {table.title}", "", row(table.head), "|" + "---|" * len(table.head), *map(row, table.rows)]
+    return [*lines, "", table.note] if table.note else lines
+
+
+def _claim(claim: Claim) -> str:
+    return f"- **{'Yes' if claim.holds else 'No'}**: {claim.text}. {claim.evidence}"
+
+
+def _models(models: list[dict[str, Any]]) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            model["name"],
+            str(model["seed"]),
+            f"{model['iterations']:,} x {model['batch_size']}",
+            model["settings"],
+            f"{model['minutes']:.1f}",
+            model["commit"] or "-",
+            model["machine"],
+        )
+        for model in models
+    ]
+    head = ("model", "seed", "iterations x batch", "settings", "minutes", "commit", "machine")
+    return Table("Trained models", head, rows)

@@ -1,0 +1,198 @@
+"""Scores of the shared models, kept beside each, so that a second report costs seconds.
+
+Every method is scored at N = 5,000 ("short"), which a chain of 1,000 steps can afford; those of at most 100
+steps also at N = 26,000, the paper's StackedMNIST protocol. The KL of each N stands beside its floor, what
+that many real samples get. Speed is measured by itself, on the first seed.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from typing import Any
+
+from ddgan.data.digits import split_digits
+from ddgan.metrics import evaluate
+from ddgan.metrics.classifier import Judge, measured_judge, train_judge
+from ddgan.metrics.modes import DigitCounter, digit_shares
+from ddgan.metrics.result import PROTOCOL
+from ddgan.metrics.samples import Sampler, quantised
+from ddgan.metrics.speed import measure_speed
+from ddgan.paper.experiment import Request
+from ddgan.paper.provenance import machine
+from ddgan.paper.store import SCORES_FOLDER, ModelSpec, Store
+from ddgan.system.files import write_atomically
+from ddgan.training.methods import ChainConfig, GaussianDiffusion
+
+LONG_CHAIN = 100
+"""Chains of more steps than this are scored at the short N alone."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over samples: which metrics, over which features."""
+
+    metrics: tuple[str, ...]
+    features: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the images of a scale are scored.
+
+    Attributes:
+        num_short: N for every method.
+        short: the passes at that N.
+        num_long: N for chains of at most 100 steps.
+        long: the passes at that N.
+        quick_judge: whether a judge that learned for one epoch counts the modes (smoke).
+        speed_budget: seconds that a time may take to be taken again.
+    """
+
+    num_short: int
+    short: tuple[Pass, ...]
+    num_long: int
+    long: tuple[Pass, ...]
+    quick_judge: bool = False
+    speed_budget: float = 2.0
+
+
+PLANS = {
+    "smoke": Plan(
+        60,
+        (Pass(("frechet", "modes"), "pixels"),),
+        90,
+        (Pass(("modes",), "pixels"),),
+        quick_judge=True,
+        speed_budget=0.02,
+    ),
+    "cpu": Plan(
+        5000,
+        (Pass(("frechet", "precision_recall", "modes"), "classifier"),),
+        26_000,
+        (Pass(("modes",), "classifier"),),
+    ),
+    "paper": Plan(
+        5000,
+        (Pass(("frechet", "inception_score"), "inception"), Pass(("precision_recall",), "vgg16")),
+        50_000,
+        (Pass(("frechet", "inception_score"), "inception"),),
+    ),
+}
+POINTS = {"smoke": 500, "cpu": 10_000, "paper": 10_000}
+"""N for points."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of making samples: a model, and for a Gaussian denoiser how its chain is run."""
+
+    label: str
+    spec: ModelSpec
+    chain: ChainConfig | None = None
+
+    @property
+    def key(self) -> str:
+        """What its scores are called beside the model."""
+        if self.chain is None:
+            return "own"
+        kind = "ddim" if self.chain.eta == 0 else "ddpm"
+        forward = "-forward" if self.chain.variance == "forward" else ""
+        return f"{kind}{forward}-{self.chain.num_steps}"
+
+    def open(self, store: Store, seed: int) -> Sampler:
+        """The trained model under this chain."""
+        model = store.open(self.spec, seed)
+        if self.chain is None:
+            return model
+        assert isinstance(model, GaussianDiffusion)
+        return model.sampled_by(self.chain)
+
+
+def short_scores(request: Request, method: Method, seed: int) -> dict[str, Any]:
+    """The scores at the N that every method has: what a report says, plain, by metric."""
+    plan = PLANS[request.scale]
+    return scores(request, method, seed, plan.num_short, plan.short)
+
+
+def long_scores(request: Request, method: Method, seed: int) -> dict[str, Any] | None:
+    """The scores at the larger N; None for chains of more than 100 steps."""
+    plan = PLANS[request.scale]
+    steps = 0 if method.chain is None else method.chain.num_steps
+    return None if steps > LONG_CHAIN else scores(request, method, seed, plan.num_long, plan.long)
+
+
+def scores(request: Request, method: Method, seed: int, n: int, passes: tuple[Pass, ...]) -> dict[str, Any]:
+    """The scores of n samples, all passes together, from beside the model or made now."""
+    together: dict[str, Any] = {}
+    for number, one in enumerate(passes):
+        asked = {"n": n, "metrics": one.metrics, "features": one.features, "protocol": PROTOCOL, "seed": seed}
+        name = f"{method.key}-n{n}" + (f"-{number}" if number else "")
+        report = _kept(request, method, seed, name, asked, partial(_report, request, method, seed, n, one))
+        together |= {name: value for name, value in report.items() if value not in (None, [])}
+    return together
+
+
+def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> dict[str, Any]:
+    request.say(f"scoring {method.label}, seed {seed}, N = {n:,}")
+    model = method.open(request.store, seed)
+    quick = PLANS[request.scale].quick_judge and "modes" in one.metrics and len(model.state_shape) == 3
+    metrics = [metric for metric in one.metrics if not (quick and metric == "modes")]
+    plain: dict[str, Any] = {}
+    if metrics:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they are in the report
+            plain = evaluate(model, metrics=metrics, n=n, seed=seed, features=one.features).to_dict()
+    if quick:
+        counter = DigitCounter(quick_judge(), digit_shares(3))
+        for batch in model.batches(n, seed):
+            counter.update(quantised(batch))
+        plain["modes"] = asdict(counter.score())
+    return plain
+
+
+def speed(request: Request, method: Method) -> dict[str, Any]:
+    """What `ddgan.metrics.speed` measures, of the first seed's model, and on which machine."""
+    seed, budget = request.seeds[0], PLANS[request.scale].speed_budget
+
+    def make() -> dict[str, Any]:
+        request.say(f"timing {method.label}")
+        return asdict(measure_speed(method.open(request.store, seed), budget)) | {"machine": machine()}
+
+    return _kept(request, method, seed, f"{method.key}-speed", {"budget": budget}, make)
+
+
+def _kept(
+    request: Request,
+    method: Method,
+    seed: int,
+    name: str,
+    asked: dict[str, Any],
+    make: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """What `make` gave for the same question before, or gives now."""
+    store = request.store
+    path = store.path(method.spec, seed) / SCORES_FOLDER / f"{name}.json"
+    if not (path.is_file() and store.has_facts(method.spec, seed)):  # scores outlive the weights they are of
+        store.train_all([method.spec], [seed])
+    facts = store.facts(method.spec, seed)
+    asked = asked | {"trained": [facts["iterations"], facts["minutes"], facts["commit"]]}
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["asked"] == json.loads(json.dumps(asked)):
+            return found["answer"]
+    answer = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
+    return json.loads(json.dumps(answer))
+
+
+@cache
+def quick_judge() -> Judge:
+    """A judge of digits that learned for one epoch: enough to see that counting works."""
+    images, labels = split_digits("test")
+    judge = train_judge(*split_digits("train"), seed=0, num_epochs=1)
+    return measured_judge(judge, images[:, None], labels)

@@ -1,0 +1,211 @@
+"""The models that the experiments train: by name, at each scale, each a change of one base configuration.
+
+    digits      three stacked digits; base: the preset digits_quick with another objective and D, see
+                `digits_base` (smoke: tiny networks)
+    paper       CIFAR-10; base: the preset cifar10
+    gaussians   25 Gaussians in the plane; base: the preset gaussians
+
+All of a family have one generator, batch and number of iterations (one training budget). The variants of the
+DDGAN have its other settings too, and the name says what is changed; the baselines have their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ddgan.config.run_config import RunConfig, preset_names, read_settings
+from ddgan.losses.adversarial import PenaltyConfig
+from ddgan.networks import MLPDiscriminatorConfig
+from ddgan.paper.store import ModelSpec
+from ddgan.training.methods import BaselineConfig, CriticConfig
+
+STEPS = (1, 2, 4, 8)
+PAPER_STEPS = 4
+"""T of the variants of Table 2, and of the chains that are compared at "T steps"."""
+FULL, PLAIN = f"ddgan-t{PAPER_STEPS}", "ddgan-no-reconstruction"
+"""The base with T = 4; the same with the paper's objective, where the base has another."""
+AUGMENTATION_STEPS = 4
+DENOISER_STEPS = {"smoke": 20, "cpu": 1000, "paper": 1000}
+"""N, the steps that a Gaussian denoiser is trained for."""
+CRITIC_LENGTH = {"smoke": 5, "cpu": 2, "paper": 5}
+"""Iterations of a WGAN-GP for one of the others; every fifth also updates G."""
+TINY_MLP = {"hidden_features": 32, "num_blocks": 1, "latent_size": 4, "time_features": 16}
+TINY_TRAINING = {"batch_size": 16, "num_iterations": 12, "log_every": 3, "device": "cpu"}
+
+
+def changed(config: Any, **changes: dict[str, Any]) -> Any:
+    """A configuration with some settings changed, by section: diffusion={"num_steps": 2}, say."""
+    sections = {name: replace(getattr(config, name), **values) for name, values in changes.items()}
+    return replace(config, **sections)
+
+
+def base_of(preset: str, data: str | None = None) -> RunConfig:
+    """The settings of a preset, without scores at the end, perhaps for other data."""
+    assert preset in preset_names()
+    config = RunConfig.from_dict(read_settings(preset))
+    config = changed(config, training={"score_samples": 0})
+    return config if data is None else replace(config, data=data)
+
+
+def image_base(scale: str, data: str | None = None) -> RunConfig:
+    """The base of the images at a scale: stacked digits, or at scale paper CIFAR-10."""
+    if scale == "paper":
+        return base_of("cifar10", data)
+    base = digits_base()
+    return base if scale == "cpu" else tiny(base, {"hidden_features": 16, "time_features": 8})
+
+
+def denoiser_base(scale: str, data: str | None = None) -> RunConfig:
+    """What the Gaussian denoiser has its generator and budget from; on digits the preset itself."""
+    if scale == "paper":
+        return image_base(scale, data)
+    base = base_of("digits_quick")
+    return base if scale == "cpu" else tiny(base, {"base_channels": 4, "time_features": 8})
+
+
+def tiny(base: RunConfig, discriminator: dict[str, Any]) -> RunConfig:
+    """A base of digits as scale smoke has it."""
+    return changed(base, generator=TINY_MLP, discriminator=discriminator, training=TINY_TRAINING)
+
+
+def digits_base() -> RunConfig:
+    """The preset digits_quick with what at T = 4 covers most: a fully connected D and more reconstruction.
+
+    The preset itself is tuned for clean digits at T = 8. Both are measured in docs/results/learning.md.
+    """
+    base = replace(base_of("digits_quick"), discriminator=MLPDiscriminatorConfig(hidden_features=512))
+    return changed(
+        base,
+        objective={"reconstruction_weight": 25.0},
+        optimization={"generator_lr": 2e-3, "discriminator_lr": 1e-3},
+    )
+
+
+def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
+    """The models of images by name."""
+    base = image_base(scale, data)
+    of_gan = gan if scale == "paper" else critic_guided
+    four = changed(base, diffusion={"num_steps": PAPER_STEPS})
+    plain = changed(four, objective={"reconstruction": "none"})
+    specs = [
+        *(
+            ModelSpec(
+                f"ddgan-t{steps}", changed(base, diffusion={"num_steps": steps}), f"DDGAN with T = {steps}"
+            )
+            for steps in STEPS
+        ),
+        ModelSpec(
+            "ddgan-no-latent", changed(four, generator={"latent_size": 0}), "T = 4, G without latent z"
+        ),
+        ModelSpec(
+            "ddgan-noise",
+            changed(four, diffusion={"prediction": "noise"}, generator={"tanh": False}),
+            "T = 4, G outputs the noise",
+        ),
+        ModelSpec(
+            "ddgan-x_prev",
+            changed(plain, diffusion={"prediction": "x_prev"}, generator={"tanh": False}),
+            "T = 4, G outputs x_{t-1} (so there is no x_0 for the reconstruction term)",
+        ),
+        of_gan(base, "gan", 1, "one-step GAN, the same generator"),
+        of_gan(base, "gan-augmented", AUGMENTATION_STEPS, "one-step GAN, D sees both sides noised"),
+        denoiser("ddpm", denoiser_base(scale, data), DENOISER_STEPS[scale]),
+    ]
+    if base.objective.reconstruction != "none":
+        specs += [
+            ModelSpec(PLAIN, plain, "T = 4 without the reconstruction term"),
+            ModelSpec(
+                "ddgan-no-latent-no-reconstruction",
+                changed(plain, generator={"latent_size": 0}),
+                "T = 4 without the reconstruction term, G without latent z",
+            ),
+        ]
+    return {spec.name: spec for spec in specs}
+
+
+def gan(base: RunConfig, name: str, num_levels: int, about: str, **method: Any) -> ModelSpec:
+    """A one-step GAN of a base's networks, with its loss or another `method`; it reconstructs no x_0."""
+    config = changed(base, objective={"reconstruction": "none"}, diffusion={"num_steps": num_levels})
+    return ModelSpec(name, BaselineConfig.like(config, **{"method": "gan"} | method), about)
+
+
+def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
+    """The one-step GAN of the digits: WGAN-GP, with an update of G for each of the critic.
+
+    It covers most of what was tried in the same time: the non-saturating loss collapses with the base's D,
+    and reaches 350 of 1,000 modes with the preset's (docs/results/learning.md).
+    """
+    rates = {"betas": (0.0, 0.9), "generator_lr": 1e-3, "discriminator_lr": 1e-3}
+    critic = CriticConfig(updates=1)
+    return gan(changed(base, optimization=rates), name, num_levels, about, method="wgan_gp", critic=critic)
+
+
+def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
+    """The Gaussian denoiser with the base's generator but for the latent, over `num_steps` steps.
+
+    Its schedule and its Adam are those of DDPM (beta_max 20; second beta 0.999), and it predicts the noise,
+    as DDPM's. Fully connected networks of images alone learn almost nothing that way in the same number of
+    iterations, because they must first learn to pass their input through: they predict x_0, which is the
+    stronger baseline (`DenoiserConfig`).
+    """
+    is_unet, is_image = base.generator.kind == "ncsnpp", len(base.generator.state_shape) == 3
+    predicts_image = is_image and not is_unet
+    config = changed(
+        base,
+        generator={"latent_size": 0} | ({} if predicts_image else {"tanh": False}),
+        objective={"reconstruction": "none"},
+        diffusion={
+            "num_steps": num_steps,
+            "prediction": "x_0" if predicts_image else "noise",
+            "schedule": "vp",
+            "beta_min": 0.1,
+            "beta_max": 20.0,
+        },
+        optimization={"betas": (0.9, 0.999), "generator_lr": 2e-4 if is_unet else 2e-3},
+    )
+    return ModelSpec(name, BaselineConfig.like(config, method="ddpm"), f"Gaussian denoiser, N = {num_steps}")
+
+
+def point_base(scale: str) -> RunConfig:
+    """The base of the 25 Gaussians: the preset with T = 4; at scale paper the paper's sizes and length."""
+    base = changed(base_of("gaussians"), diffusion={"num_steps": PAPER_STEPS})
+    if scale == "paper":
+        networks: dict[str, dict[str, Any]] = {
+            "generator": {"hidden_features": 512},
+            "discriminator": {"hidden_features": 512},
+        }
+        return changed(base, **networks, training={"num_iterations": 50_000})
+    if scale == "cpu":
+        return base
+    small = {"hidden_features": 32, "time_features": 16}
+    tiny = changed(base, generator=small | {"num_blocks": 1}, discriminator=small)
+    return changed(tiny, training=TINY_TRAINING | {"batch_size": 64})
+
+
+def point_models(scale: str) -> dict[str, ModelSpec]:
+    """The models of the 25 Gaussians by name.
+
+    The GANs' D sees no octaves of the coordinates: with them both collapse (docs/results/learning.md).
+    """
+    base = point_base(scale)
+    rivals = changed(
+        base,
+        discriminator={"num_frequencies": 0},
+        objective={"penalties": (PenaltyConfig("r1", 1.0),)},
+        optimization={"generator_lr": 5e-4, "discriminator_lr": 5e-4, "betas": (0.0, 0.9)},
+    )
+    longer = changed(rivals, training={"num_iterations": base.training.num_iterations * CRITIC_LENGTH[scale]})
+    told, critic = "WGAN-GP, five updates of the critic for one of G", CriticConfig(penalty_weight=0.1)
+    specs = [
+        ModelSpec("gaussians-ddgan-t4", base, "DDGAN with T = 4"),
+        gan(rivals, "gaussians-gan", 1, "one-step GAN"),
+        gan(longer, "gaussians-wgan-gp", 1, told, method="wgan_gp", critic=critic),
+        denoiser("gaussians-ddpm", base, DENOISER_STEPS[scale]),
+    ]
+    return {spec.name: spec for spec in specs}
+
+
+def all_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
+    """Every model that experiments share, by name."""
+    return image_models(scale, data) | point_models(scale)

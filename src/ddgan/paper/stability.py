@@ -1,0 +1,141 @@
+"""Fig 10: the losses of D and G at each t over training, from the log of a run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ddgan.paper import plots
+from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
+from ddgan.paper.specs import FULL, PLAIN, image_models
+from ddgan.reports.run_report import smoothed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = {FULL: "T = 4", PLAIN: "T = 4, no reconstruction term"}
+"""The models by name, the second where the base has such a term."""
+Log = list[dict[str, Any]]
+BALANCE = {"loss_d_by_t": 2 * math.log(2), "loss_g_by_t": math.log(2)}
+"""The losses where D cannot tell real from fake."""
+TITLES = {"loss_d_by_t": "discriminator's loss", "loss_g_by_t": "generator's loss"}
+COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED)
+CALM = 0.25
+"""Training is calm if in its last half no smoothed loss moves by more than this share of its mean."""
+
+
+def curves(log: Log, name: str) -> np.ndarray:
+    """A loss at each t over the log's lines, smoothed, (T, lines)."""
+    values = np.array([record[name] for record in log], dtype=float).T
+    return np.stack([smoothed(row) for row in values])
+
+
+def run(request: Request) -> Outcome:
+    """Read the logs of all seeds, and draw them."""
+    models = image_models(request.scale, request.data)
+    shown = {name: words for name, words in SHOWN.items() if name in models}
+    request.store.train_all([models[name] for name in shown], request.seeds)
+    logs = {name: [request.store.log(models[name], seed) for seed in request.seeds] for name in shown}
+    return Outcome(
+        figure=draw(logs),
+        caption=(
+            "Mean loss of the samples of each t, smoothed over log lines; one line for each seed. Dotted: "
+            "the value where D cannot tell real from fake. These are the adversarial losses alone."
+        ),
+        results={name: numbers(seeds) for name, seeds in logs.items()},
+        tables=[table(shown[name], seeds) for name, seeds in logs.items()],
+        claims=[claim for name, seeds in logs.items() for claim in claims(shown[name], *moved(seeds))]
+        if request.scale != "smoke"
+        else [],
+        models=[request.store.facts(models[name], seed) for name in shown for seed in request.seeds],
+    )
+
+
+def numbers(logs: list[Log]) -> dict[str, Any]:
+    """Of the seeds of a model: the last losses at each t, and how calm they were."""
+    largest, lost = moved(logs)
+    return {
+        "at the end": {name: [curves(log, name)[:, -1].tolist() for log in logs] for name in TITLES},
+        "movement": largest,
+        "lines with a loss that is not finite or an update left out": lost,
+    }
+
+
+def moved(logs: list[Log]) -> tuple[float, int]:
+    """The largest movement of any seed's losses, and how many lines of the logs are lost."""
+    found = [movement(curves(log, name)) for log in logs for name in TITLES]
+    return float(np.max(found)), sum(map(lost_lines, logs))
+
+
+def table(words: str, logs: list[Log]) -> Table:
+    """The losses at the end, at each t."""
+    ends = {name: np.array([curves(log, name)[:, -1] for log in logs]) for name in TITLES}
+    num_steps = ends["loss_d_by_t"].shape[1]
+    rows: list[tuple[str, ...]] = [
+        (str(t + 1), *(plots.written(ends[name][:, t].tolist(), ".3f") for name in TITLES))
+        for t in range(num_steps)
+    ]
+    return Table(f"At the end of training, {words}", ("t", *TITLES.values()), rows)
+
+
+def claims(words: str, largest: float, lost: int) -> list[Claim]:
+    """What the paper says, as it stands here; `largest` is not a number if a loss was lost for long."""
+    return [
+        Claim(
+            f"Training is stable, {words}: all losses stay finite, and in the last half settle",
+            lost == 0 and largest < CALM,
+            f"{lost} lines of the logs have a loss that is not finite or an update left out; in the last "
+            f"half the smoothed losses move by at most {largest:.0%} of their mean (limit {CALM:.0%})",
+        )
+    ]
+
+
+def lost_lines(log: Log) -> int:
+    """Lines of a log where a loss of some t is not finite, or an update was left out."""
+    return sum(
+        bool(record.get("skipped")) or any(value is None for name in TITLES for value in record[name])
+        for record in log
+    )
+
+
+def movement(lines: np.ndarray) -> float:
+    """How far a smoothed loss of any t departs from its mean in the last half, as a share of it."""
+    half = lines[:, lines.shape[1] // 2 :]
+    mean = half.mean(axis=1, keepdims=True)
+    return float((np.abs(half - mean) / np.maximum(np.abs(mean), 1e-6)).max())
+
+
+def draw(logs: dict[str, list[Log]]) -> Figure:
+    """A row for each model: D's losses and G's, a colour for each t."""
+    figure = plots.new_figure(10.5, 0.4 + 3.5 * len(logs))
+    panels = figure.subplots(len(logs), len(TITLES), squeeze=False)
+    for line, (model, seeds) in zip(panels, logs.items(), strict=True):
+        for axes, (name, title) in zip(line, TITLES.items(), strict=True):
+            plots.plain(axes, "iteration", "loss", f"{title}, {SHOWN[model]}")
+            for number, log in enumerate(seeds):
+                steps = [record["step"] for record in log]
+                for t, values in enumerate(curves(log, name)):
+                    label, color = f"t = {t + 1}" if number == 0 else None, COLORS[t % len(COLORS)]
+                    axes.plot(steps, values, color=color, linewidth=1.2, alpha=0.8, label=label)
+            axes.axhline(BALANCE[name], linestyle=":", color=plots.BLACK, linewidth=1)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=plots.FONT, frameon=False)
+    return figure
+
+
+EXPERIMENT = Experiment(
+    name="stability",
+    source="Fig 10",
+    about="losses per t over training",
+    run=run,
+    costs={
+        "smoke": "3 s",
+        "cpu": "stacked digits: 2 models, shared with ablation",
+        "paper": "CIFAR-10: 1 model, shared with trilemma, about 48 h on 4 V100",
+    },
+    models=(FULL, PLAIN),
+    paper_models=(FULL,),
+    data="cifar-10-python.tar.gz",
+)

@@ -1,0 +1,203 @@
+"""The trained models that experiments share: found again, gone on with, each trained by one process.
+
+OUT/models/NAME-seedK/                a run folder, see `ddgan.models.run_folder`
+OUT/models/NAME-seedK/trained.json    written when it is done: iterations, minutes, machine, commit
+OUT/models/NAME-seedK/scores/         what it has been scored with, see `scoring`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ddgan.config.run_config import RunConfig, read_settings
+from ddgan.models.ddgan import DDGAN
+from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, checkpoints_of
+from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.paper.provenance import commit, machine
+from ddgan.system.devices import choose_device
+from ddgan.system.files import write_atomically
+from ddgan.training.methods import BaselineConfig, load_baseline, resume_baseline, train_baseline
+from ddgan.training.resuming import check_same_settings
+from ddgan.training.statistics import read_log
+from ddgan.training.trainer import Run, resume, train
+
+TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to train: its name, its settings (but for the seed), and what is special about it."""
+
+    name: str
+    config: RunConfig
+    about: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is one of `ddgan.training.methods`."""
+        return isinstance(self.config, BaselineConfig)
+
+
+def settings_in_words(config: RunConfig) -> str:
+    """Where two models of a comparison may differ: loss, D, learning rates."""
+    rates, objective = config.optimization, config.objective
+    if isinstance(config, BaselineConfig) and config.method == "ddpm":
+        return f"squared error of {config.diffusion.prediction}; rate {rates.generator_lr:g}"
+    if isinstance(config, BaselineConfig) and config.method == "wgan_gp":
+        critic = config.critic
+        loss = [f"WGAN-GP {critic.penalty_weight:g}, updates of D to G {critic.updates}:1"]
+    else:
+        loss = [objective.adversarial.replace("nonsaturating", "non-saturating")]
+        loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in objective.penalties]
+    if objective.reconstruction != "none":
+        loss.append(f"reconstruction {objective.reconstruction} x {objective.reconstruction_weight:g}")
+    d = f"D {config.discriminator.kind}"
+    return f"{', '.join(loss)}; {d}; rates {rates.generator_lr:g}, {rates.discriminator_lr:g}"
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, of those that a launcher started for one run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@lru_cache
+def _settings(path: Path, written: int) -> dict[str, Any]:
+    """The settings in a file that was written at that time."""
+    return read_settings(path)
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, is_baseline: bool, written: int) -> Any:
+    """The model in a run folder whose weights were written at that time."""
+    model: Any = load_baseline(path) if is_baseline else DDGAN.from_pretrained(path)
+    return model.to(choose_device("auto"))
+
+
+class Store:
+    """The models of one folder.
+
+    Args:
+        folder: where they are.
+        say: takes lines for a person.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self._say = folder, say
+        commit()  # of the code that was loaded, not of what is there when a model is done
+
+    def path(self, spec: ModelSpec, seed: int) -> Path:
+        """The run folder of a model."""
+        return self.folder / f"{spec.name}-seed{seed}"
+
+    def has_facts(self, spec: ModelSpec, seed: int) -> bool:
+        """Whether it was trained with these settings, whether or not its weights are still there."""
+        path = self.path(spec, seed)
+        if not (path / TRAINED_NAME).is_file() or not (path / CONFIG_NAME).is_file():
+            return False
+        self._check(spec, replace(spec.config, seed=seed), path)
+        return True
+
+    def is_trained(self, spec: ModelSpec, seed: int) -> bool:
+        """Whether it is done."""
+        path = self.path(spec, seed)
+        return (path / TRAINED_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
+
+    def open(self, spec: ModelSpec, seed: int) -> Any:
+        """The trained model on the best device; it is trained first, or gone on with, if it is not done.
+
+        Raises:
+            ValueError: if the folder holds a model of other settings.
+            KeyboardInterrupt: if training was stopped by a signal; what it had learned is kept.
+        """
+        self._train(spec, seed, timeout=-1)
+        path = self.path(spec, seed)
+        return _opened(path, spec.is_baseline, (path / WEIGHTS_NAME).stat().st_mtime_ns)
+
+    def train_all(self, specs: Iterable[ModelSpec], seeds: Iterable[int]) -> None:
+        """Train what is not done yet.
+
+        Processes that are given the same models share the work: what another one is training is left to it,
+        and waited for at the end.
+        """
+        from filelock import Timeout
+
+        left = []
+        for seed in seeds:
+            for spec in specs:
+                try:
+                    self._train(spec, seed, timeout=0)
+                except Timeout:
+                    left.append((spec, seed))
+        for spec, seed in left:
+            self._say(f"{spec.name}, seed {seed}: another process trains it; waiting")
+            self._train(spec, seed, timeout=-1)
+
+    def facts(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
+        """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit, settings."""
+        found = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
+        return found | {"settings": settings_in_words(spec.config)}
+
+    def log(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
+        """The log records of a model."""
+        return read_log(self.path(spec, seed) / LOG_NAME)
+
+    def _train(self, spec: ModelSpec, seed: int, timeout: float) -> None:
+        """Train a model to its end, unless it is there; filelock.Timeout if another process does."""
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, config = self.path(spec, seed), replace(spec.config, seed=seed)
+        lock = FileLock(self.folder / f".{path.name}.lock", timeout=timeout)
+        with lock if is_main() else nullcontext():  # processes of one run train together
+            if (path / CONFIG_NAME).is_file():
+                self._check(spec, config, path)
+            if self.is_trained(spec, seed):
+                return
+            run = self._run(spec, config, path)
+            if run.interrupted:
+                raise KeyboardInterrupt
+            if is_main():
+                self._remember(spec, config, path)
+
+    def _run(self, spec: ModelSpec, config: RunConfig, path: Path) -> Run:
+        self._say(
+            f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
+        )
+        if is_main():
+            (path / TRAINED_NAME).unlink(missing_ok=True)  # of a model whose weights are lost
+        if checkpoints_of(path, config.training).newest()[0] is not None:
+            return (resume_baseline if spec.is_baseline else resume)(path, verbose=False)
+        shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)
+        if isinstance(config, BaselineConfig):
+            return train_baseline(config, path, verbose=False, overwrite=True)
+        return train(config, path, verbose=False, overwrite=True)
+
+    def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
+        try:
+            file = path / CONFIG_NAME
+            check_same_settings(config, _settings(file, file.stat().st_mtime_ns))
+        except ValueError as error:
+            raise ValueError(
+                f"'{path}' holds {spec.name} with other settings ({error}); name another --out, or remove it"
+            ) from None
+
+    def _remember(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
+        last = read_log(path / LOG_NAME)[-1]
+        facts = {
+            "name": spec.name,
+            "seed": config.seed,
+            "iterations": last["step"],
+            "batch_size": config.training.batch_size,
+            "minutes": round(last["seconds"] / 60, 2),
+            "machine": machine(),
+            "commit": commit(),
+        }
+        write_atomically(path / TRAINED_NAME, json.dumps(facts, indent=2) + "\n")

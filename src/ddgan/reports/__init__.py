@@ -1,0 +1,1 @@
+"""Pages that a person reads: the report of a run, and runs side by side."""

@@ -1,0 +1,1 @@
+"""What the program asks of the machine: whole files, devices, processes, random numbers, progress."""

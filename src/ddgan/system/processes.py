@@ -1,0 +1,108 @@
+"""The processes of a run: one, or as many as a launcher starts (torchrun, accelerate launch).
+
+Each holds all weights and works on its rows of the global batch. Gradients are averaged after the
+backward pass, in one message per update: that needs no wrapper around the networks, is the same with
+second derivatives (R1) and with several backward passes per update, and makes every process see the
+same gradient, so that all of them decide alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from ddgan.system.devices import choose_device
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others, which may be scoring or writing a checkpoint."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those of the run.
+
+    Attributes:
+        device: where this one computes.
+        rank: its number, from 0.
+        count: how many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+    _talk: dist.ProcessGroup | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one that writes files and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """The rows that are this process's of a global batch."""
+        share = batch_size // self.count
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def average_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its mean over all processes; nothing to do for one."""
+        if self.count > 1:
+            self._combine(list(tensors), self.count)
+
+    def sum_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes."""
+        if self.count > 1:
+            self._combine(list(tensors), 1)
+
+    def _combine(self, tensors: list[Tensor], divisor: int) -> None:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        self._reduce(flat, dist.ReduceOp.SUM)
+        parts = flat.div_(divisor).split([tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; every process must ask."""
+        return self.largest(int(flag)) > 0
+
+    def largest(self, number: int) -> int:
+        """The largest of the processes' numbers; the device is not waited for."""
+        if self.count == 1:
+            return number
+        value = torch.tensor(number)
+        self._reduce(value, dist.ReduceOp.MAX, self._talk)
+        return int(value)
+
+    def _reduce(self, value: Tensor, operation: Any, group: dist.ProcessGroup | None = None) -> None:
+        try:
+            dist.all_reduce(value, operation, group)
+        except RuntimeError as error:
+            raise TrainingError(
+                "another process of this run has died or does not answer "
+                f"({' '.join(str(error).split())[:200]}); see what it said last, then go on from the newest "
+                "checkpoint with ddgan train --resume RUN"
+            ) from None
+
+
+def join_processes(device_name: str) -> Processes:
+    """The place of this process among those that were started together, as the launcher's environment tells.
+
+    Raises:
+        ValueError: as `choose_device` does.
+    """
+    device = choose_device(device_name)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(device)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    talk = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Processes(state.device, state.process_index, state.num_processes, talk)

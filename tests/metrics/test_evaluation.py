@@ -1,0 +1,175 @@
+"""Scoring a model from end to end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ddgan
+from ddgan import DDGAN, Run
+from ddgan.data import StackedDigits
+from ddgan.metrics.real_data import FEWEST_ENDLESS, open_real
+from ddgan.metrics.result import PROTOCOL
+
+
+def test_a_run_scores_the_same_again(scored_run: Run) -> None:
+    again = ddgan.evaluate(scored_run.path, n=60)
+    assert scored_run.report is not None
+    assert again.modes == scored_run.report.modes
+    assert (again.data, again.num_samples, again.seed, again.num_steps) == ("digits", 60, 0, 3)
+    other = ddgan.evaluate(scored_run.path, n=60, seed=1)
+    assert other.modes != again.modes
+
+
+def test_points_are_scored(points_model: DDGAN) -> None:
+    report = ddgan.evaluate(points_model, n=500)
+    assert report.modes is not None
+    assert report.modes.num_modes == 25
+    assert report.images_per_second is not None
+    assert report.images_per_second > 0
+    assert report.seconds > 0
+
+
+def test_only_what_is_asked_for(points_model: DDGAN) -> None:
+    assert ddgan.evaluate(points_model, metrics=["speed"], n=10).modes is None
+    assert ddgan.evaluate(points_model, metrics=["modes"], n=10).images_per_second is None
+
+
+def test_the_report_survives_json(points_model: DDGAN, tmp_path: Path) -> None:
+    report = ddgan.evaluate(points_model, n=100)
+    report.save(tmp_path / "new" / "scores.json")
+    saved = json.loads((tmp_path / "new" / "scores.json").read_text())
+    assert saved == json.loads(json.dumps(report.to_dict()))
+    assert saved["protocol"] == PROTOCOL
+    assert saved["versions"]["torch"] == torch.__version__
+    names = [name for name, _ in report.table()]
+    assert names[0] == "modes covered"
+    assert {"sampling speed", "generator calls per image (NFE)"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"metrics": ["fid"]}, "fid is not known; choose from frechet, kernel"),
+        ({"metrics": []}, "empty is not known"),
+        ({"data": "cats"}, "'cats', which does not exist; pass --data"),
+        ({"data": "gaussians"}, r"shape \(3, 8, 8\), but gaussians has \(2,\)"),
+        ({"features": "dino"}, "features 'dino' is not known; choose from inception"),
+        ({"features": "nowhere.pt"}, "features 'nowhere.pt' does not exist"),
+        ({"split": "validation", "metrics": ["frechet"]}, "split is 'validation'; digits has train and test"),
+        ({"metrics": ["inception_score"], "features": "pixels"}, "which features pixels do not have"),
+        ({"metrics": ["classes"]}, "classes are for models trained with classes"),
+        ({"n": 0}, "n is 0"),
+        ({"seed": -2}, "seed is -2"),
+    ],
+)
+def test_mistakes(model: DDGAN, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ddgan.evaluate(model, **arguments)  # type: ignore[arg-type]
+
+
+def test_batch_size_and_order_change_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(300, 8, 8, 3), dtype=np.uint8)
+    metrics = ["frechet", "kernel", "precision_recall", "density_coverage"]
+    first = ddgan.evaluate(images, "digits", metrics, features="pixels")
+    monkeypatch.setattr("ddgan.metrics.samples.BATCH_SIZE", 7)
+    other = ddgan.evaluate(images[rng.permutation(300)], "digits", metrics, features="pixels")
+    for name in metrics:
+        values, again = (asdict(getattr(report, name)) for report in (first, other))
+        assert again == {key: close(value) for key, value in values.items()}
+
+
+def close(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else pytest.approx(value, rel=1e-6)
+
+
+def test_real_digits_against_real_digits(tmp_path: Path) -> None:
+    """Test digits differ from training digits by little, and by more than training digits do."""
+    values = {}
+    for split in ("train", "test"):
+        images = StackedDigits(seed=5, split=split).batch(0, 2000).images
+        report = ddgan.evaluate(images, "digits", ["frechet", "precision_recall"], features="pixels")
+        assert report.frechet is not None
+        assert report.precision_recall is not None
+        assert report.frechet.name == "Fréchet distance (pixels features)"
+        assert report.precision_recall.recall > 0.8
+        values[split] = report.frechet.value
+    assert values["train"] < values["test"]
+
+
+def test_statistics_of_real_images_are_kept(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(256, size=(250, 8, 8, 3), dtype=np.uint8)
+    first = ddgan.evaluate(images, "digits", ["frechet"], features="pixels")
+    assert list((session_cache / "statistics").glob("pixels-*"))
+    monkeypatch.setattr("ddgan.metrics.real_data.FeatureCollector", None)  # would be called anew
+    assert ddgan.evaluate(images, "digits", ["frechet"], features="pixels").frechet == first.frechet
+
+
+def test_endless_data_give_as_many_as_there_are_samples_and_ten_thousand_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ddgan.metrics.real_data.FEWEST_ENDLESS", FEWEST_ENDLESS)  # as it is for users
+    assert len(open_real("gaussians", num_samples=60)) == 10_000
+    assert len(open_real("gaussians", num_samples=10_001)) == 10_001
+
+
+def test_too_few_samples_are_warned_of(model: DDGAN) -> None:
+    with pytest.warns(UserWarning, match="60 samples give a covariance of rank 59 at most in 192 dim"):
+        report = ddgan.evaluate(model, "digits", ["frechet"], 60, features="pixels")
+    assert report.frechet is not None
+    assert (report.frechet.rank, report.frechet.interval) == (59, None)
+    assert any(name == "warning" for name, _ in report.table())
+
+
+def test_files_need_data_and_have_no_speed(tmp_path: Path) -> None:
+    images = np.zeros((20, 8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="name what to compare them with: --data"):
+        ddgan.evaluate(images)
+    with pytest.raises(ValueError, match="speed is of models, and 'array' are samples"):
+        ddgan.evaluate(images, "digits", ["speed"])
+    report = ddgan.evaluate(images, "digits")
+    assert report.modes is not None
+    assert (report.samples, report.num_steps, report.speed) == ("array", None, None)
+
+
+def test_modes_need_data_that_has_some(labelled_data: Path) -> None:
+    with pytest.raises(ValueError, match="modes are counted for digits, single_digits, gaussians and"):
+        ddgan.evaluate(np.zeros((20, 12, 12, 1), np.uint8), str(labelled_data), ["modes"])
+
+
+def test_the_class_score_by_the_classifier(labelled_data: Path) -> None:
+    with np.load(labelled_data) as file:
+        images = file["images"][:200, :, :, None]
+    report = ddgan.evaluate(images, str(labelled_data), ["inception_score", "frechet"])
+    assert report.inception_score is not None
+    assert report.inception_score.name == "class score (classifier features)"
+    assert 5 < report.inception_score.value <= 10
+    assert report.features is not None
+    assert report.features.facts["classifier_accuracy"] > 0.9
+
+
+def test_by_default_images_without_modes_are_scored_by_their_distance(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    np.save(tmp_path / "real.npy", images[:40])
+    report = ddgan.evaluate(tmp_path / "x.npz", str(tmp_path / "real.npy"))
+    assert report.frechet is not None
+    assert report.modes is None
+
+
+def test_json_has_no_infinity(tmp_path: Path) -> None:
+    np.savez(tmp_path / "far.npz", points=np.full((50, 2), 9.0, dtype=np.float32))
+    report = ddgan.evaluate(tmp_path / "far.npz", "gaussians", ["modes"])
+    assert report.modes is not None
+    assert report.modes.kl == float("inf")
+    report.save(tmp_path / "far.json")
+    text = (tmp_path / "far.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text)["modes"]["kl"] is None

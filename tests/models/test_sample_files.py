@@ -1,0 +1,130 @@
+"""Samples as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddgan import DDGAN, RunConfig
+from ddgan.models.sample_files import RECORD_NAME, check_output, check_pictures, save_samples
+from ddgan.system.images import to_uint8
+
+
+def test_npz_holds_uint8_images(model: DDGAN, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "x.npz"
+    record = save_samples(model, 5, 3, out, batch_size=2)
+    with np.load(out) as file:
+        assert list(file) == ["images"]
+        assert file["images"].dtype == np.uint8
+        np.testing.assert_array_equal(file["images"], to_uint8(model.sample(5, seed=3)))
+    assert json.loads((tmp_path / "new" / "x.npz.json").read_text()) == json.loads(json.dumps(record))
+    assert (record["n"], record["seed"], record["num_steps"]) == (5, 3, 3)
+    assert RunConfig.from_dict(record["config"]) == model.config
+
+
+def test_a_folder_holds_one_png_per_image(model: DDGAN, tmp_path: Path) -> None:
+    save_samples(model, 3, 0, tmp_path / "out")
+    names = [f"{i:06d}.png" for i in range(3)]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [*names, "samples.json"]
+    expected = to_uint8(model.sample(3))
+    for name, image in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), image)
+
+
+def test_a_folder_of_fewer_samples_keeps_none_of_the_old_and_all_else(model: DDGAN, tmp_path: Path) -> None:
+    save_samples(model, 4, 0, tmp_path / "out")
+    for name in ("notes.txt", "1.png", "holiday.png"):
+        (tmp_path / "out" / name).write_text("mine")
+    save_samples(model, 2, 1, tmp_path / "out")
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"000000.png", "000001.png", "samples.json", "notes.txt", "1.png", "holiday.png"}
+    first = np.asarray(Image.open(tmp_path / "out" / "000000.png"))
+    np.testing.assert_array_equal(first, to_uint8(model.sample(2, seed=1))[0])
+
+
+def test_png_is_one_grid_of_enlarged_images(model: DDGAN, tmp_path: Path) -> None:
+    save_samples(model, 3, 0, tmp_path / "grid.png")
+    picture = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert picture.shape == (2 * 64 + 1, 2 * 64 + 1, 3)
+    first = to_uint8(model.sample(1))[0]
+    np.testing.assert_array_equal(picture[:64:8, :64:8], first)
+
+
+def test_points_are_saved_as_numbers(points_model: DDGAN, tmp_path: Path) -> None:
+    save_samples(points_model, 4, 0, tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz") as file:
+        np.testing.assert_array_equal(file["points"], points_model.sample(4).numpy())
+    for name in ("x.png", "folder"):
+        with pytest.raises(ValueError, match=r"have no PNG form; give --out X.npz"):
+            save_samples(points_model, 4, 0, tmp_path / name)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_five_channels_have_no_png(
+    tiny_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
+) -> None:
+    tiny_settings["generator"]["image_channels"] = 5
+    model = make_model(RunConfig.from_dict(tiny_settings))
+    with pytest.raises(ValueError, match="no PNG form"):
+        save_samples(model, 1, 0, tmp_path / "x.png")
+    save_samples(model, 1, 0, tmp_path / "x.npz")
+
+
+def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
+    file, empty, used = tmp_path / "x.npz", tmp_path / "empty", tmp_path / "used"
+    file.touch()
+    empty.mkdir()
+    (used / "inside").mkdir(parents=True)
+    assert check_output(tmp_path / "new.png", overwrite=False) == tmp_path / "new.png"
+    assert check_output(empty, overwrite=False) == empty
+    for path in (file, used):
+        with pytest.raises(ValueError, match=r"exists; choose another name or pass --overwrite"):
+            check_output(path, overwrite=False)
+        assert check_output(path, overwrite=True) == path
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match="which is a folder"):
+        check_output(tmp_path / "folder.png", overwrite=True)
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file' is no folder that can be written to"):
+        check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.PNG", "paths.gif", "file"])
+def test_samples_have_a_form_that_their_name_tells(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"it must be X.png, X.npz or a folder, whose name has no ending"):
+        check_pictures(tmp_path / name, overwrite=True)
+    for good in ("x.png", "x.npz", "folder", "new/folder"):
+        assert check_pictures(tmp_path / good, overwrite=False) == tmp_path / good
+
+
+def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    save_samples(model, 3, 0, folder)
+    assert check_pictures(folder, overwrite=True) == folder
+    (folder / "holiday.png").touch()
+    with pytest.raises(ValueError, match=r"holds 'holiday.png' and so is no folder of samples"):
+        check_pictures(folder, overwrite=True)
+    (folder / "holiday.png").unlink()
+    (folder / RECORD_NAME).unlink()
+    with pytest.raises(ValueError, match=r"has no samples.json and so is no folder of samples"):
+        check_pictures(folder, overwrite=True)
+
+
+def test_samples_that_are_no_numbers_are_refused(
+    tiny_config: RunConfig, make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
+) -> None:
+    broken = make_model(tiny_config)
+    next(broken.generator.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="4 of 4 samples have NaN or infinite values"):
+        save_samples(broken, 4, 0, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())

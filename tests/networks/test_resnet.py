@@ -1,0 +1,109 @@
+"""The convolutional discriminator, and the minibatch standard deviation for every batch size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ddgan.networks import Discriminator, ResNetDiscriminatorConfig, build_discriminator
+from ddgan.networks.resnet import minibatch_stddev
+
+SMALL = {"base_channels": 6, "channel_multipliers": (1, 2), "downsample": (False, True), "time_features": 8}
+
+
+def lively(image_channels: int = 3, **changes: object) -> Discriminator:
+    torch.manual_seed(0)
+    network = Discriminator(ResNetDiscriminatorConfig(**(SMALL | changes)), image_channels)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return network
+
+
+def by_loops(h: Tensor, group: int) -> Tensor:
+    """The published definition, spelled out; the last groups are smaller where it does not divide."""
+    batch, _, height, width = h.shape
+    groups = math.ceil(batch / group)
+    result = torch.empty(batch, 1, height, width, dtype=h.dtype)
+    for first in range(groups):
+        members = list(range(first, batch, groups))
+        values = torch.stack([h[i] for i in members])
+        stddev = ((values - values.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
+        for i in members:
+            result[i] = stddev
+    return torch.cat([h, result], dim=1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(batch=st.integers(1, 33), group=st.integers(1, 9), channels=st.integers(1, 3), size=st.integers(1, 3))
+def test_minibatch_stddev_for_every_batch_size(batch: int, group: int, channels: int, size: int) -> None:
+    rng = torch.Generator().manual_seed(batch * 100 + group)
+    h = torch.randn(batch, channels, size, size, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(minibatch_stddev(h, group), by_loops(h, group))
+
+
+@pytest.mark.parametrize("batch", [3, 4, 5])
+def test_minibatch_stddev_can_be_differentiated_twice(batch: int) -> None:
+    h = torch.randn(batch, 1, 1, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda h: minibatch_stddev(h.sin(), 2), (h,))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"stddev_group": 0},
+        {"image_channels": 1, "channel_multipliers": (2,), "downsample": (True,)},
+        {"channel_multipliers": (1, 1, 2), "downsample": (True, True, True)},
+    ],
+    ids=str,
+)
+def test_every_parameter_gets_a_finite_gradient(changes: dict[str, object]) -> None:
+    changes = dict(changes)
+    channels = changes.pop("image_channels", 3)
+    network = lively(channels, **changes)  # type: ignore[arg-type]
+    x_prev, x_t = torch.randn(2, 5, channels, 8, 8)  # type: ignore[call-overload]
+    logits = network(x_prev, x_t, torch.arange(5) + 1)
+    assert logits.shape == (5,)
+    logits.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("which", ["x_prev", "x_t", "t"])
+def test_each_input_matters_and_without_stddev_to_its_own_image_only(which: str) -> None:
+    network = lively(stddev_group=0)
+    arguments = dict(zip(("x_prev", "x_t"), torch.randn(2, 4, 3, 8, 8), strict=True))
+    arguments["t"] = torch.tensor([1, 2, 3, 4])
+    before = network(**arguments)
+    arguments[which] = arguments[which].clone()
+    arguments[which][2] += 1
+    after = network(**arguments)
+    changed = (after - before).abs() > 1e-5
+    assert changed.tolist() == [False, False, True, False]
+
+
+def test_with_stddev_the_images_of_a_group_see_each_other() -> None:
+    network = lively(stddev_group=2)
+    x_prev, x_t = torch.randn(2, 4, 3, 8, 8)
+    t = torch.ones(4, dtype=torch.int64)
+    before = network(x_prev, x_t, t)
+    x_prev[2] += 1  # with two groups, images 0 and 2 are together
+    changed = (network(x_prev, x_t, t) - before).abs() > 1e-6
+    assert changed.tolist() == [True, False, True, False]
+
+
+def test_build_discriminator_says_what_does_not_fit() -> None:
+    config = ResNetDiscriminatorConfig(**SMALL)  # type: ignore[arg-type]
+    for shape in [(3, 7, 7), (3, 8, 7)]:
+        with pytest.raises(ValueError, match=rf"{shape[1]} x {shape[2]} cannot be halved 1 times"):
+            build_discriminator(config, shape)
+    with pytest.raises(ValueError, match="makes points"):
+        build_discriminator(config, (2,))

@@ -1,0 +1,146 @@
+"""The shared models: found again, gone on with, refused under other settings, divided between processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from ddgan import DDGAN, RunConfig
+from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
+from ddgan.paper.store import ModelSpec, Store, settings_in_words
+from ddgan.training.callbacks import Supervisor
+from ddgan.training.methods import BaselineConfig, CriticConfig, OneStepGAN
+
+
+def spec_of(config: RunConfig, name: str = "tiny", **training: object) -> ModelSpec:
+    changed = dataclasses.replace(config.training, log_every=1, checkpoint_minutes=1e-9, **training)  # type: ignore[arg-type]
+    return ModelSpec(name, dataclasses.replace(config, training=changed))
+
+
+def test_a_model_is_trained_once_and_found_again(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    said: list[str] = []
+    store, spec = Store(tmp_path, said.append), spec_of(tiny_points_config)
+    assert not store.is_trained(spec, 1)
+    first = store.open(spec, 1)
+    assert isinstance(first, DDGAN)
+    assert first.config.seed == 1
+    again = Store(tmp_path, said.append).open(spec, 1)
+    assert torch.equal(again.sample(3), first.sample(3))
+    assert said == ["training tiny, seed 1: 5 iterations"]
+    facts = store.facts(spec, 1)
+    assert (facts["name"], facts["seed"], facts["iterations"], facts["batch_size"]) == ("tiny", 1, 5, 8)
+    assert facts["minutes"] >= 0
+    assert facts["machine"]
+    assert [record["step"] for record in store.log(spec, 1)] == [1, 2, 3, 4, 5]
+    assert store.path(spec, 1) == tmp_path / "tiny-seed1"
+
+
+def test_a_baseline_opens_as_one(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    spec = spec_of(BaselineConfig.like(tiny_points_config, method="gan"))
+    assert spec.is_baseline
+    assert isinstance(Store(tmp_path).open(spec, 0), OneStepGAN)
+
+
+def test_a_training_that_was_cut_short_is_gone_on_with(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, original = spec_of(tiny_points_config), Supervisor.on_step
+
+    def on_step(self: Supervisor) -> None:
+        original(self)
+        if self._state.step == 3:
+            raise RuntimeError("power failure")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "on_step", on_step)
+        with pytest.raises(RuntimeError):
+            Store(tmp_path / "cut").open(spec, 0)
+    assert not Store(tmp_path / "cut").is_trained(spec, 0)
+    model = Store(tmp_path / "cut").open(spec, 0)
+    whole = Store(tmp_path / "whole").open(spec, 0)
+    assert torch.equal(model.sample(4), whole.sample(4))
+
+
+def test_weights_that_are_lost_are_not_taken_for_trained_again(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone, where facts are kept and weights are not: a training cut short leaves weights too."""
+    spec, original = spec_of(tiny_points_config), Supervisor.on_step
+    store = Store(tmp_path)
+    store.open(spec, 0)
+    shutil.rmtree(store.path(spec, 0) / "checkpoints")
+    (store.path(spec, 0) / "model.safetensors").unlink()
+    assert store.has_facts(spec, 0)
+    assert not store.is_trained(spec, 0)
+
+    def on_step(self: Supervisor) -> None:
+        original(self)
+        if self._state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "on_step", on_step)
+        with pytest.raises(KeyboardInterrupt):
+            store.open(spec, 0)
+    assert (store.path(spec, 0) / "model.safetensors").is_file()
+    assert not store.is_trained(spec, 0)
+    assert not store.has_facts(spec, 0)
+    store.open(spec, 0)
+    assert store.facts(spec, 0)["iterations"] == 5
+
+
+def test_facts_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -> None:
+    changed = dataclasses.replace(
+        tiny_points_config,
+        objective=ObjectiveConfig("nonsaturating", (PenaltyConfig("r1", 0.05, 2),), "l2", 25.0),
+        optimization=dataclasses.replace(
+            tiny_points_config.optimization, generator_lr=2e-3, discriminator_lr=1e-3
+        ),
+    )
+    words = "non-saturating, R1 0.05 every 2, reconstruction l2 x 25; D mlp; rates 0.002, 0.001"
+    assert settings_in_words(changed) == words
+    critic = BaselineConfig.like(
+        dataclasses.replace(changed, objective=ObjectiveConfig()),
+        method="wgan_gp",
+        critic=CriticConfig(1.0, 2),
+    )
+    assert settings_in_words(critic) == "WGAN-GP 1, updates of D to G 2:1; D mlp; rates 0.002, 0.001"
+
+
+def test_other_settings_under_the_same_name_are_refused(
+    tiny_points_config: RunConfig, tmp_path: Path
+) -> None:
+    Store(tmp_path).open(spec_of(tiny_points_config), 0)
+    other = spec_of(tiny_points_config, num_iterations=6)
+    with pytest.raises(ValueError, match=r"holds tiny with other settings \(training\.num_iterations is 6"):
+        Store(tmp_path).open(other, 0)
+    Store(tmp_path).open(spec_of(tiny_points_config, keep_last=5), 0)  # what it learns is the same
+
+
+def test_two_processes_divide_the_models(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    """What another one holds is left to it, and waited for at the end."""
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    first, second = spec_of(tiny_points_config, "first"), spec_of(tiny_points_config, "second")
+    lock = FileLock(tmp_path / ".first-seed0.lock")
+    lock.acquire()
+    work = threading.Thread(target=store.train_all, args=([first, second], [0]))
+    work.start()
+    for _ in range(600):
+        if "first, seed 0: another process trains it; waiting" in said:
+            break
+        work.join(0.1)
+    assert store.is_trained(second, 0)
+    assert not store.is_trained(first, 0)
+    lock.release()
+    work.join(60)
+    assert store.is_trained(first, 0)
+    assert [line.split(",")[0] for line in said] == ["training second", "first", "training first"]

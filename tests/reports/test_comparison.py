@@ -1,0 +1,97 @@
+"""Scores side by side: the table says what is in the files, and the plot shows every report."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddgan
+from ddgan import DDGAN
+from ddgan.reports.comparison import compare, read_reports
+from ddgan.reports.run_report import COLORS
+
+
+@pytest.fixture(scope="session")
+def scores(model: DDGAN) -> dict[str, Any]:
+    report = ddgan.evaluate(model, "digits", ["frechet", "precision_recall", "speed"], 300, features="pixels")
+    return json.loads(json.dumps(report.to_dict()))
+
+
+def write(folder: Path, scores: dict[str, Any], name: str, distance: float, recall: float) -> Path:
+    changed = copy.deepcopy(scores)
+    changed["frechet"] |= {"value": distance, "interval": [distance * 0.9, distance * 1.1]}
+    changed["precision_recall"] |= {"recall": recall, "recall_interval": [recall - 0.05, recall + 0.04]}
+    (folder / f"{name}.json").write_text(json.dumps(changed))
+    return folder / f"{name}.json"
+
+
+@pytest.fixture
+def files(scores: dict[str, Any], tmp_path: Path) -> list[Path]:
+    return [write(tmp_path, scores, "ours", 3.75, 0.57), write(tmp_path, scores, "other", 9.5, 0.41)]
+
+
+def test_the_table_has_every_score_and_stars_the_best(files: list[Path]) -> None:
+    rows = {row[0]: row[1:] for row in read_reports(files).table()}
+    assert rows[""] == ["ours", "other"]
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["3.75 *", "9.5"]
+    assert rows["recall (higher is better)"] == ["0.57 *", "0.41"]
+    assert rows["samples (N)"] == ["300", "300"]
+    assert "kernel distance (lower is better)" not in rows
+
+
+def test_the_page_needs_nothing_from_outside_and_the_plot_shows_both(
+    files: list[Path], tmp_path: Path
+) -> None:
+    compare(files, tmp_path / "new" / "x.html")
+    text = (tmp_path / "new" / "x.html").read_text(encoding="utf-8")
+    assert not re.findall(r"https?:|<script|<link|url\(|@import", text)
+    assert "ours" in text
+    assert "3.75 *" in text
+    assert "Not comparable" not in text
+    picture = Image.open(io.BytesIO((tmp_path / "new" / "x.png").read_bytes())).convert("RGB")
+    seen = np.asarray(picture)
+    for color in COLORS[:2]:
+        wanted = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+        assert (seen == wanted).all(axis=-1).sum() > 100
+    edge = np.concatenate([seen[0], seen[-1], seen[:, 0], seen[:, -1]])
+    assert (edge == 255).all()  # nothing is clipped
+
+
+def test_what_differs_is_said(files: list[Path]) -> None:
+    report = json.loads(files[1].read_text())
+    report["num_samples"], report["features"]["name"] = 50_000, "inception"
+    files[1].write_text(json.dumps(report))
+    lines = read_reports(files).lines()
+    assert "not comparable: samples (N) differ: 300, 50000" in lines
+    assert "not comparable: features differ: pixels, inception" in lines
+
+
+def test_reports_with_other_scores_still_compare(points_model: DDGAN, tmp_path: Path) -> None:
+    paths = [tmp_path / name / "scores.json" for name in ("a", "b")]
+    for path, seed in zip(paths, (0, 1), strict=True):
+        ddgan.evaluate(points_model, "gaussians", ["modes"], 200, seed=seed).save(path)
+    comparison = compare(paths, tmp_path / "x.html")
+    assert comparison.names == ["a/scores", "b/scores"]
+    assert [figure.label for figure in comparison.axes()] == [
+        "points near a mode",
+        "modes",
+        "generator calls (NFE)",
+    ]
+
+
+def test_mistakes(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two or more"):
+        read_reports(files[:1])
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"x.json' was not written by 'ddgan evaluate'"):
+        read_reports([files[0], tmp_path / "x.json"])
+    with pytest.raises(ValueError, match=r"none.json' cannot be read"):
+        read_reports([files[0], tmp_path / "none.json"])

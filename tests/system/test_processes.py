@@ -1,0 +1,124 @@
+"""Two processes compute what one does, and the death of one is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from gradients import write_gradients
+from torch import Tensor
+from torch import distributed as dist
+
+from ddgan import DDGAN, RunConfig
+from ddgan.cli import main
+from ddgan.system.processes import Processes
+from ddgan.training.checkpoint import Checkpoints, read_checkpoint
+from forked import Forked, forked
+
+STORES: list[dist.TCPStore] = []
+"""Where processes find each other; they last, as the launcher's does, whichever process ends first."""
+
+
+def together(folder: Path, run: Callable[..., int | None], *arguments: object) -> list[Forked]:
+    """Start `run(*arguments)` in two processes that find each other, as torchrun would."""
+    STORES.append(dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(STORES[-1].port)}
+    place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    return [
+        forked(folder / f"said{rank}", run, *arguments, **place, RANK=str(rank), LOCAL_RANK=str(rank))
+        for rank in range(2)
+    ]
+
+
+def finished(processes: list[Forked]) -> list[str]:
+    """What they said, once all have ended well."""
+    said = [process.ended() for process in processes]
+    assert [process.code for process in processes] == [0] * len(said), said
+    return said
+
+
+def gradients(count: int, folder: Path, accumulation: int = 1) -> list[dict[str, Tensor]]:
+    """The averaged gradients of two steps, the first with R1 and R2, as each process sees them."""
+    if count == 1:
+        write_gradients(folder, accumulation)
+    else:
+        finished(together(folder, write_gradients, folder, accumulation))
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    return gradients(1, tmp_path_factory.mktemp("alone"))[0]
+
+
+@pytest.mark.parametrize(("count", "accumulation"), [(2, 1), (1, 2), (2, 2)])
+def test_the_gradients_are_those_of_one_process(
+    alone: dict[str, Tensor], tmp_path: Path, count: int, accumulation: int
+) -> None:
+    assert {name[:4] for name in alone} == {"0.d.", "0.g.", "1.d.", "1.g."}
+    for seen in gradients(count, tmp_path, accumulation):
+        assert seen.keys() == alone.keys()
+        for name, gradient in alone.items():
+            error = (seen[name] - gradient).abs().max() / gradient.abs().max().clamp_min(1e-12)
+            assert error < 1e-6, (name, float(error))
+
+
+def test_a_run_of_two_processes_ends_as_that_of_one(tiny_config: RunConfig, tmp_path: Path) -> None:
+    settings = tiny_config.to_dict()
+    settings["discriminator"]["stddev_group"] = 0  # the only layer that couples the images of a batch
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RunConfig.from_dict(settings).to_yaml())
+    command = ["train", "--config", str(path)]
+    said = finished(together(tmp_path, main, [*command, "--out", str(tmp_path / "two")]))
+    assert "trained after 5 iterations" in said[0]
+    assert said[1] == ""  # only the main process speaks
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
+    one, two = (DDGAN.from_pretrained(tmp_path / name).sample(4) for name in ("one", "two"))
+    torch.testing.assert_close(two, one, atol=1e-3, rtol=0)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tiny_yaml: str, tmp_path: Path) -> None:
+    command = ["train", "--config", tiny_yaml, "--out", str(tmp_path / "run"), "--training.batch_size", "7"]
+    processes = together(tmp_path, main, command)
+    said = [process.ended() for process in processes]
+    assert [process.code for process in processes] == [2, 2]
+    assert all("batch_size is 7, which 2 processes" in text for text in said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dead_worker_ends_the_run_with_a_word_and_its_checkpoints(tiny_yaml: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = ["--training.num_iterations", "100000", "--training.keep_every", "1"]
+    processes = together(tmp_path, main, ["train", "--config", tiny_yaml, "--out", str(run), *settings])
+    wait_until(lambda: len(Checkpoints(run / "checkpoints").paths()) > 3, processes)
+    processes[1].kill()
+    said = processes[0].ended()
+    assert processes[0].code == 1, said
+    assert "another process of this run has died" in said.splitlines()[-1]
+    newest, _ = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert read_checkpoint(newest.path).facts["step"] >= 3
+
+
+def wait_until(done: Callable[[], bool], processes: list[Forked], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        assert all(process.code is None for process in processes), finished(processes)
+        time.sleep(0.05)
+
+
+def test_one_process_is_left_alone() -> None:
+    alone = Processes(torch.device("cpu"))
+    value = torch.tensor([3.0])
+    alone.average_([value])
+    alone.sum_([value])
+    assert value == 3
+    assert alone.rows(8) == slice(0, 8)
+    assert alone.largest(5) == 5
+    assert alone.any(True)
+    assert not alone.any(False)
+    assert Processes(torch.device("cpu"), 1, 4).rows(8) == slice(2, 4)
