@@ -1,4 +1,4 @@
-# Two commands need nothing but python3 >= 3.10 with venv: `make demo` and `make test`.
+# Two commands need nothing but python3 >= 3.11 with venv: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable

@@ -14,7 +14,10 @@ from typing import Any
 
 import torch
 
+from ddgan import RunConfig
+from ddgan.data.embedded import is_embedded
 from ddgan.system.devices import choose_device, wait_for
+from ddgan.training.setup import resolved
 
 
 def spread(values: list[float]) -> str:
@@ -62,6 +65,16 @@ def the_device() -> torch.device:
     return choose_device("auto")
 
 
+def settings_of(preset: str) -> tuple[RunConfig, tuple[int, ...]]:
+    """A preset, and the shape of its samples: RGB images of 32 pixels where only the data could say."""
+    config = RunConfig.load(preset)
+    if is_embedded(config.data):
+        dataset = config.data.open()
+        return resolved(config, dataset), dataset.sample_shape
+    size = config.data.size or 32
+    return config, (config.data.channels or 3, size, size)
+
+
 def batch_for(device: torch.device, given: int | None) -> int:
     """Images at a time: as given, or what fills the device."""
     return given or (256 if device.type == "cuda" else 16)
@@ -96,12 +109,12 @@ def _processor() -> str:
 
 def publish(name: str, rows: list[tuple[str, str]], values: dict[str, Any], out: str | None) -> None:
     """Print a table, and write JSON if asked."""
-    facts = machine()
-    where = f"{facts['device']}, {facts['threads']} threads, torch {facts['torch']}, commit {facts['commit']}"
+    about = machine()
+    where = f"{about['device']}, {about['threads']} threads, torch {about['torch']}, commit {about['commit']}"
     print(f"{name}: {where}")
     width = max(len(row[0]) for row in rows)
     for label, value in rows:
         print(f"  {label:<{width}}  {value}")
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps({"benchmark": name, **facts, **values}, indent=2) + "\n")
+        Path(out).write_text(json.dumps({"benchmark": name, **about, **values}, indent=2) + "\n")

@@ -26,17 +26,20 @@ BATCH = 256
 BATCHES_PER_ROUND = 100
 NUM_ROUNDS = 9
 NUM_GENERATED = 20_000
+SIZE = 32
+"""Pixels a side of generated images."""
 
 
 def main() -> None:
     """Prepare once, load several rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", nargs="?", help="(default: a zip of generated PNG files of 32 pixels)")
+    parser.add_argument("-n", type=int, default=NUM_GENERATED, help="generated images (default: %(default)s)")
     parser.add_argument("--split", default="all")
     parser.add_argument("--out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        source = options.source or generated(Path(folder) / "generated.zip")
+        source = options.source or generated(Path(folder) / "generated.zip", options.n)
         start = time.perf_counter()
         path = prepare(source, Path(folder) / "data", selection=Selection(split=options.split))
         seconds = time.perf_counter() - start
@@ -45,7 +48,7 @@ def main() -> None:
         rates = [rate(dataset, first * BATCHES_PER_ROUND) for first in range(NUM_ROUNDS)]
     count = len(dataset)
     rows = [
-        ("images prepared", f"{count:,} of {dataset.state_shape} in {seconds:.1f} s"),
+        ("images prepared", f"{count:,} of {dataset.sample_shape} in {seconds:.1f} s"),
         ("memory of the preparing process", f"{memory:,.0f} MB"),
         (f"images loaded per second, batch {BATCH}", spread(rates)),
     ]
@@ -59,13 +62,13 @@ def main() -> None:
     publish("loader", rows, values, options.out)
 
 
-def generated(path: Path) -> str:
+def generated(path: Path, count: int) -> str:
     """A zip of noisy PNG files; returns its path."""
     rng = np.random.Generator(np.random.PCG64(0))
     with zipfile.ZipFile(path, "w") as archive:
-        for index in range(NUM_GENERATED):
+        for index in range(count):
             buffer = io.BytesIO()
-            Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(buffer, "PNG")
+            Image.fromarray(rng.integers(256, size=(SIZE, SIZE, 3), dtype=np.uint8)).save(buffer, "PNG")
             archive.writestr(f"{index:06d}.png", buffer.getvalue())
     return str(path)
 

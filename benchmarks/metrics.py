@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from benchmarks.common import publish
-from ddgan.metrics.frechet import frechet_score, statistics_of
+from ddgan.metrics.frechet import frechet_score
 from ddgan.metrics.inception_score import inception_score
 from ddgan.metrics.kernel import kernel_score
+from ddgan.metrics.moments import statistics_of
 from ddgan.metrics.precision_recall import neighbour_scores
 
 

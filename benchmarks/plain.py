@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.data.batch import Batch
-from ddgan.losses import adversarial as losses
-from ddgan.networks import layers
-from ddgan.networks import ncsnpp as generator
-from ddgan.networks import resnet as discriminator
+from ddgan.losses.penalties import squared_gradient
+from ddgan.networks import layers, ncsnpp, resnet
 from ddgan.networks.kernels import winograd
 from ddgan.networks.resample import KERNEL
-from ddgan.training import iteration as step
-from ddgan.training.iteration import Statistics
-from ddgan.training.noise import HalfStepNoise
-from ddgan.training.state import TrainState
+from ddgan.training import iteration
+from ddgan.training.methods.denoising_gan import DenoisingGAN
+from ddgan.training.noise import StepNoise
+from ddgan.training.optimizers import guarded_update
+from ddgan.training.state import TrainState, Update, UpdateStatistics
 
 
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:
@@ -69,8 +68,42 @@ def never(x: Tensor, weight: Tensor) -> bool:
     return False
 
 
-def leave_gradients(optimizer: torch.optim.Adam) -> None:
-    """Gradients stay until the next update."""
+def take(
+    state: TrainState, update: Update, batch: Batch, noise: StepNoise
+) -> tuple[UpdateStatistics, Tensor]:
+    """One update of one network, whose gradients stay until its next."""
+    optimizer = state.optimizers[update.name]
+    optimizer.zero_grad()
+    for name in update.freezes:
+        state.networks[name].requires_grad_(False)
+    loss, statistics = update.loss(state, batch, noise)
+    loss.mean().backward()
+    for name in update.freezes:
+        state.networks[name].requires_grad_(True)
+    skipped = guarded_update(optimizer, state.learning_rate(update.name))
+    return {name: value.detach() for name, value in statistics.items()}, skipped
+
+
+def discriminator_loss(
+    method: DenoisingGAN, state: TrainState, batch: Batch, noise: StepNoise
+) -> tuple[Tensor, UpdateStatistics]:
+    """The loss of D per sample, with G's part of the graph kept."""
+    diffusion, own, condition = state.diffusion, noise.discriminator, batch.condition
+    (discriminator,) = state.discriminators.values()
+    x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
+    x_prev.requires_grad_()
+    d_real = discriminator(x_prev, x_t, own.t, condition)
+    prediction = state.generator(x_t, own.t, own.z, condition)
+    fake_prev = diffusion.denoise(prediction, x_t, own.t, own.noise_posterior)
+    d_fake = discriminator(fake_prev, x_t, own.t, condition)
+    loss = method.adversarial.discriminator(d_real, d_fake)
+    statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
+    for penalty in method.penalties:
+        if (weight := penalty.weight(state.step)) > 0:
+            assert penalty.kind == "r1"
+            statistics["r1"] = weight * squared_gradient(d_real, x_prev)
+            loss = loss + statistics["r1"]
+    return loss, statistics
 
 
 @contextmanager
@@ -78,32 +111,12 @@ def plain_path() -> Iterator[None]:
     """Within it, networks are built and run, and steps taken, the plain way."""
     with (
         mock.patch.dict(layers.RESAMPLERS, {"up": upsample, "down": downsample}),
-        mock.patch.object(generator, "blur", blur),
-        mock.patch.object(generator, "group_norm_silu", group_norm_silu),
+        mock.patch.object(ncsnpp, "blur", blur),
+        mock.patch.object(ncsnpp, "group_norm_silu", group_norm_silu),
         mock.patch.object(layers, "group_norm_silu", group_norm_silu),
         mock.patch.object(winograd, "pays", never),
-        mock.patch.object(discriminator, "downsample", downsample),
-        mock.patch.object(step, "discriminator_loss", discriminator_loss),
-        mock.patch.object(step, "forget_gradients", leave_gradients),
+        mock.patch.object(resnet, "downsample", downsample),
+        mock.patch.object(DenoisingGAN, "discriminator_loss", discriminator_loss),
+        mock.patch.object(iteration, "take", take),
     ):
         yield
-
-
-def discriminator_loss(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Statistics]:
-    """The loss of D per sample, with G's part of the graph kept."""
-    diffusion, objective = state.diffusion, state.objective
-    x_0, y, t = batch.images, batch.labels, noise.t
-    x_prev, x_t = diffusion.pair(x_0, t, noise.noise_prev, noise.noise_step)
-    x_prev.requires_grad_()
-    d_real = state.discriminator(x_prev, x_t, t, y)
-    prediction = state.generator(x_t, t, noise.z, y)
-    fake_prev = diffusion.denoise(prediction, x_t, t, noise.noise_posterior)
-    d_fake = state.discriminator(fake_prev, x_t, t, y)
-    loss = losses.discriminator_loss(objective.adversarial, d_real, d_fake)
-    statistics = {"t_d": t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
-    for penalty in objective.penalties:
-        if (weight := penalty.weight(state.step)) > 0:
-            assert penalty.kind == "r1"
-            statistics["r1"] = weight * losses.squared_gradient(d_real, x_prev)
-            loss = loss + statistics["r1"]
-    return loss, step.detached(statistics)

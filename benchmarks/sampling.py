@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import batch_for, interleaved, matmul_rate, publish, ratios, spread, the_device
+from benchmarks.common import (
+    batch_for,
+    interleaved,
+    matmul_rate,
+    publish,
+    ratios,
+    settings_of,
+    spread,
+    the_device,
+)
 from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
 from ddgan.models.precision import channels_innermost, choose_precision
-from ddgan.networks import NCSNppConfig, build_generator
 from ddgan.networks.layers import variance_scaling_
 
 
@@ -39,9 +46,8 @@ def main() -> None:
         return
     device = the_device()
     batch = batch_for(device, options.batch)
-    config = RunConfig.load(options.preset)
-    config = replace(config, training=replace(config.training, channels_last=False))
-    plain, ours = model(config, device), model(config, device)
+    config, shape = settings_of(options.preset)
+    plain, ours = model(config, shape, device), model(config, shape, device)
     channels_innermost(ours.generator)
     ours.set_precision(choose_precision(options.precision, device))
     if options.compile:
@@ -82,14 +88,14 @@ def main() -> None:
     publish("sampling", rows, values, options.out)
 
 
-def model(config: RunConfig, device: torch.device) -> DDGAN:
+def model(config: RunConfig, shape: tuple[int, ...], device: torch.device) -> DDGAN:
     """A model with random weights, none of them nearly zero, so that errors show."""
     torch.manual_seed(0)
-    generator = build_generator(config.generator)
+    generator = config.generator.build(shape, config.conditions.shapes)
     for parameter in generator.parameters():
         if parameter.ndim > 1 and parameter.abs().max() < 1e-4:
             variance_scaling_(parameter.data)
-    return DDGAN(generator.to(device), config)
+    return DDGAN(generator.to(device), config, shape)
 
 
 def images(trained: DDGAN, batch: int) -> Tensor:
@@ -100,23 +106,24 @@ def images(trained: DDGAN, batch: int) -> Tensor:
 @torch.no_grad()
 def plain_images(trained: DDGAN, batch: int) -> Tensor:
     """The same batch by a plain loop over the steps."""
-    diffusion = trained.diffusion
+    diffusion, condition = trained.diffusion, trained.condition_for(batch)
     x_t, noise = trained.start(0, range(batch))
     for step in range(diffusion.num_steps, 0, -1):
         t = torch.full((batch,), step, device=trained.device)
-        x_0 = trained.generator(x_t, t, noise(trained.config.generator.latent_size))
-        x_t = diffusion.denoise(x_0, x_t, t, noise(*trained.state_shape))
+        x_0 = trained.generator(x_t, t, noise(trained.config.generator.latent_size), condition)
+        x_t = diffusion.denoise(x_0, x_t, t, noise(*trained.sample_shape))
     return x_t
 
 
 @torch.no_grad()
 def relative_error(ours: DDGAN, plain: DDGAN, batch: int) -> float:
     """||ours - plain|| / ||plain|| of the first prediction of the chain."""
+    condition = plain.condition_for(batch)
     x_t, noise = plain.start(0, range(batch))
     with plain_path():
-        expected = next(iter(plain.chain(x_t, noise))).prediction
+        expected = next(iter(plain.chain(x_t, noise, condition=condition))).prediction
     x_t, noise = ours.start(0, range(batch))
-    found = next(iter(ours.chain(x_t, noise))).prediction
+    found = next(iter(ours.chain(x_t, noise, condition=condition))).prediction
     return float((found - expected).norm() / expected.norm())
 
 
@@ -130,11 +137,12 @@ def flops(work: Callable[[], object]) -> int:
 def measure_scaling(rounds: int, out: str | None) -> None:
     """Seconds and work over T, images and pixels, each against its smallest value."""
     device = the_device()
-    small = NCSNppConfig(base_channels=16, channel_multipliers=(1, 2, 2), attention_resolutions=())
+    small = {"base_channels": 16, "channel_multipliers": [1, 2, 2], "attention_resolutions": []}
 
     def seconds(num_steps: int, batch: int, size: int) -> tuple[float, int]:
-        base = RunConfig(generator=replace(small, image_size=size))
-        made = model(replace(base, diffusion=replace(base.diffusion, num_steps=num_steps)), device)
+        diffusion = {"num_steps": num_steps}
+        config = RunConfig.from_dict({"generator": {"kind": "ncsnpp", **small}, "diffusion": diffusion})
+        made = model(config, (3, size, size), device)
         times = interleaved({"ours": lambda: images(made, batch)}, device, rounds)["ours"]
         return sorted(times)[len(times) // 2], flops(lambda: images(made, batch))
 

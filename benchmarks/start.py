@@ -15,9 +15,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import interleaved, publish, spread
+from benchmarks.common import interleaved, publish, settings_of, spread
 from benchmarks.sampling import model
-from ddgan import RunConfig
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        weights = model(RunConfig.load(options.preset), torch.device("cpu")).save(Path(folder) / "model")
+        weights = model(*settings_of(options.preset), torch.device("cpu")).save(Path(folder) / "model")
         picture = Path(folder) / "one.png"
         works = {
             "import torch": python("-c", "import torch"),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.training [--preset cifar10] [--batch 16] [--out X.json]
 
-An iteration is one update of D and one of G; R1 falls due in every 15th, as in the preset, and its cost is
+An iteration is one update of D and one of G; R1 is due in every k-th, as in the preset, and its cost is
 measured apart and weighed in. Memory is the peak of a process of its own per path (on a GPU, of what it
 held of its memory), from one and the same configuration as the times.
 """
@@ -22,18 +22,23 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import batch_for, interleaved, matmul_rate, publish, spread, the_device
+from benchmarks.common import (
+    batch_for,
+    interleaved,
+    matmul_rate,
+    publish,
+    settings_of,
+    spread,
+    the_device,
+)
 from benchmarks.plain import plain_path
 from benchmarks.sampling import flops
-from ddgan import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.models.precision import choose_precision
 from ddgan.system.processes import join_processes
 from ddgan.training.cuda_graphs import NUM_USUAL, ReplayedUpdates
-from ddgan.training.iteration import train_step
-from ddgan.training.noise import draw_noise
+from ddgan.training.iteration import iterate
 from ddgan.training.setup import create_state
-from ddgan.training.state import TrainState
 
 
 def main() -> None:
@@ -59,7 +64,7 @@ def main() -> None:
     for path, step in steps.items():
         works |= {path: lambda step=step: step(False), f"{path} with R1": lambda step=step: step(True)}
     times = interleaved(works, device, options.rounds)
-    every = RunConfig.load(options.preset).objective.penalties[0].every
+    every = settings_of(options.preset)[0].method.period
     mean = {path: weighed(times[path], times[f"{path} with R1"], every) for path in settings}
     gains = [slow / fast for fast, slow in zip(mean["ours"], mean["plain"], strict=True)]
     work = flops(lambda: steps["plain"](False))  # ours may need fewer for the same
@@ -100,23 +105,23 @@ def our_settings(precision: str, compile: bool, cuda_graphs: bool) -> dict[str, 
 
 def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Callable[[bool], None]:
     """(whether R1 is due) -> one iteration, on the same random images each time."""
-    config = RunConfig.load(preset)
+    config, shape = settings_of(preset)
     config = replace(config, training=replace(config.training, batch_size=batch, **settings))
+    method = config.method
     context = plain_path if path == "plain" else nullcontext
     processes = join_processes("auto")
     with context():
-        state: TrainState = create_state(config, processes)
+        state = create_state(config, shape, processes)
     layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-    images = torch.rand(batch, *config.generator.state_shape, device=processes.device) * 2 - 1
-    images = images.contiguous(memory_format=layout)
-    every = config.objective.penalties[0].every
+    x = torch.rand(batch, *shape, device=processes.device) * 2 - 1
+    x = x.contiguous(memory_format=layout if x.ndim == 4 else torch.contiguous_format)
     updates = ReplayedUpdates() if config.training.cuda_graphs else None
 
     def step(with_penalty: bool) -> None:
-        state.step = 0 if with_penalty else every - 1 if every > 1 else 1
-        noise = draw_noise(0, 0, images, config.diffusion.num_steps, config.generator.latent_size)
+        state.step = 0 if with_penalty else max(method.period - 1, 1)
+        noise = method.draw(config, 0, x)
         with context():
-            train_step(state, Batch(images), noise, updates)
+            iterate(state, Batch(x), noise, updates)
 
     for _ in range(NUM_USUAL if updates else 0):  # after these, both are recorded
         step(False)

@@ -20,49 +20,9 @@ import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.metrics import labelled
 from ddgan.metrics import real_data as reference
-from ddgan.metrics.classifier import Judge, digits_judge
+from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
 from ddgan.metrics.speed import measure_speed
-from ddgan.networks import build_generator
-
-TINY_DIGITS: dict[str, Any] = {
-    "data": "digits",
-    "seed": 3,
-    "generator": {
-        "kind": "ncsnpp",
-        "image_size": 8,
-        "base_channels": 8,
-        "channel_multipliers": [1, 1],
-        "num_blocks": 1,
-        "attention_resolutions": [],
-        "latent_size": 4,
-        "mapping_features": 8,
-        "mapping_depth": 1,
-    },
-    "discriminator": {
-        "kind": "resnet",
-        "base_channels": 8,
-        "channel_multipliers": [1, 1],
-        "downsample": [False, True],
-        "time_features": 8,
-    },
-    "diffusion": {"num_steps": 3},
-    "objective": {"penalties": [{"kind": "r1", "gamma": 0.05, "every": 2}]},
-    "optimization": {"generator_lr": 0.02, "discriminator_lr": 0.01, "ema_decay": 0.5},
-    "training": {
-        "batch_size": 8,
-        "num_iterations": 5,
-        "horizontal_flip": False,
-        "log_every": 2,
-        "score_samples": 0,
-        "device": "cpu",
-    },
-}
-TINY_POINTS: dict[str, Any] = {
-    **TINY_DIGITS,
-    "data": "gaussians",
-    "generator": {"kind": "mlp", "hidden_features": 16, "num_blocks": 2, "time_features": 8},
-    "discriminator": {"kind": "mlp", "hidden_features": 16, "time_features": 8},
-}
+from tiny import DIGITS_SHAPE, POINTS_SHAPE, TINY_DIGITS, TINY_POINTS
 
 
 @pytest.fixture
@@ -97,19 +57,19 @@ def tiny_yaml(tmp_path: Path, tiny_config: RunConfig) -> str:
     return str(path)
 
 
-def lively(config: RunConfig) -> DDGAN:
+def lively(config: RunConfig, sample_shape: tuple[int, ...] = DIGITS_SHAPE) -> DDGAN:
     """A model with random weights whose samples differ visibly; a new generator's output is nearly 0."""
     rng = torch.Generator().manual_seed(0)
-    generator = build_generator(config.generator)
+    generator = config.generator.build(sample_shape, config.conditions.shapes)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
-    return DDGAN(generator, config)
+    return DDGAN(generator, config, sample_shape)
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Callable[[RunConfig], DDGAN]:
-    """Makes a model with random weights from a configuration."""
+def make_model() -> Callable[..., DDGAN]:
+    """Makes a model with random weights from a configuration, and a shape of samples (3 x 8 x 8)."""
     return lively
 
 
@@ -122,7 +82,7 @@ def model(tiny_config: RunConfig) -> DDGAN:
 @pytest.fixture(scope="session")
 def points_model(tiny_points_config: RunConfig) -> DDGAN:
     """A model of points with random weights."""
-    return lively(tiny_points_config)
+    return lively(tiny_points_config, POINTS_SHAPE)
 
 
 @pytest.fixture(scope="session")
@@ -163,14 +123,14 @@ def quick_work() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def judge(session_cache: Path) -> Judge:
+def judge(session_cache: Path) -> MeasuredClassifier:
     """The classifier that reads digits: about eight seconds of training, in the first process that asks."""
     with FileLock(session_cache / "classifiers" / "judge.lock"):
-        return digits_judge()
+        return digits_classifier()
 
 
 @pytest.fixture(scope="session")
-def scored_run(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def scored_run(judge: MeasuredClassifier, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A trained run with scores and a report; read only."""
     settings = copy.deepcopy(TINY_DIGITS)
     settings["training"]["score_samples"] = 60

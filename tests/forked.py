@@ -18,9 +18,6 @@ SERVER.set_forkserver_preload(
     [
         "ddgan.cli.train",
         "ddgan.training.trainer",
-        "accelerate",
-        "jsonargparse",
-        "sklearn.datasets",
         "torch._dynamo",
     ]
 )

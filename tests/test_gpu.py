@@ -6,12 +6,12 @@ DDGAN_TEST_DEVICE names another device than cuda: mps, or cpu, to see that the t
 from __future__ import annotations
 
 import copy
-import dataclasses
 import os
 import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,20 +20,19 @@ from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, RunConfig
-from ddgan.config.training import TrainingConfig
-from ddgan.data import Batch, Gaussians, StackedDigits
 from ddgan.data import prepared as dataset
+from ddgan.data.batch import Batch
+from ddgan.data.digits import StackedDigits
 from ddgan.data.preparation import prepare
-from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
+from ddgan.data.toy import Gaussians
 from ddgan.models.precision import channels_innermost, tf32
-from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
 from ddgan.system.processes import Processes
 from ddgan.training.cuda_graphs import ReplayedUpdates, mapped
-from ddgan.training.iteration import train_step
-from ddgan.training.methods import BaselineConfig, train_baseline
-from ddgan.training.noise import draw_noise
+from ddgan.training.iteration import iterate
 from ddgan.training.setup import create_state
 from filled import filled
+from other_methods import OTHERS, config_of
+from steps import changed, flat
 
 DEVICE = torch.device(os.environ.get("DDGAN_TEST_DEVICE", "cuda"))
 pytestmark = [
@@ -41,12 +40,24 @@ pytestmark = [
     pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="there is no GPU"),
 ]
 ONLY_CUDA = pytest.mark.skipif(DEVICE.type != "cuda", reason="of CUDA alone, or minutes elsewhere")
-SMALL = NCSNppConfig(
-    image_size=16, base_channels=32, channel_multipliers=(1, 2, 2), attention_resolutions=(8,)
+SHAPE = (3, 16, 16)
+GENERATOR: dict[str, Any] = {
+    "kind": "ncsnpp",
+    "base_channels": 32,
+    "channel_multipliers": [1, 2, 2],
+    "attention_resolutions": [8],
+}
+PAIR: dict[str, Any] = {
+    "kind": "resnet",
+    "base_channels": 32,
+    "channel_multipliers": [1, 2],
+    "downsample": [True, True],
+    "time_features": 32,
+}
+SMALL = RunConfig.from_dict(
+    {"generator": GENERATOR, "method": {"kind": "denoising_gan", "discriminators": {"pair": PAIR}}}
 )
-JUDGE = ResNetDiscriminatorConfig(
-    base_channels=32, channel_multipliers=(1, 2), downsample=(True, True), time_features=32
-)
+"""U-Nets for images of 16 pixels."""
 FLOAT32 = 2e-5
 """Relative difference of two ways to sum the same float32 products, through a whole network."""
 
@@ -64,7 +75,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 @pytest.fixture
 def unet() -> DDGAN:
     torch.manual_seed(0)
-    return DDGAN(filled(build_generator(SMALL)), RunConfig(generator=SMALL))
+    return DDGAN(filled(SMALL.generator.build(SHAPE, SMALL.conditions.shapes)), SMALL, SHAPE)
 
 
 def test_a_generator_and_its_gradient_are_the_same(unet: DDGAN) -> None:
@@ -88,11 +99,12 @@ def test_a_generator_and_its_gradient_are_the_same(unet: DDGAN) -> None:
 def test_a_penalty_s_gradient_is_the_same() -> None:
     """R1 differentiates the discriminator twice."""
     torch.manual_seed(0)
-    judge, rng = filled(build_discriminator(JUDGE, SMALL.state_shape)), torch.Generator().manual_seed(1)
+    pair = SMALL.method.discriminators["pair"]
+    discriminator, rng = filled(pair.build(SHAPE)), torch.Generator().manual_seed(1)
     x, x_t = torch.randn(2, 4, 3, 16, 16, generator=rng)
     found = []
     for device in (torch.device("cpu"), DEVICE):
-        network, inputs = copy.deepcopy(judge).to(device), x.to(device).requires_grad_(True)
+        network, inputs = copy.deepcopy(discriminator).to(device), x.to(device).requires_grad_(True)
         logits = network(inputs, x_t.to(device), torch.ones(4, dtype=torch.int64, device=device))
         (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
         slope.square().sum().backward()
@@ -147,22 +159,24 @@ def test_batches_are_those_of_the_cpu(tmp_path: Path, monkeypatch: pytest.Monkey
         batches = [ours.batch(step, 16) for step in range(20)]  # asked for before any is looked at
         for step, batch in enumerate(batches):
             expected = theirs.batch(step, 16)
-            assert batch.images.device.type == DEVICE.type
-            assert torch.allclose(batch.images.cpu(), expected.images, atol=1e-6)
-            if expected.labels is not None:
-                assert batch.labels is not None
-                assert torch.equal(batch.labels.cpu(), expected.labels)
+            assert batch.x.device.type == DEVICE.type
+            assert torch.allclose(batch.x.cpu(), expected.x, atol=1e-6)
+            assert (batch.label is None) == (expected.label is None)
+            if batch.label is not None and expected.label is not None:
+                assert torch.equal(batch.label.cpu(), expected.label)
 
 
 def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
-    optimization = dataclasses.replace(tiny_config.optimization, generator_lr=1e-3, discriminator_lr=1e-3)
-    config = dataclasses.replace(tiny_config, optimization=optimization)
-    ours, theirs = (create_state(config, Processes(device)) for device in (torch.device("cpu"), DEVICE))
+    rates = {f"optimization.{name}.lr": 1e-3 for name in ("generator", "discriminator")}
+    config = RunConfig.load(tiny_config, rates)
+    ours, theirs = (
+        create_state(config, (3, 8, 8), Processes(device)) for device in (torch.device("cpu"), DEVICE)
+    )
     for step in range(3):
-        images = StackedDigits(seed=0).batch(step, 8).images
-        noise = draw_noise(0, step, images, config.diffusion.num_steps, 4)
-        expected = train_step(ours, Batch(images), noise)
-        found = train_step(theirs, Batch(images.to(DEVICE)), mapped(lambda one: one.to(DEVICE), noise))
+        x = StackedDigits(seed=0).batch(step, 8).x
+        noise = config.method.draw(config, step, x)
+        expected = flat(iterate(ours, Batch(x), noise))
+        found = flat(iterate(theirs, Batch(x.to(DEVICE)), mapped(lambda one: one.to(DEVICE), noise)))
         for name in ("d_real", "d_fake", "loss_d", "loss_g"):
             torch.testing.assert_close(found[name].cpu(), expected[name], rtol=2e-3, atol=1e-4)
     assert theirs.step == 3
@@ -182,15 +196,8 @@ def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     tiny_config: RunConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    training = dataclasses.replace(
-        tiny_config.training,
-        device=DEVICE.type,  # type: ignore[arg-type]
-        num_iterations=6,
-        keep_every=3,
-        grid_every=3,
-        **changes,  # type: ignore[arg-type]
-    )
-    config = dataclasses.replace(tiny_config, training=training)
+    usual = {"device": DEVICE.type, "num_iterations": 6, "keep_every": 3, "grid_every": 3}
+    config = changed(tiny_config, **usual, **changes)
     whole = ddgan.train(config, out=tmp_path / "run", verbose=False)
     assert torch.isfinite(whole.model.sample(4)).all()
     assert (tmp_path / "run" / "samples.png").is_file()
@@ -204,41 +211,41 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 @ONLY_CUDA
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_replayed_iterations_are_those_that_are_not(tmp_path: Path, precision: str) -> None:
-    """Over many iterations, with and without penalty; averages and moments are the same too."""
-    config = RunConfig(
-        generator=SMALL,
-        discriminator=JUDGE,
-        objective=ObjectiveConfig(penalties=(PenaltyConfig(every=3),), reconstruction="l2"),
-        training=TrainingConfig(
-            batch_size=8, num_iterations=40, device="cuda", precision=precision, channels_last=True
-        ),
+    """Over many iterations, with and without penalty; EMAs and moments are the same too."""
+    method = {"method.penalties": [{"kind": "r1", "every": 3}], "method.reconstruction": {"kind": "l2"}}
+    config = changed(
+        RunConfig.load(SMALL, method),
+        **{"batch_size": 8, "num_iterations": 40, "device": "cuda"},
+        **{"precision": precision, "channels_last": True},
     )
-    processes = Processes(DEVICE)
-    usual, other = create_state(config, processes), create_state(config, processes)
+    usual, other = (create_state(config, SHAPE, Processes(DEVICE)) for _ in range(2))
     updates = ReplayedUpdates()
     for step in range(14):
-        images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(step)).clamp(-1, 1)
-        images = images.to(DEVICE, memory_format=torch.channels_last)
-        noise = draw_noise(0, step, images, config.diffusion.num_steps, SMALL.latent_size)
-        expected = train_step(usual, Batch(images), noise)
-        found = train_step(other, Batch(images), noise, updates)
-        assert found.keys() == expected.keys()
-        torch.testing.assert_close(found["t_d"], expected["t_d"])
+        x = torch.randn(8, *SHAPE, generator=torch.Generator().manual_seed(step)).clamp(-1, 1)
+        x = x.to(DEVICE, memory_format=torch.channels_last)
+        noise = config.method.draw(config, step, x)
+        expected = iterate(usual, Batch(x), noise)
+        found = iterate(other, Batch(x), noise, updates)
+        assert {name: values.keys() for name, values in found.items()} == {
+            name: values.keys() for name, values in expected.items()
+        }
+        for name in ("discriminator", "generator"):
+            torch.testing.assert_close(found[name]["t"], expected[name]["t"])
         for name in ("d_real", "loss_d", "loss_g", "reconstruction"):
-            torch.testing.assert_close(found[name], expected[name], rtol=2e-2, atol=1e-2)
-    for name, network in other.networks().items():  # as a whole: some gradients are nothing but rounding
-        ours, theirs = (
+            torch.testing.assert_close(flat(found)[name], flat(expected)[name], rtol=2e-2, atol=1e-2)
+    for name, network in other.saved_networks().items():
+        ours, theirs = (  # as a whole: some gradients are nothing but rounding
             torch.cat([p.detach().flatten() for p in one.parameters()])
-            for one in (network, usual.networks()[name])
+            for one in (network, usual.saved_networks()[name])
         )
         assert relative(ours, theirs.cpu()) < 1e-2, name
 
 
 @pytest.mark.parametrize("data", ["digits", "single_digits"])
 def test_scores_are_those_of_the_cpu(tiny_config: RunConfig, data: str) -> None:
-    shape = dataclasses.replace(tiny_config.generator, image_channels=1 if data == "single_digits" else 3)
-    config = dataclasses.replace(tiny_config, data=data, generator=shape)
-    model = DDGAN(filled(build_generator(config.generator)), config)
+    config = RunConfig.load(tiny_config, {"data": data})
+    shape = tuple(config.data.open().sample_shape)
+    model = DDGAN(filled(config.generator.build(shape, config.conditions.shapes)), config, shape)
     metrics = ["frechet", "kernel", "precision_recall", "modes"]
     found = []
     for device in (torch.device("cpu"), DEVICE):
@@ -257,18 +264,18 @@ def test_scores_are_those_of_the_cpu(tiny_config: RunConfig, data: str) -> None:
     assert theirs.modes.modes == pytest.approx(ours.modes.modes, abs=2)
 
 
-@pytest.mark.parametrize("method", ["gan", "wgan_gp"])
-def test_baselines_are_trained(tiny_config: RunConfig, tmp_path: Path, method: str) -> None:
-    training = dataclasses.replace(tiny_config.training, device=DEVICE.type)  # type: ignore[arg-type]
-    config = BaselineConfig.like(dataclasses.replace(tiny_config, training=training), method=method)
-    run = train_baseline(config, tmp_path / "run", verbose=False)
+@pytest.mark.parametrize("method", OTHERS)
+def test_other_methods_are_trained(tmp_path: Path, method: str) -> None:
+    config = changed(config_of(method), device=DEVICE.type)
+    run = ddgan.train(config, tmp_path / "run", verbose=False)
     assert torch.isfinite(run.model.sample(3)).all()
+    assert torch.equal(ddgan.load(tmp_path / "run").sample(3), run.model.to("cpu").sample(3))
 
 
 def test_scores_say_which_gpu_they_are_of(unet: DDGAN) -> None:
     report = ddgan.evaluate(unet.to(DEVICE), metrics=["speed"], n=8)
     assert report.speed is not None
-    assert report.speed.calls_per_image == 4
+    assert report.speed.nfe == 4
     if DEVICE.type == "cuda":
         assert torch.cuda.get_device_name() in report.speed.device
         assert report.speed.peak_memory > 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddgan import DDGAN, editing
 from ddgan.data.digits import StackedDigits
-from ddgan.metrics.classifier import digits_judge
+from ddgan.metrics.classifier import digits_classifier
 from ddgan.system import images
 
 NUM_IMAGES, ROUNDS = 1000, (1, 2, 4, 8, 16)
@@ -33,13 +33,14 @@ def hole(half: str) -> Tensor:
 
 
 def measure(model: DDGAN) -> None:
-    """Print a table: how many digits the judge reads correctly, per half and method."""
+    """Print a table: how many digits are classified correctly, per half and method."""
     batch = StackedDigits(seed=5, split="test").batch(0, NUM_IMAGES)
-    known, numbers = batch.images, batch.labels
+    known, numbers = batch.x, batch.label
+    assert numbers is not None
     digits = torch.stack([numbers // 100, numbers // 10 % 10, numbers % 10], dim=1)
 
     def read(samples: Tensor) -> float:
-        return float((digits_judge().read(samples)[0] == digits).double().mean())
+        return float((digits_classifier().read(samples)[0] == digits).double().mean())
 
     print(f"whole digits are read correctly: {read(known):.1%}\n")
     print(f"| unknown half | pasted | {' | '.join(f'{r} rounds' for r in ROUNDS)} |")
@@ -56,7 +57,7 @@ def measure(model: DDGAN) -> None:
 
 def measure_strength(model: DDGAN) -> None:
     """Print a table: how far strokes are from their input, and from the plain samples of their seed."""
-    known = StackedDigits(seed=5, split="test").batch(0, NUM_IMAGES).images
+    known = StackedDigits(seed=5, split="test").batch(0, NUM_IMAGES).x
     samples = model.sample(NUM_IMAGES, seed=1)
     print("\n| strength | from the input | from the sample of the same noise |\n|---|---|---|")
     for strength in range(model.diffusion.num_steps + 1):
@@ -95,7 +96,7 @@ def painted() -> Image.Image:
 def show_all(model: DDGAN, folder: Path) -> None:
     """Write a picture of each edit."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = StackedDigits(seed=7, split="test").batch(0, 6).images
+    known = StackedDigits(seed=7, split="test").batch(0, 6).x
     mask = hole("right")
     pasted = torch.where(mask, model.sample(6, seed=2), known)
     fillings = [editing.inpaint(model, known, mask, seed=seed) for seed in (2, 3)]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ddgan import RunConfig
-from ddgan.training.statistics import read_log
+from ddgan.models.run_folder import read_log
 
 
 def main(runs: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Class labels, as a user meets them: num_classes auto, `ddgan sample --class`, a column per class."""
+"""Class labels, as a user meets them: `classes auto`, `ddgan sample --class`, a column per class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def labelled_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a folder of images with three classes, told by `--num_classes auto`."""
+    """A run on a folder of images with three classes, told by `--conditions.label.classes auto`."""
     folder = tmp_path_factory.mktemp("labelled")
     rng = np.random.default_rng(0)
     for index in range(12):
@@ -28,21 +28,25 @@ def labelled_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactor
         Image.fromarray(rng.integers(256, size=(8, 8, 3), dtype=np.uint8)).save(path)
     (folder / "tiny.yaml").write_text(tiny_config.to_yaml(), encoding="utf-8")
     arguments = ["--config", str(folder / "tiny.yaml"), "--data", str(folder / "photos")]
-    assert main(["train", *arguments, "--num_classes", "auto", "--out", str(folder / "run")]) == 0
+    assert (
+        main(["train", *arguments, "--conditions.label.classes", "auto", "--out", str(folder / "run")]) == 0
+    )
     return folder / "run"
 
 
 def test_auto_takes_the_number_of_classes_from_the_data(labelled_run: Path) -> None:
     model = DDGAN.from_pretrained(labelled_run)
     assert model.num_classes == 3
-    assert yaml.safe_load((labelled_run / "config.yaml").read_text())["num_classes"] == 3
+    assert yaml.safe_load((labelled_run / "config.yaml").read_text())["conditions"]["label"]["classes"] == 3
 
 
 def test_auto_needs_data_with_classes(tiny_yaml: str, tmp_path: Path, capsys: Capture) -> None:
     np.save(tmp_path / "x.npy", np.zeros((9, 8, 8, 3), np.uint8))
     arguments = ["--config", tiny_yaml, "--data", str(tmp_path / "x.npy")]
-    assert main(["train", *arguments, "--num_classes", "auto", "--out", str(tmp_path / "run")]) == 2
-    assert "num_classes is auto, but" in capsys.readouterr().err
+    assert (
+        main(["train", *arguments, "--conditions.label.classes", "auto", "--out", str(tmp_path / "run")]) == 2
+    )
+    assert "conditions.label is asked for, but" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -50,8 +54,11 @@ def test_fewer_classes_than_the_data_has_are_refused(
     labelled_run: Path, tiny_yaml: str, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ["--config", tiny_yaml, "--data", str(labelled_run.parent / "photos")]
-    assert main(["train", *arguments, "--num_classes", "2", "--out", str(tmp_path / "run")]) == 2
-    assert "has 3 classes; set it to auto, or to 0 to ignore them" in capsys.readouterr().err
+    assert main(["train", *arguments, "--conditions.label.classes", "2", "--out", str(tmp_path / "run")]) == 2
+    assert (
+        "has 3 classes; set it to auto, or leave conditions.label out to ignore them"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -112,8 +112,8 @@ def test_help(edit: str, capsys: Capture) -> None:
 
 
 WRONG = [
-    (["RUN"], ["nothing is asked", "stroke, inpaint"]),
-    (["RUN", "paint"], ["'paint' is no edit", "filmstrip"]),
+    (["RUN"], ["is given, but no edit", "stroke, inpaint"]),
+    (["RUN", "paint"], ["unknown edit 'paint'", "filmstrip"]),
     (["RUN", "stroke", "--image", "A", "--strength", "1"], ["--out X.png"]),
     (["RUN", "stroke", "--image", "A", "--out", "OUT"], ["--strength t, in 0..3"]),
     (["RUN", "stroke", "--strength", "1", "--out", "OUT"], ["--image FILE"]),
@@ -133,7 +133,7 @@ WRONG = [
         ["mask has 30 x 24", "20 x 20", "8 x 8"],
     ),
     (["RUN", "inpaint", "--image", "A", "--mask", "HALF", "--rounds", "0", "--out", "OUT"], ["rounds is 0"]),
-    (["RUN", "interpolate", "--frames", "1", "--out", "OUT"], ["num_frames is 1"]),
+    (["RUN", "interpolate", "--frames", "1", "--out", "OUT"], ["--frames is 1; it must be at least 2"]),
     (["RUN", "interpolate", "--to_seed", "-1", "--out", "OUT"], ["seed is -1"]),
     (["RUN", "filmstrip", "--class", "1", "--out", "OUT"], ["trained without"]),
     (["nowhere", "filmstrip", "--out", "OUT"], ["'nowhere' does not exist"]),

@@ -20,7 +20,7 @@ from torch import Tensor
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.cli import main
-from ddgan.config.run_config import preset_names
+from ddgan.config.presets import preset_names
 
 Capture = pytest.CaptureFixture[str]
 
@@ -92,35 +92,37 @@ def test_print_config_can_be_copied(name: str, tmp_path: Path, capsys: Capture) 
 
 def test_dotted_settings_override_the_preset(capsys: Capture) -> None:
     overrides = ["--diffusion.num_steps", "2", "--generator.base_channels=16", "--data", "digits"]
-    overrides += ["--objective.penalties", "[{kind: r2, gamma: 0.5}]", "--training.horizontal_flip", "false"]
+    overrides += ["--method.penalties", "[{kind: r2, gamma: 0.5}]", "--training.channels_last", "false"]
     overrides += ["--generator.channel_multipliers", "[1, 2]"]
     assert main(["train", "--preset", "cifar10", "--print_config", *overrides]) == 0
     config = RunConfig.from_dict(yaml.safe_load(capsys.readouterr().out))
-    assert (config.diffusion.num_steps, config.data) == (2, "digits")
+    assert (config.diffusion.num_steps, config.data.kind) == (2, "digits")
     assert (config.generator.base_channels, config.generator.channel_multipliers) == (16, (1, 2))
-    assert [(p.kind, p.gamma) for p in config.objective.penalties] == [("r2", 0.5)]
-    assert not config.training.horizontal_flip
+    assert [(p.kind, p.gamma) for p in config.method.penalties] == [("r2", 0.5)]
+    assert not config.training.channels_last
 
 
 def test_another_kind_of_network_brings_its_own_settings(capsys: Capture) -> None:
-    kinds = ["--generator.kind", "mlp", "--generator.state_shape", "[3, 8, 8]"]
+    kinds = ["--generator.kind", "mlp", "--generator.hidden_features", "8"]
     assert main(["train", "--preset", "stackedmnist", "--print_config", *kinds]) == 0
     generator = yaml.safe_load(capsys.readouterr().out)["generator"]
-    assert generator["kind"] == "mlp"
+    assert (generator["kind"], generator["hidden_features"]) == ("mlp", 8)
     assert "channel_multipliers" not in generator
 
 
-@pytest.mark.parametrize("verb", ["train", "train --preset gaussians", "sample", "evaluate"])
-def test_help(verb: str, capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as stopped:  # argparse's own way to end
-        main([*verb.split(), "--help"])
-    assert stopped.value.code in (0, None)
+@pytest.mark.parametrize("command", ["train", "train --preset gaussians", "sample", "evaluate"])
+def test_help(command: str, capsys: Capture) -> None:
+    try:
+        code: object = main([*command.split(), "--help"])
+    except SystemExit as ended:  # argparse's own way to end
+        code = ended.code
+    assert code == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: ddgan {verb.split()[0]}")
+    assert text.startswith(f"usage: ddgan {command.split()[0]}")
     assert len(text.splitlines()) > 5
 
 
-def test_the_verbs_are_listed(capsys: Capture) -> None:
+def test_the_commands_are_listed(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     assert "evaluate" in capsys.readouterr().out
 
@@ -139,43 +141,67 @@ def test_presets_without_their_data_say_what_they_need(tmp_path: Path, capsys: C
 # --- refusals ---------------------------------------------------------------------------------------
 
 WRONG = [
-    (["paint"], ["'paint' is no verb", "train, sample, edit, evaluate, export, convert"]),
+    (["paint"], ["unknown command 'paint'", "train, sample, edit, evaluate, export, convert"]),
     (["train"], ["--preset NAME", "digits_quick", "--config"]),
     (["train", "--preset", "digits_quick"], ["--out RUN"]),
     (["train", "--preset", "imagenet", "--out", "OUT"], ["'imagenet'", "cifar10"]),
     (["train", "--config", "nowhere.yaml", "--out", "OUT"], ["'nowhere.yaml'", "configuration file"]),
     (["train", "--preset", "digits", "--config", "x.yaml", "--out", "OUT"], ["name one"]),
     (["train", "--preset", "digits", "--out", "OUT", "--diffusion.num_steps", "0"], ["num_steps is 0"]),
-    (["train", "--preset", "digits", "--out", "OUT", "--diffusion.num_steps", "x"], ["num_steps", "int"]),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "--diffusion.num_steps", "x"],
+        ["num_steps is 'x'", "whole number"],
+    ),
     (["train", "--preset", "digits", "--out", "OUT", "--diffusion.num_step", "4"], ["diffusion.num_steps"]),
     (["train", "--preset", "digits", "--out", "OUT", "--trainin.batch_size", "4"], ["training.batch_size"]),
-    (["train", "--preset", "cifar10", "--out", "OUT", "--generator.image_size", "30"], ["multiple of 8"]),
-    (["train", "--preset", "digits", "--out", "OUT", "--data", "cats"], ["'cats'", "digits, single_digits"]),
-    (["train", "--preset", "digits", "--out", "OUT", "--data", "gaussians"], ["(3, 8, 8)", "(2,)"]),
-    (["train", "--preset", "digits", "--out", "OUT", "--generator.kind", "vit"], ["'vit'", "ncsnpp, mlp"]),
+    (
+        ["train", "--preset", "cifar10", "--out", "OUT", "--generator.image_size", "30"],
+        ["--generator.image_size is not a setting; did you mean --data.size?"],
+    ),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "--size", "64"],
+        ["--size", "digits has a shape of its own"],
+    ),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "--training.compile"],
+        ["--training.compile has no value"],
+    ),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "training.compile"],
+        ["'training.compile' belongs to no"],
+    ),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "--data", "cats"],
+        ["'cats'", "gaussians, single_digits"],
+    ),
+    (
+        ["train", "--preset", "digits", "--out", "OUT", "--data", "gaussians"],
+        ["shape [2]", "use the kind mlp"],
+    ),
+    (["train", "--preset", "digits", "--out", "OUT", "--generator.kind", "vit"], ["'vit'", "mlp, ncsnpp"]),
     (["train", "--preset", "digits", "--out", "OUT", "--seed", "-1"], ["seed is -1"]),
     (["train", "--preset", "digits", "--out", "USED"], ["exists", "--overwrite"]),
     (["train", "--preset", "digits", "--out", "FILE", "--overwrite"], ["is a file"]),
     (["sample", "RUN"], ["--out X.png"]),
     (["sample"], ["model"]),
     (["sample", "nowhere", "--out", "OUT"], ["'nowhere' does not exist", "run folder"]),
-    (["sample", "USED", "--out", "OUT"], ["no run folder", "model.safetensors"]),
-    (["sample", "FILE", "--out", "OUT"], ["no whole .safetensors file"]),
+    (["sample", "USED", "--out", "OUT"], ["not a run folder", "model.safetensors"]),
+    (["sample", "FILE", "--out", "OUT"], ["not a whole .safetensors file"]),
     (["sample", "RUN", "--out", "USED"], ["exists", "--overwrite"]),
     (["sample", "RUN", "--out", "OUT", "-n", "0"], ["n is 0"]),
     (["sample", "RUN", "--out", "OUT", "-n", "many"], ["many"]),
     (["sample", "RUN", "--out", "OUT", "--seed", "-3"], ["seed is -3"]),
     (["sample", "RUN", "--out", "OUT", "--batch_size", "0"], ["batch_size is 0"]),
     (["sample", "RUN", "--out", "OUT", "--device", "abacus"], ["abacus", "auto, cuda"]),
-    (["sample", "RUN", "--out", "OUT", "--quality", "9"], ["quality"]),
+    (["sample", "RUN", "--out", "OUT", "--quality", "9"], ["--quality is not an option of 'ddgan sample'"]),
     (["evaluate", "RUN", "--metrics", "fid"], ["fid is not known", "frechet, kernel"]),
     (["evaluate", "RUN", "--data", "gaussians"], ["(3, 8, 8)", "(2,)"]),
     (["evaluate", "RUN", "--out", "FILE"], ["exists"]),
     (["evaluate", "RUN", "--features", "dino"], ["features 'dino' is not known", "inception"]),
     (["evaluate", "RUN", "--metrics", "frechet", "--features", "no.pt"], ["features 'no.pt' does not exist"]),
-    (["evaluate", "USED"], ["no run folder"]),
+    (["evaluate", "USED"], ["not a run folder"]),
     (["evaluate", "nowhere.npz", "--data", "digits"], ["nowhere.npz' cannot be read"]),
-    (["evaluate", "FILE"], ["no whole .safetensors file"]),
+    (["evaluate", "FILE"], ["not a whole .safetensors file"]),
     (["evaluate", "--compare", "a.json", "b.json"], ["--out X.html"]),
     (["evaluate", "--compare", "FILE", "USED", "--out", "OUT.html"], ["cannot be read as JSON"]),
 ]
@@ -197,7 +223,54 @@ def test_bad_input_is_one_line_and_leaves_everything_alone(
     assert file.read_bytes() == b"not weights"
 
 
-def test_without_a_verb_it_shows_the_verbs(capsys: Capture) -> None:
+MEANT = {
+    "--batch_size": "--training.batch_size?",
+    "--num_iterations": "--training.num_iterations?",
+    "--max_minutes": "--training.max_minutes?",
+    "--num_steps": "--diffusion.num_steps?",
+    "--lr": "--optimization.generator.lr or --optimization.discriminator.lr?",
+    "--learning_rate": "--optimization.generator.lr and --optimization.discriminator.lr?",
+    "--epochs": "--training.num_iterations, or --training.max_images?",
+    "--T": "--diffusion.num_steps?",
+    "--image_size": "--data.size?",
+    "--num_classes": "--conditions.label.classes?",
+    "--trainin.batch_size": "--training.batch_size?",
+    "--optimization.lr": "--optimization.generator.lr or --optimization.discriminator.lr?",
+}
+
+
+@pytest.mark.parametrize("given", MEANT)
+def test_the_setting_that_was_meant_is_named(given: str, tmp_path: Path, capsys: Capture) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    line = refused(capsys, "train", "--preset", "digits_quick", given, "4", *out)
+    assert line == f"ddgan: {given} is not a setting; did you mean {MEANT[given]}"
+
+
+def test_size_is_what_images_are_prepared_at(capsys: Capture) -> None:
+    arguments = ["--preset", "cifar10", "--data", "photos", "--size", "48"]
+    assert main(["train", *arguments, "--print_config"]) == 0
+    data = RunConfig.from_dict(yaml.safe_load(capsys.readouterr().out)).data
+    assert (data.path, data.size) == ("photos", 48)
+
+
+def test_an_error_inside_is_called_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def broken(arguments: list[str]) -> int:
+        raise KeyError("inside")
+
+    monkeypatch.setattr("ddgan.cli.sample.run", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["sample", "RUN"]) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ddgan: internal error of ddgan {ddgan.__version__} (KeyError: 'inside')")
+    (details,) = tmp_path.iterdir()
+    assert f"its details are in {details}" in line
+    assert "command: ddgan sample RUN\n" in details.read_text()
+    assert "Traceback (most recent call last):" in details.read_text()
+
+
+def test_without_a_command_it_shows_the_commands(capsys: Capture) -> None:
     assert main([]) == 2
     assert "train" in capsys.readouterr().out
 
@@ -205,7 +278,7 @@ def test_without_a_verb_it_shows_the_verbs(capsys: Capture) -> None:
 def test_truncated_weights_are_refused(run_copy: Path, tmp_path: Path, capsys: Capture) -> None:
     weights = run_copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "no whole .safetensors file" in refused(
+    assert "not a whole .safetensors file" in refused(
         capsys, "sample", str(run_copy), "--out", str(tmp_path / "x.png")
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan.cli import VERBS, main
-from ddgan.data import ImageDataset
+from ddgan.cli import COMMANDS, main
+from ddgan.data.prepared import ImageDataset
 
 Capture = pytest.CaptureFixture[str]
 
@@ -30,15 +30,15 @@ def photos(tmp_path: Path) -> Path:
     return photos
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_a_module_that_helps(verb: str, capsys: Capture) -> None:
-    assert callable(import_module(f"ddgan.cli.{verb}").run)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_module_that_helps(command: str, capsys: Capture) -> None:
+    assert callable(import_module(f"ddgan.cli.{command}").run)
     try:
-        code: object = main([verb, "--help"])
+        code: object = main([command, "--help"])
     except SystemExit as ended:
         code = ended.code
     assert code == 0
-    assert f"ddgan {verb}" in capsys.readouterr().out
+    assert f"ddgan {command}" in capsys.readouterr().out
 
 
 def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
@@ -75,12 +75,13 @@ def test_training_says_how_to_prepare_what_it_cannot_use(
 ) -> None:
     """It has no --skip-bad of its own: the message is a command that works."""
     run = ["train", "--config", tiny_yaml, "--training.num_iterations", "1", "--out", str(tmp_path / "run")]
+    run += ["--size", "8"]
     assert main([*run, "--data", str(photos)]) == 2
     said = capsys.readouterr().err
     assert "words.png' cannot be used" in said
     command = said[said.index("ddgan prepare") :].strip().rstrip(")").split()[1:]
     command[command.index("DATA")] = str(tmp_path / "DATA")
-    assert main(command) == 0  # with the size and the channels of the model
+    assert main(command) == 0  # with the size of the run
     assert main([*run, "--data", str(tmp_path / "DATA")]) == 0
 
 
@@ -126,7 +127,7 @@ def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Cap
         (["prepare", str(tmp_path / "none")], "does not exist; data may be a folder"),
         (["prepare", str(photos), "--sheet", "x.png"], "--sheet is for --check"),
         (["prepare", "--check", str(photos), "--size", "8"], "--check reads images as they are"),
-        (["prepare", str(photos), "--size", "-1"], "size is -1; it must be 0 or more"),
+        (["prepare", str(photos), "--size", "-1"], "size is -1; it must be at least 0"),
         (["prepare", str(photos), "--split", "none"], "split is 'none'; it must be one of"),
         (["prepare"], "source"),
     ]:

@@ -9,14 +9,15 @@ import pytest
 import torch
 import yaml
 
-from ddgan.config.run_config import RunConfig, preset_names
-from ddgan.data import EMBEDDED
-from ddgan.losses.adversarial import PenaltyConfig
-from ddgan.networks import NCSNppConfig, ResNetDiscriminatorConfig, build_discriminator, build_generator
+from ddgan.config.presets import preset_names
+from ddgan.config.run_config import RunConfig
+from ddgan.diffusion.schedules import VPConfig
+from ddgan.losses.penalties import R1Config
+from ddgan.networks.conditions import ConditionShapes
+from ddgan.networks.ncsnpp import NCSNppConfig
+from ddgan.networks.resnet import ResNetDiscriminatorConfig
 
 SMALL_G = NCSNppConfig(
-    image_size=32,
-    image_channels=3,
     base_channels=128,
     channel_multipliers=(1, 2, 2, 2),
     num_blocks=2,
@@ -27,7 +28,7 @@ SMALL_G = NCSNppConfig(
     tanh=True,
 )
 LARGE_G = dataclasses.replace(
-    SMALL_G, image_size=256, base_channels=64, channel_multipliers=(1, 1, 2, 2, 4, 4), mapping_depth=3
+    SMALL_G, base_channels=64, channel_multipliers=(1, 1, 2, 2, 4, 4), mapping_depth=3
 )
 SMALL_D = ResNetDiscriminatorConfig(
     base_channels=128,
@@ -89,6 +90,23 @@ PAPER: dict[str, dict[str, Any]] = {
 }
 
 
+def shape_of(name: str) -> tuple[int, ...]:
+    """The shape of a sample of the data that a preset is for."""
+    data = RunConfig.load(name).data
+    if data.kind != "images":
+        return tuple(data.open(0, "cpu").sample_shape)
+    return (3, 256, 256) if name.endswith("256") else (3, 32, 32)
+
+
+def built(config: RunConfig, shape: tuple[int, ...]) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """The generator and the one discriminator of a preset, without memory for their weights."""
+    conditions = ConditionShapes(num_classes=10 if config.conditions.label else 0)
+    (discriminator,) = config.method.discriminators_of().values() or (None,)
+    with torch.device("meta"):
+        generator = config.generator.build(shape, conditions)
+        return generator, discriminator.build(shape, conditions) if discriminator else torch.nn.Linear(1, 1)
+
+
 def num_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -96,9 +114,7 @@ def num_parameters(network: torch.nn.Module) -> int:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_builds_its_networks_and_survives_yaml(name: str) -> None:
     config = RunConfig.load(name)
-    with torch.device("meta"):
-        generator = build_generator(config.generator)
-        discriminator = build_discriminator(config.discriminator, config.generator.state_shape)
+    generator, discriminator = built(config, shape_of(name))
     assert num_parameters(generator) > 0
     assert num_parameters(discriminator) > 0
     assert RunConfig.from_dict(config.to_dict()) == config
@@ -109,46 +125,46 @@ def test_every_preset_builds_its_networks_and_survives_yaml(name: str) -> None:
 def test_paper_presets_hold_the_papers_numbers(name: str) -> None:
     paper, config = PAPER[name], RunConfig.load(name)
     assert config.generator == paper["networks"][0]
-    assert config.discriminator == paper["networks"][1]
+    assert config.method.discriminators == {"pair": paper["networks"][1]}
     assert config.diffusion.num_steps == paper["num_steps"]
-    assert (config.diffusion.schedule, config.diffusion.prediction) == ("vp", "x_0")
-    assert (config.diffusion.beta_min, config.diffusion.beta_max) == (0.1, 20.0)
+    assert config.diffusion.schedule == VPConfig(beta_min=0.1, beta_max=20.0)
+    assert config.diffusion.prediction == "x_0"
     optimization = config.optimization
-    assert (optimization.generator_lr, optimization.discriminator_lr) == paper["learning_rates"]
-    assert (optimization.betas, optimization.final_lr) == ((0.5, 0.9), 1e-5)
-    assert (optimization.ema_decay, optimization.decay_every) == (paper["ema_decay"], paper["decay_every"])
+    assert (optimization.generator.lr, optimization.discriminator.lr) == paper["learning_rates"]
+    assert optimization.generator.kind == optimization.discriminator.kind == "adam"
+    assert optimization.generator.betas == optimization.discriminator.betas == (0.5, 0.9)
+    assert optimization.final_lr == 1e-5
+    assert (optimization.ema.decay, optimization.decay_every) == (paper["ema_decay"], paper["decay_every"])
     gamma, every = paper["r1"]
-    assert config.objective.adversarial == "nonsaturating"
-    assert config.objective.penalties == (PenaltyConfig("r1", gamma, every, scaled=False),)
-    assert config.objective.reconstruction == "none"
-    for field in ("batch_size", "num_iterations", "horizontal_flip"):
+    assert config.method.adversarial.kind == "nonsaturating"
+    assert config.method.penalties == (R1Config(gamma=gamma, every=every, scaled=False),)
+    assert config.method.reconstruction is None
+    assert [one.kind for one in config.augmentation] == ["horizontal_flip"] * paper["horizontal_flip"]
+    for field in ("batch_size", "num_iterations"):
         assert getattr(config.training, field) == paper[field], field
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_paper_presets_have_the_published_parameter_counts(name: str) -> None:
     config = RunConfig.load(name)
-    with torch.device("meta"):
-        generator = build_generator(config.generator)
-        discriminator = build_discriminator(config.discriminator, config.generator.state_shape)
+    generator, discriminator = built(config, shape_of(name))
     assert (num_parameters(generator), num_parameters(discriminator)) == PAPER[name]["networks"][2:]
 
 
 @pytest.mark.parametrize("name", ["digits_quick", "digits", "gaussians"])
 def test_our_own_presets_train_on_embedded_data(name: str) -> None:
     config = RunConfig.load(name)
-    assert config.data == name.removesuffix("_quick")
-    assert config.generator.state_shape == EMBEDDED[config.data].state_shape
+    assert config.data.kind == name.removesuffix("_quick")
     assert config.training.score_samples == 26_000  # the paper's N for StackedMNIST
-    assert not config.training.horizontal_flip
+    assert config.augmentation == ()
 
 
 def test_defaults_are_the_paper_for_cifar10() -> None:
     """All but what a default cannot know: the length of an epoch, and what makes U-Nets fast."""
-    default = RunConfig()
-    default = dataclasses.replace(
-        default,
-        optimization=dataclasses.replace(default.optimization, decay_every=195),
-        training=dataclasses.replace(default.training, precision="auto", channels_last=True),
-    )
-    assert RunConfig.load("cifar10") == default
+    told = {
+        "optimization.decay_every": 195,
+        "training.precision": "auto",
+        "training.channels_last": True,
+        "augmentation": ["horizontal_flip"],
+    }
+    assert RunConfig.load("cifar10") == RunConfig().changed(told)

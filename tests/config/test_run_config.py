@@ -11,97 +11,160 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddgan.config.run_config import RunConfig, preset_names, read_settings
+from ddgan.config.overrides import dotted
+from ddgan.config.presets import preset_names, read_settings
+from ddgan.config.run_config import SECTIONS, RunConfig
 
 
 @settings(max_examples=15, deadline=None)
 @given(
-    lr=st.floats(1e-12, 1e3),
+    lr=st.floats(1e-12, 100),
     beta_min=st.floats(1e-6, 0.99),
-    seed=st.integers(0, 2**63),
+    seed=st.integers(0, 2**63 - 1),
     multipliers=st.lists(st.integers(1, 8), min_size=1, max_size=4),
     penalties=st.lists(
-        st.fixed_dictionaries({"kind": st.sampled_from(["r1", "r2"]), "gamma": st.floats(1e-9, 1e9)}),
+        st.fixed_dictionaries({"kind": st.sampled_from(["r1", "r2"]), "gamma": st.floats(1e-6, 1e6)}),
         max_size=2,
     ),
+    optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
 )
 def test_any_configuration_survives_yaml(
-    lr: float, beta_min: float, seed: int, multipliers: list[int], penalties: list[dict[str, Any]]
+    lr: float,
+    beta_min: float,
+    seed: int,
+    multipliers: list[int],
+    penalties: list[dict[str, Any]],
+    optimizer: str,
 ) -> None:
     config = RunConfig.from_dict(
         {
             "seed": seed,
-            "generator": {"channel_multipliers": multipliers},
-            "diffusion": {"beta_min": beta_min},
-            "objective": {"penalties": penalties},
-            "optimization": {"generator_lr": lr},
+            "generator": {"kind": "ncsnpp", "channel_multipliers": multipliers},
+            "diffusion": {"schedule": {"kind": "vp", "beta_min": beta_min}},
+            "method": {"kind": "denoising_gan", "penalties": penalties},
+            "optimization": {"generator": {"kind": optimizer, "lr": lr}},
         }
     )
-    assert config.optimization.generator_lr == lr
+    assert config.optimization.generator.lr == lr
     assert config.generator.channel_multipliers == tuple(multipliers)
     assert RunConfig.from_dict(yaml.safe_load(config.to_yaml())) == config
+    assert RunConfig.load(config, dict(dotted(config.to_dict()))) == config
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = [name for name, _ in dotted(RunConfig().to_dict())] + [*SECTIONS, "training.zebra", "zebra", "a.b.c"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(NAMES), ANYTHING, min_size=1, max_size=3))
+def test_any_change_gives_a_configuration_or_one_line(changes: dict[str, Any]) -> None:
+    """Whatever is given to any setting; what passes is what YAML can hold."""
+    complaint, config = "", RunConfig()
+    try:
+        config = config.changed(changes)
+    except ValueError as error:
+        complaint = str(error) or "\n"
+    assert "\n" not in complaint
+    if not complaint:
+        assert RunConfig.from_dict(yaml.safe_load(config.to_yaml())) == config
+
+
+def method(**settings: Any) -> dict[str, Any]:
+    return {"method": {"kind": "denoising_gan", **settings}}
+
+
+def ncsnpp(**settings: Any) -> dict[str, Any]:
+    return {"generator": {"kind": "ncsnpp", **settings}}
+
+
+def resnet(**settings: Any) -> dict[str, Any]:
+    return method(discriminators={"pair": {"kind": "resnet", **settings}})
+
+
+def adam(**settings: Any) -> dict[str, Any]:
+    return {"optimization": {"generator": {"kind": "adam", **settings}}}
 
 
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
-    ({"trainig": {"batch_size": 4}}, ["trainig", "did you mean training"]),
-    ({"zebra": 1}, ["zebra", "sections are generator"]),
-    ({"diffusion": {"num_step": 3}}, ["num_step", "did you mean diffusion.num_steps"]),
-    ({"training": {"zebra": 3}}, ["zebra", "training takes batch_size"]),
-    ({"objective": {"penalties": [{"kind": "r1", "gama": 1}]}}, ["gama"]),
-    ({"diffusion": {"num_steps": "many"}}, ["num_steps", "many", "int"]),
-    ({"diffusion": {"num_steps": 2.5}}, ["num_steps", "2.5", "int"]),
-    ({"diffusion": {"num_steps": None}}, ["diffusion.num_steps", "leave it out"]),
-    ({"objective": {"penalties": None}}, ["objective.penalties", "leave it out"]),
-    ({"training": {"horizontal_flip": "perhaps"}}, ["horizontal_flip", "bool"]),
-    ({"generator": {"channel_multipliers": 2}}, ["channel_multipliers", "tuple"]),
-    ({"optimization": {"betas": [0.5]}}, ["betas"]),
-    ({"seed": "one"}, ["seed", "int"]),
-    ({"diffusion": {"schedule": "linear"}}, ["schedule", "vp", "geometric"]),
-    ({"objective": {"adversarial": "hinge"}}, ["adversarial", "relativistic"]),
-    ({"training": {"device": "abacus"}}, ["device", "cpu"]),
-    ({"generator": {"kind": "vit"}}, ["generator.kind", "vit", "ncsnpp, mlp"]),
-    ({"discriminator": {"kind": "vit"}}, ["discriminator.kind", "vit", "resnet, mlp"]),
-    ({"generator": {"kind": "mlp", "image_channels": 3}}, ["image_channels", "state_shape"]),
-    ({"generator": {"kind": ["mlp"]}}, ["generator.kind", "ncsnpp, mlp"]),
-    ({"generator": 3}, ["generator", "mapping"]),
-    ({"training": [1, 2]}, ["training", "mapping"]),
-    ({"optimization": None}, ["optimization", "mapping"]),
-    ({"seed": -1}, ["seed is -1", "0 or more"]),
-    ({"num_classes": -1}, ["num_classes is -1", "auto"]),
-    ({"num_classes": "many"}, ["num_classes", "auto"]),
-    ({"training": {"label_dropout": 1.5}}, ["label_dropout is 1.5", "0..1"]),
-    ({"diffusion": {"num_steps": 0}}, ["diffusion.num_steps is 0", "at least 1"]),
-    ({"diffusion": {"beta_min": 30}}, ["beta_min", "0 < beta_min < beta_max"]),
-    ({"diffusion": {"schedule": "geometric"}}, ["beta_max is 20", "below 1"]),
-    ({"generator": {"image_size": 30}}, ["image_size is 30", "multiple of 8"]),
-    ({"generator": {"channel_multipliers": []}}, ["channel_multipliers", "at least one"]),
-    ({"generator": {"base_channels": 33}}, ["base_channels is 33", "even"]),
-    ({"generator": {"latent_size": -1}}, ["latent_size is -1", "0 or more"]),
-    ({"discriminator": {"downsample": [True]}}, ["downsample has 1", "one per block"]),
-    ({"discriminator": {"time_features": 7}}, ["time_features is 7", "even"]),
-    ({"objective": {"penalties": [{"gamma": -1}]}}, ["gamma is -1", "above 0"]),
-    ({"objective": {"penalties": [{"every": 0}]}}, ["every is 0", "at least 1"]),
-    ({"objective": {"reconstruction_weight": 0}}, ["reconstruction_weight is 0", "above 0"]),
-    ({"optimization": {"generator_lr": 0}}, ["generator_lr is 0", "above 0"]),
-    ({"optimization": {"generator_lr": float("nan")}}, ["generator_lr is nan", "finite"]),
-    ({"objective": {"penalties": [{"gamma": float("inf")}]}}, ["gamma is inf", "finite"]),
-    ({"diffusion": {"beta_max": float("inf")}}, ["beta_max is inf", "finite"]),
-    ({"optimization": {"ema_decay": 1}}, ["ema_decay is 1", "[0, 1)"]),
-    ({"optimization": {"betas": [0.5, 1.5]}}, ["betas", "[0, 1)"]),
-    ({"optimization": {"decay_every": 0}}, ["decay_every is 0", "at least 1"]),
-    ({"training": {"batch_size": 0}}, ["batch_size is 0", "at least 1"]),
-    ({"training": {"num_iterations": -5}}, ["num_iterations is -5", "at least 1"]),
-    ({"training": {"score_samples": -1}}, ["score_samples is -1", "0 or more"]),
+    ({"trainig": {"batch_size": 4}}, ["trainig is not a setting", "did you mean training"]),
+    ({"zebra": 1}, ["zebra is not a setting", "there are data, conditions"]),
+    (
+        {"diffusion": {"num_step": 3}},
+        ["diffusion.num_step is not a setting; did you mean diffusion.num_steps"],
+    ),
+    ({"training": {"zebra": 3}}, ["training.zebra", "there are batch_size"]),
+    (
+        method(penalties=[{"kind": "r1", "gama": 1}]),
+        ["method.penalties.0.gama", "did you mean method.penalties.0.gamma"],
+    ),
+    ({"diffusion": {"num_steps": "many"}}, ["diffusion.num_steps is 'many'; it must be a whole number"]),
+    ({"diffusion": {"num_steps": 2.5}}, ["num_steps is 2.5; it must be a whole number"]),
+    ({"diffusion": {"num_steps": None}}, ["diffusion.num_steps is None"]),
+    ({"diffusion": {"num_steps": True}}, ["diffusion.num_steps is True; it must be a whole number"]),
+    (method(penalties=None), ["method.penalties is None; it must be a list"]),
+    ({"training": {"compile": "perhaps"}}, ["training.compile is 'perhaps'; it must be true or false"]),
+    (ncsnpp(channel_multipliers=2), ["generator.channel_multipliers is 2; it must be a list"]),
+    (adam(betas=[0.5]), ["optimization.generator.betas"]),
+    ({"seed": "one"}, ["seed is 'one'; it must be a whole number"]),
+    ({"diffusion": {"schedule": "linear"}}, ["diffusion.schedule.kind is 'linear'", "geometric, vp"]),
+    (method(adversarial="cosine"), ["method.adversarial.kind is 'cosine'", "nonsaturating, relativistic"]),
+    ({"training": {"device": "abacus"}}, ["training.device is 'abacus'", "cpu"]),
+    ({"generator": {"kind": "vit"}}, ["generator.kind is 'vit'", "mlp, ncsnpp"]),
+    (method(discriminators={"pair": {"kind": "vit"}}), ["discriminators.pair.kind is 'vit'", "mlp, resnet"]),
+    ({"generator": {"kind": "mlp", "image_channels": 3}}, ["generator.image_channels is not a setting"]),
+    ({"generator": {"kind": ["mlp"]}}, ["generator.kind is ['mlp']", "mlp, ncsnpp"]),
+    ({"generator": {"base_channels": 8}}, ["generator.kind is missing; it must be one of mlp, ncsnpp"]),
+    ({"generator": 3}, ["generator is 3", "mapping"]),
+    ({"training": [1, 2]}, ["training is [1, 2]", "mapping"]),
+    ({"optimization": None}, ["optimization is None", "mapping"]),
+    ({"seed": -1}, ["seed is -1; it must be at least 0"]),
+    ({"seed": 2**63}, ["seed is 9223372036854775808; it must be below"]),
+    ({"conditions": {"label": {"classes": 0}}}, ["conditions.label.classes is 0", "at least 1", "auto"]),
+    ({"conditions": {"label": {"classes": "many"}}}, ["conditions.label.classes is 'many'", "auto"]),
+    ({"conditions": {"label": {"dropout": 1.5}}}, ["label.dropout is 1.5; it must be at most 1"]),
+    ({"diffusion": {"num_steps": 0}}, ["diffusion.num_steps is 0; it must be at least 1"]),
+    ({"diffusion": {"num_steps": 10**9}}, ["diffusion.num_steps is 1000000000; it must be at most"]),
+    ({"diffusion": {"schedule": {"kind": "vp", "beta_min": 30}}}, ["beta_min", "beta_max"]),
+    ({"diffusion": {"schedule": {"kind": "geometric", "beta_max": 20}}}, ["beta_max is 20", "below 1"]),
+    (ncsnpp(channel_multipliers=[]), ["channel_multipliers is []; it must have at least 1"]),
+    (ncsnpp(base_channels=33), ["base_channels is 33", "even"]),
+    (ncsnpp(base_channels=10**6), ["base_channels is 1000000; it must be at most 4,096"]),
+    (ncsnpp(latent_size=-1), ["generator.latent_size is -1; it must be at least 0"]),
+    (resnet(downsample=[True]), ["downsample", "channel_multipliers"]),
+    (resnet(time_features=7), ["time_features is 7", "even"]),
+    (method(penalties=[{"kind": "r1", "gamma": -1}]), ["penalties.0.gamma is -1; it must be above 0"]),
+    (method(penalties=[{"kind": "r1", "every": 0}]), ["penalties.0.every is 0; it must be at least 1"]),
+    (method(reconstruction={"kind": "l1", "weight": 0}), ["reconstruction.weight is 0; it must be above 0"]),
+    (adam(lr=0), ["optimization.generator.lr is 0; it must be above 0"]),
+    (adam(lr=1000), ["optimization.generator.lr is 1000; it must be at most 100"]),
+    (adam(lr=float("nan")), ["lr is nan", "finite"]),
+    (method(penalties=[{"kind": "r1", "gamma": float("inf")}]), ["gamma is inf", "finite"]),
+    ({"diffusion": {"schedule": {"kind": "vp", "beta_max": float("inf")}}}, ["beta_max is inf", "finite"]),
+    ({"optimization": {"ema": {"decay": 1}}}, ["optimization.ema.decay is 1; it must be below 1"]),
+    (adam(betas=[0.5, 1.5]), ["betas.1 is 1.5; it must be below 1"]),
+    ({"optimization": {"decay_every": 0}}, ["decay_every is 0; it must be at least 1"]),
+    ({"training": {"batch_size": 0}}, ["training.batch_size is 0; it must be at least 1"]),
+    ({"training": {"batch_size": 10**8}}, ["training.batch_size is 100000000; it must be at most"]),
+    ({"training": {"num_iterations": -5}}, ["num_iterations is -5; it must be at least 1"]),
+    ({"training": {"score_samples": -1}}, ["score_samples is -1; it must be at least 0"]),
     (
         {
             "diffusion": {"prediction": "x_prev"},
-            "generator": {"tanh": False},
-            "objective": {"reconstruction": "l1"},
+            **ncsnpp(tanh=False),
+            **method(reconstruction={"kind": "l1"}),
         },
-        ["reconstruction", "x_prev", "none"],
+        ["reconstruction", "x_prev"],
     ),
-    ({"diffusion": {"prediction": "noise"}}, ["prediction noise", "not bounded", "generator.tanh to false"]),
-    ({"diffusion": {"prediction": "x_prev"}}, ["prediction x_prev", "generator.tanh to false"]),
+    (
+        {"diffusion": {"prediction": "noise"}},
+        ["diffusion.prediction is noise", "not bounded", "set generator.tanh to false"],
+    ),
+    ({"diffusion": {"prediction": "x_prev"}}, ["prediction is x_prev", "set generator.tanh to false"]),
+    ({"objective": {"adversarial": "hinge"}}, ["a configuration of ddgan 0.1 (it has objective)"]),
 ]
 
 

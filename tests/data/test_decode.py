@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -229,12 +231,28 @@ def test_shrinking_is_antialiased() -> None:
     ("mistake", "words"),
     [
         ({"size": -1}, "size is -1"),
-        ({"size": 100_000}, "size is 100000; an image may have up to 100,000,000 pixels"),
+        ({"size": 100_000}, "size is 100000; it must be at most 10,000"),
         ({"channels": -3}, "channels is -3"),
-        ({"resize": "squash"}, "resize is 'squash'; it must be one of crop, fit"),
-        ({"filter": "nearest"}, "filter is 'nearest'; it must be one of lanczos, bilinear"),
+        ({"resize": "squash"}, "resize is 'squash'; it must be one of crop or fit"),
+        ({"filter": "nearest"}, "filter is 'nearest'; it must be one of lanczos or bilinear"),
     ],
 )
 def test_mistakes_in_the_options(mistake: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Preparation(**mistake)  # type: ignore[arg-type]
+
+
+def test_no_thread_shows_pillows_warnings_and_all_are_shown_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns of more, and refuses twice as many
+    content = png(np.zeros((9, 9, 3), np.uint8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            shapes = {image.shape for image in pool.map(decode, [content] * 400)}
+        assert shapes == {(9, 9, 3)}
+        assert warnings.filters == before
+        with pytest.raises(Image.DecompressionBombWarning):
+            Image.open(io.BytesIO(content))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits as by_sklearn
 
 from ddgan.data.digits import HELD_OUT_PER_CLASS, SingleDigits, StackedDigits, load_digits, split_digits
 
 
-def test_digits_are_scikit_learns_on_the_full_range() -> None:
+def test_digits_are_those_of_scikit_learn_on_the_full_range() -> None:
+    theirs = pytest.importorskip("sklearn.datasets").load_digits()
     images, labels = load_digits()
-    assert images.shape == (1797, 8, 8)
-    assert images.dtype == np.uint8
-    assert (images.min(), images.max()) == (0, 255)
-    np.testing.assert_array_equal(np.round(images * (16 / 255)), by_sklearn().images)
-    np.testing.assert_array_equal(labels, by_sklearn().target)
+    np.testing.assert_array_equal(np.round(images * (16 / 255)), theirs.images)
+    np.testing.assert_array_equal(images, np.round(theirs.images * (255 / 16)).astype(np.uint8))
+    np.testing.assert_array_equal(labels, theirs.target)
+
+
+def test_digits_are_all_there_and_never_others() -> None:
+    images, labels = load_digits()
+    assert (images.shape, images.dtype, labels.dtype) == ((1797, 8, 8), np.uint8, np.int64)
+    assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+    assert digest == "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"
 
 
 def test_the_split_is_fixed_balanced_and_complete() -> None:
@@ -33,8 +42,9 @@ def test_the_split_is_fixed_balanced_and_complete() -> None:
 
 def test_each_channel_is_one_training_digit() -> None:
     data = StackedDigits(seed=4)
-    (batch, numbers), triples = data.batch(3, 16), data.triples(3, 16)
-    assert batch.shape == (16, *StackedDigits.state_shape)
+    triples = data.triples(3, 16)
+    batch, numbers = data.batch(3, 16).x, data.batch(3, 16).label
+    assert batch.shape == (16, *StackedDigits.sample_shape) == (16, 3, 8, 8)
     assert batch.min() == -1
     assert batch.max() == 1
     train, labels = split_digits("train")
@@ -49,15 +59,15 @@ def test_each_channel_is_one_training_digit() -> None:
 def test_batches_depend_on_seed_and_step_alone() -> None:
     first = StackedDigits(seed=1)
     first.batch(0, 8)
-    expected = first.batch(5, 8).images
-    assert torch.equal(expected, StackedDigits(seed=1).batch(5, 8).images)
-    assert not torch.equal(expected, first.batch(6, 8).images)
-    assert not torch.equal(expected, StackedDigits(seed=2).batch(5, 8).images)
+    expected = first.batch(5, 8).x
+    assert torch.equal(expected, StackedDigits(seed=1).batch(5, 8).x)
+    assert not torch.equal(expected, first.batch(6, 8).x)
+    assert not torch.equal(expected, StackedDigits(seed=2).batch(5, 8).x)
 
 
 def test_single_digits_are_grey_with_ten_classes() -> None:
     data = SingleDigits(seed=0)
-    images, labels = data.batch(0, 500)
+    images, labels = data.batch(0, 500).x, data.batch(0, 500).label
     assert images.shape == (500, 1, 8, 8)
     assert labels is not None
     assert sorted(labels.unique().tolist()) == list(range(10))

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from data_files import make_folder, png
 
-from ddgan.data import cache
+import ddgan
+from ddgan import RunConfig
+from ddgan.data import cache, preparation
 from ddgan.data import writing as module
 from ddgan.data.decode import Preparation
 from ddgan.data.parallel import _chunks, decode_all
-from ddgan.data.preparation import Selection, prepare
+from ddgan.data.preparation import Selection, open_selected, prepare
 from ddgan.data.prepared import ImageDataset
 
 
@@ -30,10 +32,10 @@ def test_the_dataset_says_what_it_is(tmp_path: Path, pixels: np.ndarray) -> None
     assert (info["source"], info["split"], info["num_skipped"]) == (source, "all", 0)
     assert info["options"]["filter"] == "lanczos"
     assert (info["num_classes"], info["per_class"]) == (3, [4, 4, 4])
-    assert info["checksum"] == ImageDataset(path).checksum()
+    assert info["checksum"] == ImageDataset(path).checksum
 
 
-def test_many_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_threads_give_the_same_bytes(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(256, size=(700, 10, 12, 3), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
     paths = [
@@ -49,9 +51,9 @@ def test_few_large_images_are_in_memory_at_once(workers: int, tmp_path: Path) ->
     (tmp_path / "x").mkdir()
     for index in range(5):
         (tmp_path / "x" / f"{index}.png").write_bytes(png(np.full((1500, 1500, 3), index, np.uint8)))
-    chunks = list(decode_all(Selection().open(str(tmp_path / "x")), Preparation(), workers))
+    chunks = list(decode_all(open_selected(str(tmp_path / "x"), Selection()), Preparation(), workers))
     assert [int(item.pixels[0, 0, 0]) for item in chunks if item.pixels is not None] == list(range(5))
-    lengths = [len(chunk) for chunk in _chunks(Selection().open(str(tmp_path / "x")), 1)]
+    lengths = [len(chunk) for chunk in _chunks(open_selected(str(tmp_path / "x"), Selection()), 1)]
     assert lengths == [1] * 5
 
 
@@ -165,7 +167,7 @@ def test_a_limit_takes_the_first_images_and_is_in_the_key(tmp_path: Path, pixels
     assert (some.num_classes, some.info["per_class"]) == (3, [4, 1, 0])
     assert len({prepare(source, selection=Selection(limit=limit)) for limit in (0, 4, 5)}) == 3
     assert len(ImageDataset(prepare(source, selection=Selection(limit=100)))) == 12
-    with pytest.raises(ValueError, match="limit is -1; it must be 0"):
+    with pytest.raises(ValueError, match="limit is -1; it must be at least 0"):
         Selection(limit=-1)
 
 
@@ -189,7 +191,7 @@ def spoil(folder: Path) -> dict[str, str]:
 def test_a_bad_image_stops_everything_and_is_named(
     workers: int, tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddgan.data.preparation.CHUNK", 1)  # so that 15 images are worth starting processes
+    monkeypatch.setattr("ddgan.data.preparation.CHUNK", 1)  # so that 15 images are worth starting threads
     folder = make_folder(tmp_path / "x", pixels)
     spoil(folder)
     with pytest.raises(
@@ -221,9 +223,32 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
 def test_mixed_sizes_need_a_size(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = make_folder(tmp_path / "x", pixels)
     (folder / "cow" / "odd.png").write_bytes(png(pixels[0][:5]))
-    with pytest.raises(ValueError, match=r"odd.png' cannot be used: it is 9 x 5 .* is 9 x 9 .*x --size N"):
+    with pytest.raises(
+        ValueError, match=r"odd.png' cannot be used: it is 9 x 5 .* is 9 x 9 .*x --size N"
+    ) as told:
         prepare(str(folder), tmp_path / "out")
-    assert ImageDataset(prepare(str(folder), tmp_path / "out", Preparation(size=6))).state_shape == (3, 6, 6)
+    assert "\n" not in str(told.value)
+    assert ImageDataset(prepare(str(folder), tmp_path / "out", Preparation(size=6))).sample_shape == (3, 6, 6)
+
+
+def test_sizes_that_the_network_cannot_halve_are_told_in_one_line(
+    tmp_path: Path, pixels: np.ndarray, tiny_config: RunConfig
+) -> None:
+    data = str(make_folder(tmp_path / "x", pixels))
+    with pytest.raises(
+        ValueError,
+        match=r"^generator\.channel_multipliers is \[1, 1\], which halves the size 1 times, but the samples "
+        r"have 9 x 9 pixels; use sizes that are multiples of 2, or fewer multipliers$",
+    ):
+        ddgan.train(tiny_config, tmp_path / "run", data=data, verbose=False)
+    run = ddgan.train(
+        tiny_config.changed(
+            {"data": {"kind": "images", "path": data, "size": 8}, "training.num_iterations": 1}
+        ),
+        tmp_path / "mended",
+        verbose=False,
+    )
+    assert run.model.sample_shape == (3, 8, 8)
 
 
 def test_colour_after_grey_needs_a_decision(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -235,23 +260,23 @@ def test_colour_after_grey_needs_a_decision(tmp_path: Path, pixels: np.ndarray) 
         prepare(str(folder), tmp_path / "out")
     for channels in (1, 3, 4):
         path = prepare(str(folder), tmp_path / str(channels), Preparation(channels=channels))
-        assert ImageDataset(path).state_shape == (channels, 9, 9)
+        assert ImageDataset(path).sample_shape == (channels, 9, 9)
 
 
 def test_transparency_of_the_first_image_does_not_count(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = make_folder(tmp_path / "x", pixels)
     opaque = np.full((9, 9, 1), 255, np.uint8)
     (folder / "ape" / "00.png").write_bytes(png(np.concatenate([pixels[0], opaque], axis=2)))
-    assert ImageDataset(prepare(str(folder))).state_shape == (3, 9, 9)
+    assert ImageDataset(prepare(str(folder))).sample_shape == (3, 9, 9)
 
 
 def test_labels_beyond_the_named_classes(
     tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(12))
-    reader = Selection().open(str(tmp_path / "x.npz"))
+    reader = open_selected(str(tmp_path / "x.npz"), Selection())
     reader.class_names = ("a", "b")
-    monkeypatch.setattr(Selection, "open", lambda self, source: reader)
+    monkeypatch.setattr(preparation, "open_selected", lambda source, selection: reader)
     with pytest.raises(ValueError, match="a label 11, but names only 2 classes"):
         prepare(str(tmp_path / "x.npz"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -266,7 +291,7 @@ def test_outputs_that_exist_are_only_replaced_when_asked(tmp_path: Path, pixels:
     with pytest.raises(ValueError, match="exists; choose another name or pass --overwrite"):
         prepare(source, out)
     prepare(source, out, Preparation(size=4), overwrite=True)
-    assert ImageDataset(out).state_shape == (3, 4, 4)
+    assert ImageDataset(out).sample_shape == (3, 4, 4)
     (out / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files too"):
         prepare(source, out, overwrite=True)

@@ -52,12 +52,13 @@ def test_the_order_depends_on_seed_and_epoch_alone(prepared: Path) -> None:
     dataset = ImageDataset(prepared, seed=3)
     whole = dataset.batch(2, 8)
     halves = [dataset.batch(2, 8, rows) for rows in (slice(0, 4), slice(4, 8))]
-    assert torch.equal(torch.cat([half.images for half in halves]), whole.images)
+    assert torch.equal(torch.cat([half.x for half in halves]), whole.x)
 
 
 def test_batches_have_the_images_and_classes_of_their_indices(prepared: Path) -> None:
     dataset = ImageDataset(prepared)
-    images, labels = dataset.batch(5, 6)
+    batch = dataset.batch(5, 6)
+    images, labels = batch.x, batch.label
     shown = dataset.indices(5, 6)
     assert torch.equal(((images[:, 0, 0, 0] + 1) * 127.5).round().long(), shown)
     assert labels is not None
@@ -70,14 +71,14 @@ def test_held_out_images_are_never_in_a_batch(prepared: Path) -> None:
     dataset = ImageDataset(prepared, seed=1, num_held_out=6)
     kept = dataset.held_out(100)
     assert kept is not None
-    held = set(((kept.images[:, 0, 0, 0] + 1) * 127.5).round().long().tolist())
+    held = set(((kept.x[:, 0, 0, 0] + 1) * 127.5).round().long().tolist())
     assert len(held) == 6
     for number in range(3):
         shown = epoch(dataset, number, count=COUNT - 6, size=4)
         assert sorted([*shown, *held]) == list(range(COUNT))
     again = ImageDataset(prepared, seed=2, num_held_out=6).held_out(6)  # a resumed run, another seed
     assert again is not None
-    assert torch.equal(again.images, kept.images)
+    assert torch.equal(again.x, kept.x)
     assert ImageDataset(prepared).held_out(5) is None
     with pytest.raises(ValueError, match=r"held_out is 23, but .* has 23 images; hold out fewer"):
         ImageDataset(prepared, num_held_out=COUNT)

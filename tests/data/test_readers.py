@@ -28,7 +28,7 @@ def test_the_same_images_from_any_source_give_the_same_bytes(
         np.testing.assert_array_equal(dataset.labels, LABELS)
         assert dataset.info["per_class"] == [4, 4, 4]
     assert dataset.info["class_names"] == (None if name in WITHOUT_NAMES else list(CLASSES))
-    assert dataset.checksum() == dataset.info["checksum"]
+    assert dataset.checksum_now() == dataset.checksum == dataset.info["checksum"]
 
 
 @pytest.mark.parametrize("name", SOURCES)

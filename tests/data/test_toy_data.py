@@ -17,7 +17,7 @@ def test_centres_are_a_grid_of_5_by_5() -> None:
 
 
 def test_points_are_spread_evenly_and_normally() -> None:
-    points = Gaussians(seed=0).batch(0, 100_000).images
+    points = Gaussians(seed=0).batch(0, 100_000).x
     distance, nearest = torch.cdist(points, centres()).min(dim=1)
     counts = torch.bincount(nearest, minlength=25)
     assert ((counts - 4000).abs() < 5 * 62).all()
@@ -30,7 +30,7 @@ def test_points_are_spread_evenly_and_normally() -> None:
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
     data = Gaussians(seed=1)
-    expected = data.batch(2, 9).images
-    assert torch.equal(expected, Gaussians(seed=1).batch(2, 9).images)
-    assert not torch.equal(expected, data.batch(3, 9).images)
-    assert not torch.equal(expected, Gaussians(seed=2).batch(2, 9).images)
+    expected = data.batch(2, 9).x
+    assert torch.equal(expected, Gaussians(seed=1).batch(2, 9).x)
+    assert not torch.equal(expected, data.batch(3, 9).x)
+    assert not torch.equal(expected, Gaussians(seed=2).batch(2, 9).x)

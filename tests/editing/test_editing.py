@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from torch import Tensor
 import ddgan
 from ddgan import DDGAN, RunConfig, editing
 from ddgan.data.digits import StackedDigits
-from ddgan.metrics.classifier import Judge
-from ddgan.networks import build_generator
+from ddgan.metrics.classifier import MeasuredClassifier
 from ddgan.system.images import to_uint8
 from ddgan.system.randomness import ImageNoise
+from other_methods import OTHERS, model_of
 
 LEFT = torch.zeros(8, 8, dtype=torch.bool)
 LEFT[:, :4] = True
@@ -34,13 +33,13 @@ def pictures() -> Tensor:
 @pytest.fixture(scope="module")
 def class_model(tiny_config: RunConfig) -> DDGAN:
     """A model of three classes whose samples show the class."""
-    config = replace(tiny_config, num_classes=3)
-    generator = build_generator(config.generator, 3)
+    config = RunConfig.load(tiny_config, {"conditions.label": {"classes": 3}})
+    generator = config.generator.build((3, 8, 8), config.conditions.shapes)
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
-    return DDGAN(generator, config)
+    return DDGAN(generator, config, (3, 8, 8))
 
 
 def apart(a: Tensor, b: Tensor) -> float:
@@ -143,16 +142,11 @@ def test_a_mask_may_differ_from_image_to_image(model: DDGAN, pictures: Tensor) -
 
 def test_the_exact_posterior_fills_in_what_is_correlated() -> None:
     """Of x = (a, a), a = +1 or -1, one coordinate is known; the other must agree with it."""
-    config = RunConfig.from_dict(
-        {
-            "generator": {"kind": "mlp", "latent_size": 1},
-            "discriminator": {"kind": "mlp"},
-            "diffusion": {"num_steps": 8},
-        }
-    )
-    model = DDGAN(torch.nn.Linear(1, 1), config)
+    generator = {"kind": "mlp", "latent_size": 1}
+    config = RunConfig.from_dict({"generator": generator, "diffusion": {"num_steps": 8}})
+    model = DDGAN(torch.nn.Linear(1, 1), config, (2,))
 
-    def denoise(x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+    def denoise(x_t: Tensor, t: Tensor, z: Tensor, condition: object) -> Tensor:
         signal, variance = model.diffusion.signal_scale[t], 1 - model.diffusion.alpha_bar[t]
         plus = torch.sigmoid(2 * signal * x_t.sum(dim=1) / variance)
         chosen = torch.where(torch.special.ndtr(z[:, 0]) < plus, 1.0, -1.0)
@@ -244,6 +238,21 @@ def test_points_are_edited_too(points_model: DDGAN) -> None:
     assert editing.filmstrip(points_model, 2).states.shape == (2, 4, 2)
 
 
+@pytest.mark.parametrize("shape", [(1, 6), (2, 4, 8), (1, 2, 3, 4)], ids=str)
+def test_signals_wide_images_and_volumes_are_edited_too(
+    shape: tuple[int, ...], tiny_points_config: RunConfig, make_model: Callable[..., DDGAN]
+) -> None:
+    model = make_model(tiny_points_config, shape)
+    given = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    assert editing.stroke(model, given, 2).shape == given.shape
+    mask = torch.rand(shape[1:], generator=torch.Generator().manual_seed(1)) < 0.5
+    for form in (mask, mask.expand(shape), mask.expand(3, 1, *shape[1:]), mask.expand(3, *shape)):
+        made = editing.inpaint(model, given, form, rounds=1)
+        assert torch.equal(made[..., ~mask], given[..., ~mask])
+        assert (made != given)[..., mask].all()
+    assert editing.interpolate(model, 2, num_frames=3).shape == (2, 3, *shape)
+
+
 # --- refusals ---------------------------------------------------------------------------------------
 
 
@@ -276,20 +285,37 @@ def test_arguments_out_of_range_are_refused(model: DDGAN, class_model: DDGAN, pi
         editing.inpaint(model, pictures, LEFT.expand(2, 1, 8, 8))
 
 
+@pytest.mark.parametrize("method", OTHERS)
+def test_models_of_other_methods_are_refused_by_name(method: str, pictures: Tensor) -> None:
+    model = model_of(method)
+    edits: list[Callable[[], object]] = [
+        lambda: editing.stroke(model, pictures, 1),
+        lambda: editing.variations(model, pictures[0], 2),
+        lambda: editing.inpaint(model, pictures, LEFT),
+        lambda: editing.interpolate(model, 1),
+        lambda: editing.filmstrip(model, 1),
+    ]
+    for edit in edits:
+        with pytest.raises(ValueError, match=rf"trained by the method {method}, but an edit takes a de"):
+            edit()
+
+
 # --- a trained model --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_half_masked_digits_are_read_far_more_often_than_pasted_ones(judge: Judge, tmp_path: Path) -> None:
+def test_half_masked_digits_are_read_far_more_often_than_pasted_ones(
+    judge: MeasuredClassifier, tmp_path: Path
+) -> None:
     """The figures of docs/results/editing.md, on a model trained for a third of the preset's time."""
-    config = RunConfig.load("digits_quick")
-    training = replace(config.training, num_iterations=1500, score_samples=0)
-    model = ddgan.train(replace(config, training=training), tmp_path / "run", verbose=False).model
+    config = RunConfig.load("digits_quick", {"training.num_iterations": 1500, "training.score_samples": 0})
+    model = ddgan.train(config, tmp_path / "run", verbose=False).model
     batch = StackedDigits(seed=5, split="test").batch(0, 500)
-    digits = torch.stack([batch.labels // 100, batch.labels // 10 % 10, batch.labels % 10], dim=1)
+    assert batch.label is not None
+    digits = torch.stack([batch.label // 100, batch.label // 10 % 10, batch.label % 10], dim=1)
     for mask in (LEFT, ~LEFT, LEFT.T, ~LEFT.T):
-        filled = editing.inpaint(model, batch.images, mask, seed=1)
-        assert torch.equal(filled[..., ~mask], batch.images[..., ~mask])
-        pasted = torch.where(mask, model.sample(500, seed=1), batch.images)
+        filled = editing.inpaint(model, batch.x, mask, seed=1)
+        assert torch.equal(filled[..., ~mask], batch.x[..., ~mask])
+        pasted = torch.where(mask, model.sample(500, seed=1), batch.x)
         right = [(judge.read(images)[0] == digits).double().mean() for images in (pasted, filled)]
         assert right[1] > right[0] + 0.2

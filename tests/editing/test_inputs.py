@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan import DDGAN
+from ddgan import DDGAN, RunConfig
 from ddgan.editing.inputs import read_images, read_mask
 
 
@@ -89,9 +90,13 @@ def test_the_colours_of_print_and_video_are_read(model: DDGAN, tmp_path: Path, m
         torch.testing.assert_close(colour, expected, atol=0.05, rtol=0)
 
 
-def test_points_are_no_pictures(points_model: DDGAN) -> None:
-    with pytest.raises(ValueError, match="makes points"):
-        read_images(points_model, np.zeros((8, 8), dtype=np.uint8))
+def test_pictures_are_for_models_of_square_images(
+    points_model: DDGAN, tiny_config: RunConfig, make_model: Callable[..., DDGAN]
+) -> None:
+    wide = make_model(tiny_config, (3, 8, 16))
+    for model, words in ((points_model, "makes points"), (wide, "makes images that are not square")):
+        with pytest.raises(ValueError, match=rf"{words} of shape .*; hand it a tensor of samples"):
+            read_images(model, np.zeros((8, 8), dtype=np.uint8))
 
 
 def test_a_mask_goes_the_way_of_its_image(model: DDGAN) -> None:

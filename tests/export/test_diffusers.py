@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from ddgan import DDGAN, RunConfig
 from ddgan.export.diffusers import DDGANPipeline, as_pipeline, export_diffusers
-from ddgan.networks import build_generator
 from ddgan.system.images import to_uint8
+from other_methods import OTHERS, model_of
 
 
 @pytest.fixture(scope="module")
 def licensed(model: DDGAN) -> DDGAN:
-    return DDGAN(model.generator, model.config, "for cats only")
+    return DDGAN(model.generator, model.config, model.sample_shape, "for cats only")
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,12 @@ def test_a_torch_generator_is_the_source_of_all_noise(pipeline: DDGANPipeline, l
 
 def test_settings_and_licence_travel(folder: Path, pipeline: DDGANPipeline, licensed: DDGAN) -> None:
     assert pipeline.ddgan.config == licensed.config
+    assert pipeline.ddgan.sample_shape == licensed.sample_shape == (3, 8, 8)
     assert pipeline.ddgan.license == "for cats only"
     assert "for cats only" in (folder / "README.md").read_text(encoding="utf-8")
-    assert json.loads((folder / "export.json").read_text())["to"] == "diffusers"
+    record = json.loads((folder / "export.json").read_text())
+    assert (record["to"], record["sample_shape"]) == ("diffusers", [3, 8, 8])
+    assert RunConfig.from_dict(record["config"]) == licensed.config
 
 
 def test_it_can_be_saved_again_by_diffusers(pipeline: DDGANPipeline, tmp_path: Path) -> None:
@@ -111,14 +114,8 @@ def test_it_may_be_opened_in_half_precision(folder: Path, licensed: DDGAN) -> No
     assert float((made - licensed.sample(3, seed=2)).abs().mean()) < 0.1
 
 
-def test_classes_are_labels(tiny_config: RunConfig) -> None:
-    config = replace(tiny_config, num_classes=3)
-    rng = torch.Generator().manual_seed(0)
-    generator = build_generator(config.generator, 3)
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
-    model = DDGAN(generator, config)
+def test_classes_are_labels(tiny_config: RunConfig, make_model: Callable[..., DDGAN]) -> None:
+    model = make_model(RunConfig.load(tiny_config, {"conditions.label": {"classes": 3}}))
     made = as_pipeline(model)(3, seed=1, class_labels=[2, 0, 3], output_type="pt").images
     assert torch.equal(made, model.sample(3, seed=1, classes=[2, 0, 3]))
     assert torch.equal(as_pipeline(model)(3, output_type="pt").images, model.sample(3))
@@ -141,12 +138,39 @@ def test_bad_arguments_are_refused(pipeline: DDGANPipeline, arguments: dict[str,
 
 
 def test_models_without_a_latent_and_of_points(
-    tiny_points_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN]
+    tiny_points_settings: dict[str, Any], make_model: Callable[..., DDGAN]
 ) -> None:
     tiny_points_settings["generator"]["latent_size"] = 0
-    model = make_model(RunConfig.from_dict(tiny_points_settings))
+    model = make_model(RunConfig.from_dict(tiny_points_settings), (2,))
     pipeline = as_pipeline(model)
     assert torch.equal(pipeline(4, seed=3, output_type="pt").images, model.sample(4, seed=3))
     assert pipeline(2, generator=torch.Generator(), output_type="np").images.shape == (2, 2)
     with pytest.raises(ValueError, match="no PIL form"):
         pipeline(2)
+
+
+def test_images_that_are_not_square(
+    tiny_settings: dict[str, Any], make_model: Callable[..., DDGAN], tmp_path: Path
+) -> None:
+    model = make_model(RunConfig.from_dict(tiny_settings), (1, 4, 6))
+    export_diffusers(model, tmp_path)
+    opened = DDGANPipeline.from_pretrained(tmp_path)
+    assert torch.equal(opened(3, seed=1, output_type="pt").images, model.sample(3, seed=1))
+    assert opened(1).images[0].size == (6, 4)
+
+
+def test_a_folder_of_version_1_is_refused_by_its_version(folder: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(folder, tmp_path / "old"))
+    about = json.loads((old / "generator" / "config.json").read_text())
+    del about["sample_shape"]
+    about["settings"]["generator"] |= {"image_size": 8, "image_channels": 3}
+    (old / "generator" / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"configuration of ddgan 0\.1"):
+        DDGANPipeline.from_pretrained(old)
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_models_of_other_methods_are_refused_by_name(method: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"trained by the method {method}, but a pipeline of diff"):
+        export_diffusers(model_of(method), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

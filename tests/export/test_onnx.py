@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
@@ -18,27 +17,26 @@ from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
 from ddgan.export import onnx
 from ddgan.export.onnx import chain_inputs, export_onnx, run_onnx
-from ddgan.networks import build_generator
 from ddgan.system.randomness import ImageNoise
+from other_methods import OTHERS, model_of
 
 
 @pytest.fixture(scope="module")
 def image_model() -> DDGAN:
     """Fully connected, of 1 x 6 x 6 images of two classes, T = 3."""
+    generator = {"kind": "mlp", "hidden_features": 16, "num_blocks": 1, "latent_size": 5, "tanh": True}
     settings: dict[str, Any] = {
-        "num_classes": 2,
-        "generator": {"kind": "mlp", "state_shape": [1, 6, 6], "hidden_features": 16, "num_blocks": 1},
-        "discriminator": {"kind": "mlp"},
+        "conditions": {"label": {"classes": 2}},
+        "generator": generator,
         "diffusion": {"num_steps": 3},
     }
-    settings["generator"] |= {"latent_size": 5, "tanh": True}
-    config = RunConfig.from_dict(settings)
-    generator = build_generator(config.generator, 2)
+    config, shape = RunConfig.from_dict(settings), (1, 6, 6)
+    network = config.generator.build(shape, config.conditions.shapes)
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in generator.parameters():
+        for parameter in network.parameters():
             parameter.copy_(0.5 * torch.randn(parameter.shape, generator=rng))
-    return DDGAN(generator, config, "for cats only")
+    return DDGAN(network, config, shape, "for cats only")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +94,7 @@ def test_the_files_say_what_they_are(image_model: DDGAN, exported: Path) -> None
         metadata = session.get_modelmeta().custom_metadata_map
         assert metadata["license"] == "for cats only"
         assert RunConfig.from_dict(json.loads(metadata["config"])) == image_model.config
+        assert json.loads(metadata["sample_shape"]) == [1, 6, 6]
     record = json.loads((exported / "export.json").read_text())
     assert max(record["largest_difference"].values()) <= 1e-4
     assert "for cats only" in (exported / "README.md").read_text(encoding="utf-8")
@@ -111,11 +110,11 @@ def test_the_code_of_the_card_runs(exported: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_inputs_without_a_use_are_left_out(
-    tiny_points_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
+    tiny_points_settings: dict[str, Any], make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
     tiny_points_settings["generator"] |= {"latent_size": 0, "num_blocks": 1}
     tiny_points_settings["diffusion"] = {"num_steps": 2, "prediction": "x_prev"}
-    model = make_model(RunConfig.from_dict(tiny_points_settings))
+    model = make_model(RunConfig.from_dict(tiny_points_settings), (2,))
     onnx._write(onnx.ChainGraph(model), tmp_path / "chain.onnx")
     assert list(chain_inputs(model, 4)) == ["x_T"]
     (made,) = run_onnx(tmp_path / "chain.onnx", chain_inputs(model, 4))
@@ -132,23 +131,27 @@ def test_a_graph_that_differs_is_not_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-UNET: dict[str, Any] = {"image_size": 8, "attention_resolutions": [4], "channel_multipliers": [1, 1]}
-LARGE: dict[str, Any] = {"image_size": 128, "attention_resolutions": [64], "channel_multipliers": [1, 1]}
+@pytest.mark.parametrize("method", OTHERS)
+def test_models_of_other_methods_are_refused_by_name(method: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"trained by the method {method}, but an export to ONNX takes"):
+        export_onnx(model_of(method), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "changes", [UNET, pytest.param(LARGE, marks=pytest.mark.slow)], ids=["matrices", "windows"]
+    "shape",
+    [(3, 8, 8), (1, 4, 8), pytest.param((3, 128, 128), marks=pytest.mark.slow)],
+    ids=["matrices", "not square", "windows"],
 )
 def test_the_unet_is_exported_with_attention_and_fir(
-    changes: dict[str, Any],
+    shape: tuple[int, ...],
     tiny_settings: dict[str, Any],
-    make_model: Callable[[RunConfig], DDGAN],
+    make_model: Callable[..., DDGAN],
     tmp_path: Path,
 ) -> None:
-    settings = copy.deepcopy(tiny_settings)
-    settings["generator"] |= changes
-    settings["diffusion"] = {"num_steps": 1}
-    model = make_model(RunConfig.from_dict(settings))
+    tiny_settings["generator"]["attention_resolutions"] = [shape[2] // 2]
+    tiny_settings["diffusion"] = {"num_steps": 1}
+    model = make_model(RunConfig.from_dict(tiny_settings), shape)
     onnx._write(onnx.StepGraph(model), tmp_path / "step.onnx")
     assert onnx._checked(onnx.StepGraph(model), tmp_path / "step.onnx", "step.onnx") <= 1e-4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,12 +15,12 @@ from ddgan.interop.nvlabs import (
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
 from ddgan.networks.layers import num_groups
+from ddgan.networks.ncsnpp import Generator, NCSNppConfig
+from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig
 
+SHAPE = (4, 16, 16)
 SMALL = NCSNppConfig(
-    image_size=16,
-    image_channels=4,
     base_channels=16,
     channel_multipliers=(1, 2, 2),
     num_blocks=2,
@@ -42,9 +43,9 @@ SETTINGS: dict[str, Any] = {
 
 
 @cache
-def published(config: NCSNppConfig = SMALL) -> dict[str, Tensor]:
+def published(config: NCSNppConfig = SMALL, shape: tuple[int, ...] = SHAPE) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    network = Generator(config)
+    network = Generator(config, shape)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -54,24 +55,24 @@ def published(config: NCSNppConfig = SMALL) -> dict[str, Tensor]:
 def published_discriminator(**changes: Any) -> dict[str, Tensor]:
     torch.manual_seed(0)
     config = ResNetDiscriminatorConfig(base_channels=16, time_features=8, **changes)
-    return published_state_dict(Discriminator(config, image_channels=3))
+    return published_state_dict(Discriminator(config, channels=3))
 
 
-VARIANTS = [
-    {},
-    {"channel_multipliers": (2,), "attention_resolutions": ()},
-    {"channel_multipliers": (1, 1, 2, 2, 4), "image_size": 32, "attention_resolutions": (32, 8, 2)},
-    {"num_blocks": 3, "mapping_depth": 0, "latent_size": 1},
-    {"image_channels": 1, "base_channels": 20},
+VARIANTS: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+    ({}, SHAPE),
+    ({"channel_multipliers": (2,), "attention_resolutions": ()}, SHAPE),
+    ({"channel_multipliers": (1, 1, 2, 2, 4), "attention_resolutions": (32, 8, 2)}, (4, 32, 32)),
+    ({"num_blocks": 3, "mapping_depth": 0, "latent_size": 1}, SHAPE),
+    ({"base_channels": 20}, (1, 16, 16)),
 ]
 
 
-@pytest.mark.parametrize("changes", VARIANTS, ids=str)
-def test_a_generator_survives_the_way_there_and_back(changes: dict[str, Any]) -> None:
-    config = NCSNppConfig(**({**vars(SMALL)} | changes))
-    tensors = published(config)
-    network = generator_from_state_dict(tensors, image_size=config.image_size)
-    assert network.config == config
+@pytest.mark.parametrize(("changes", "shape"), VARIANTS, ids=str)
+def test_a_generator_survives_the_way_there_and_back(changes: dict[str, Any], shape: tuple[int, ...]) -> None:
+    config = replace(SMALL, **changes)
+    tensors = published(config, shape)
+    network = generator_from_state_dict(tensors, image_size=shape[1])
+    assert (network.config, network.sample_shape) == (config, shape)
     again = published_state_dict(network)
     assert list(again) == list(tensors)
     assert all(torch.equal(again[name], tensors[name]) for name in tensors)
@@ -143,6 +144,14 @@ def test_tensors_that_are_unknown_missing_or_misshapen_are_named() -> None:
 def test_other_files_are_no_generator(tensors: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match="not a DDGAN generator"):
         generator_from_state_dict(tensors, image_size=16)
+
+
+def test_a_generator_beyond_our_limits_is_refused_by_name() -> None:
+    narrow = {
+        name: tensor[:2] if tensor.shape[0] == 16 else tensor for name, tensor in published().items()
+    } | {"all_modules.0.weight": torch.ones(8, 2)}
+    with pytest.raises(ValueError, match="the file's generator cannot be built: its base_channels is 2; it"):
+        generator_from_state_dict(narrow, image_size=16)
 
 
 def test_an_image_size_that_cannot_be_halved_is_refused() -> None:

@@ -15,8 +15,9 @@ from test_published_checkpoints import saved
 
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
-from ddgan.interop.conversion import Unsaid, save_published, to_model
+from ddgan.interop.conversion import SamplingSettings, save_published, to_model
 from ddgan.interop.published_checkpoints import read_checkpoint
+from other_methods import OTHERS, model_of
 
 
 class Bomb:
@@ -44,7 +45,7 @@ def hostile_files(folder: Path) -> list[Path]:
 
 def test_hostile_files_run_nothing_and_are_refused_by_name(tmp_path: Path) -> None:
     for path in hostile_files(tmp_path):
-        with pytest.raises(ValueError, match=rf"{path.name}' is (refused|no whole file)") as caught:
+        with pytest.raises(ValueError, match=rf"{path.name}' is (refused|not a whole file)") as caught:
             read_checkpoint(path)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "exploded").exists()
@@ -80,7 +81,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, model: DDGAN) -> No
             read_checkpoint(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="lacks the tensor"):
-        to_model(read_checkpoint(tmp_path / "whole.pth"), unsaid=Unsaid(4, 16))
+        to_model(read_checkpoint(tmp_path / "whole.pth"), overrides=SamplingSettings(4, 16))
 
 
 def test_models_that_the_published_network_cannot_be_are_refused(
@@ -96,17 +97,38 @@ def test_models_that_the_published_network_cannot_be_are_refused(
     tiny_settings["generator"]["latent_size"] = 0
     with pytest.raises(ValueError, match="no latent"):
         save_published(make_model(RunConfig.from_dict(tiny_settings)), path)
+    labels = {"conditions": {"label": {"classes": 3}}, "diffusion": {"num_steps": 2}}
+    tiny_settings["generator"]["latent_size"] = 4
+    with pytest.raises(ValueError, match="knows 3 classes"):
+        save_published(make_model(RunConfig.from_dict(tiny_settings | labels)), path)
+    wide = make_model(RunConfig.from_dict(tiny_settings), (3, 8, 16))
+    with pytest.raises(ValueError, match="makes images of 8 x 16 pixels, which are not square"):
+        save_published(wide, path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_models_of_other_methods_are_refused_by_name(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, weights, out = model_of(method), tmp_path / "x.safetensors", tmp_path / "x.pth"
+    with pytest.raises(ValueError, match=f"trained by the method {method}, but .* takes a denoising"):
+        save_published(model, out)
+    model.save(weights)
+    assert main(["convert", str(weights), "--to", "nvlabs", "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"trained by the method {method}" in line
+    assert list(tmp_path.iterdir()) == [weights]
 
 
 WRONG = [
     (["FILE"], "needs --out X.safetensors"),
     (["FILE", "--out", "OUT/x.pth"], "must end in .safetensors"),
-    (["FILE", "--out", "OUT/x.safetensors"], "is no whole file of torch.save"),
+    (["FILE", "--out", "OUT/x.safetensors"], "is not a whole file of torch.save"),
     (["FILE", "--to", "nvlabs", "--out", "OUT/x.safetensors"], "must end in .pth"),
     (["FILE", "--to", "tensorflow", "--out", "OUT/x.pb"], "tensorflow"),
-    (["--inspect", "FILE"], "is no whole file of torch.save"),
-    (["--inspect", "OUT/none.pth"], "is no file"),
+    (["--inspect", "FILE"], "is not a whole file of torch.save"),
+    (["--inspect", "OUT/none.pth"], "is not a file"),
     (["FILE", "--num_steps", "0", "--out", "OUT/x.safetensors"], "num_steps is 0"),
 ]
 

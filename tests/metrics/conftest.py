@@ -8,6 +8,14 @@ import numpy as np
 import pytest
 from bars import bars
 
+from ddgan.metrics.classifier import MeasuredClassifier
+
+
+@pytest.fixture(scope="session")
+def classifier(judge: MeasuredClassifier) -> MeasuredClassifier:
+    """The classifier of digits, trained once in the session."""
+    return judge
+
 
 @pytest.fixture(scope="session")
 def labelled_data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,4 +1,4 @@
-"""The judge must read digits, and must not read what is none."""
+"""The classifier of digits must read digits, and must not read what is not one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import numpy as np
 import torch
 
 from ddgan.data.digits import split_digits
-from ddgan.metrics.classifier import CONFIDENT, Judge, non_digits, shuffle_pixels, train_judge
+from ddgan.metrics.classifier import (
+    CONFIDENT,
+    MeasuredClassifier,
+    non_digits,
+    shuffle_pixels,
+    train_digit_classifier,
+)
 
 
 def held_out() -> tuple[torch.Tensor, torch.Tensor]:
@@ -14,46 +20,46 @@ def held_out() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(images).float().unsqueeze(1) / 127.5 - 1, torch.from_numpy(labels)
 
 
-def test_the_judge_is_trustworthy(judge: Judge) -> None:
-    assert judge.accuracy >= 0.985
-    assert judge.confident_real >= 0.9
-    assert judge.confident_shuffled <= 0.2
+def test_the_classifier_is_trustworthy(classifier: MeasuredClassifier) -> None:
+    assert classifier.accuracy >= 0.985
+    assert classifier.confident_real >= 0.9
+    assert classifier.confident_shuffled <= 0.2
 
 
-def test_its_own_figures_are_those_of_the_held_out_digits(judge: Judge) -> None:
+def test_its_own_figures_are_those_of_the_held_out_digits(classifier: MeasuredClassifier) -> None:
     images, labels = held_out()
-    digit, confidence = judge.read(images)
-    assert judge.accuracy == (digit[:, 0] == labels).double().mean()
-    assert judge.confident_real == (confidence >= CONFIDENT).double().mean()
+    digit, confidence = classifier.read(images)
+    assert classifier.accuracy == (digit[:, 0] == labels).double().mean()
+    assert classifier.confident_real == (confidence >= CONFIDENT).double().mean()
 
 
-def test_it_reads_noisy_digits_as_a_person_does(judge: Judge) -> None:
+def test_it_reads_noisy_digits_as_a_person_does(classifier: MeasuredClassifier) -> None:
     images, labels = held_out()
     noisy = images + 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    digit, _ = judge.read(noisy.clamp(-1, 1))
+    digit, _ = classifier.read(noisy.clamp(-1, 1))
     assert (digit[:, 0] == labels).double().mean() > 0.95
 
 
-def test_it_reads_neither_blends_nor_blanks_nor_blobs(judge: Judge) -> None:
+def test_it_reads_neither_blends_nor_blanks_nor_blobs(classifier: MeasuredClassifier) -> None:
     images, labels = held_out()
     rng = torch.Generator().manual_seed(1)
     blends = (images + images.flip(0))[labels != labels.flip(0)] / 2
     shares = {
-        "non-digits": judge.read(non_digits(images, labels, rng))[1],
-        "blends": judge.read(blends)[1],
-        "blank": judge.read(torch.full((1, 1, 8, 8), -1.0))[1],
-        "full": judge.read(torch.full((1, 1, 8, 8), 1.0))[1],
-        "mean digit": judge.read(images.mean(dim=0, keepdim=True))[1],
+        "non-digits": classifier.read(non_digits(images, labels, rng))[1],
+        "blends": classifier.read(blends)[1],
+        "blank": classifier.read(torch.full((1, 1, 8, 8), -1.0))[1],
+        "full": classifier.read(torch.full((1, 1, 8, 8), 1.0))[1],
+        "mean digit": classifier.read(images.mean(dim=0, keepdim=True))[1],
     }
     shares = {name: (confidence >= CONFIDENT).double().mean() for name, confidence in shares.items()}
     assert {name: share for name, share in shares.items() if share > 0.2} == {}
 
 
-def test_channels_are_read_one_by_one(judge: Judge) -> None:
+def test_channels_are_read_one_by_one(classifier: MeasuredClassifier) -> None:
     images, _ = held_out()
     stacked = images[:30].view(10, 3, 8, 8)
-    digits, confidence = judge.read(stacked)
-    alone, alone_confidence = judge.read(images[:30])
+    digits, confidence = classifier.read(stacked)
+    alone, alone_confidence = classifier.read(images[:30])
     assert torch.equal(digits, alone.view(10, 3))
     torch.testing.assert_close(confidence, alone_confidence.view(10, 3))
 
@@ -69,11 +75,11 @@ def test_shuffling_keeps_each_images_pixels() -> None:
 def test_training_depends_on_its_seed_alone() -> None:
     images, labels = (part[:200] for part in split_digits("train"))
     torch.manual_seed(3)
-    first = train_judge(images, labels, seed=0, num_epochs=2)
+    first = train_digit_classifier(images, labels, seed=0, num_epochs=2)
     expected = torch.rand(2)
     torch.manual_seed(3)
     assert torch.equal(torch.rand(2), expected)  # torch's own state was left alone
-    again = train_judge(np.array(images), labels, seed=0, num_epochs=2)
-    other = train_judge(images, labels, seed=1, num_epochs=2)
+    again = train_digit_classifier(np.array(images), labels, seed=0, num_epochs=2)
+    other = train_digit_classifier(images, labels, seed=1, num_epochs=2)
     assert torch.equal(first.head.weight, again.head.weight)
     assert not torch.equal(first.head.weight, other.head.weight)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddgan.metrics.collect import FeatureCollector
 from ddgan.metrics.features import FeatureBatch
-from ddgan.metrics.frechet import statistics_of
+from ddgan.metrics.moments import statistics_of
 
 
 class Sevens:
@@ -19,7 +19,7 @@ class Sevens:
     name, checksum, batch_size, has_probabilities = "sevens", "", 7, True
 
     def __init__(self) -> None:
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self.sizes: list[int] = []
 
     def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 import ddgan
-from ddgan import DDGAN, Run
-from ddgan.data import StackedDigits
+from ddgan import DDGAN, Run, RunConfig
+from ddgan.data.digits import StackedDigits
+from ddgan.data.sources import data_named
 from ddgan.metrics.real_data import FEWEST_ENDLESS, open_real
 from ddgan.metrics.result import PROTOCOL
 
@@ -22,7 +24,7 @@ def test_a_run_scores_the_same_again(scored_run: Run) -> None:
     again = ddgan.evaluate(scored_run.path, n=60)
     assert scored_run.report is not None
     assert again.modes == scored_run.report.modes
-    assert (again.data, again.num_samples, again.seed, again.num_steps) == ("digits", 60, 0, 3)
+    assert (again.data, again.num_samples, again.seed, again.nfe) == ("digits", 60, 0, 3)
     other = ddgan.evaluate(scored_run.path, n=60, seed=1)
     assert other.modes != again.modes
 
@@ -50,14 +52,14 @@ def test_the_report_survives_json(points_model: DDGAN, tmp_path: Path) -> None:
     assert saved["versions"]["torch"] == torch.__version__
     names = [name for name, _ in report.table()]
     assert names[0] == "modes covered"
-    assert {"sampling speed", "generator calls per image (NFE)"} <= set(names)
+    assert {"sampling speed", "network evaluations per sample (NFE)"} <= set(names)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"metrics": ["fid"]}, "fid is not known; choose from frechet, kernel"),
-        ({"metrics": []}, "empty is not known"),
+        ({"metrics": []}, "metrics is empty; choose from frechet, kernel"),
         ({"data": "cats"}, "'cats', which does not exist; pass --data"),
         ({"data": "gaussians"}, r"shape \(3, 8, 8\), but gaussians has \(2,\)"),
         ({"features": "dino"}, "features 'dino' is not known; choose from inception"),
@@ -94,7 +96,7 @@ def test_real_digits_against_real_digits(tmp_path: Path) -> None:
     """Test digits differ from training digits by little, and by more than training digits do."""
     values = {}
     for split in ("train", "test"):
-        images = StackedDigits(seed=5, split=split).batch(0, 2000).images
+        images = StackedDigits(seed=5, split=split).batch(0, 2000).x
         report = ddgan.evaluate(images, "digits", ["frechet", "precision_recall"], features="pixels")
         assert report.frechet is not None
         assert report.precision_recall is not None
@@ -108,7 +110,7 @@ def test_statistics_of_real_images_are_kept(session_cache: Path, monkeypatch: py
     images = np.random.default_rng(0).integers(256, size=(250, 8, 8, 3), dtype=np.uint8)
     first = ddgan.evaluate(images, "digits", ["frechet"], features="pixels")
     assert list((session_cache / "statistics").glob("pixels-*"))
-    monkeypatch.setattr("ddgan.metrics.real_data.FeatureCollector", None)  # would be called anew
+    monkeypatch.setattr("ddgan.metrics.real_features.FeatureCollector", None)  # would be called anew
     assert ddgan.evaluate(images, "digits", ["frechet"], features="pixels").frechet == first.frechet
 
 
@@ -136,7 +138,43 @@ def test_files_need_data_and_have_no_speed(tmp_path: Path) -> None:
         ddgan.evaluate(images, "digits", ["speed"])
     report = ddgan.evaluate(images, "digits")
     assert report.modes is not None
-    assert (report.samples, report.num_steps, report.speed) == ("array", None, None)
+    assert (report.samples, report.nfe, report.speed) == ("array", None, None)
+
+
+def test_a_model_is_compared_with_its_own_data_as_it_is_set(
+    tiny_points_config: RunConfig, make_model: Callable[..., DDGAN], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "outside"))
+    __import__("own_data")
+    model = make_model(tiny_points_config.changed({"data": {"kind": "rings", "count": 4}}), (2,))
+    report = ddgan.evaluate(model, metrics=["frechet"], n=50)
+    assert report.frechet is not None
+    assert (report.data, report.split) == ("rings", "train")
+    assert report.data_checksum == open_real(model.config.data).checksum
+    assert open_real(model.config.data).num_classes == 4
+    with pytest.raises(
+        ValueError, match=r"'rings' has no images, which a classifier learns from; use .* pixels"
+    ):
+        ddgan.evaluate(model, metrics=["balance"], n=50)
+
+
+def test_data_may_be_a_path_or_settings(labelled_data: Path) -> None:
+    with np.load(labelled_data) as file:
+        images = file["images"][:50, :, :, None]
+    forms: list[Any] = [labelled_data, str(labelled_data), data_named(str(labelled_data))]
+    reports = [ddgan.evaluate(images, data, ["precision_recall"], features="pixels") for data in forms]
+    assert {report.data for report in reports} == {str(labelled_data)}
+    assert len({report.precision_recall for report in reports}) == 1
+
+
+def test_what_a_classifier_is_needed_for_is_refused_where_there_are_no_labels(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "real.npy", images)
+    with pytest.raises(ValueError, match=r"balance needs labels, and '.*real.npy' has none"):
+        ddgan.evaluate(images, str(tmp_path / "real.npy"), ["balance"])
+    np.savez(tmp_path / "statistics.npz", mu=np.zeros(9), sigma=np.eye(9))
+    with pytest.raises(ValueError, match="has statistics only, and a classifier learns from images"):
+        ddgan.evaluate(images, str(tmp_path / "statistics.npz"), ["frechet"], features="classifier")
 
 
 def test_modes_need_data_that_has_some(labelled_data: Path) -> None:
@@ -152,7 +190,7 @@ def test_the_class_score_by_the_classifier(labelled_data: Path) -> None:
     assert report.inception_score.name == "class score (classifier features)"
     assert 5 < report.inception_score.value <= 10
     assert report.features is not None
-    assert report.features.facts["classifier_accuracy"] > 0.9
+    assert report.features.metadata["classifier_accuracy"] > 0.9
 
 
 def test_by_default_images_without_modes_are_scored_by_their_distance(tmp_path: Path) -> None:

@@ -47,12 +47,12 @@ def test_torchmetrics_agrees() -> None:
     rng = torch.Generator().manual_seed(0)
     real = torch.randint(0, 256, (200, 3, 2, 2), generator=rng, dtype=torch.uint8)
     fake = torch.randint(0, 200, (200, 3, 2, 2), generator=rng, dtype=torch.uint8)
-    judge = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=200)
-    judge.update(real, real=True)
-    judge.update(fake, real=False)
+    theirs = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=200)
+    theirs.update(real, real=True)
+    theirs.update(fake, real=False)
     ours = kernel_score("", Flat()(real), Flat()(fake))
     assert (ours.num_subsets, ours.subset_size) == (1, 200)
-    assert ours.value == pytest.approx(float(judge.compute()[0]), rel=1e-5)
+    assert ours.value == pytest.approx(float(theirs.compute()[0]), rel=1e-5)
 
 
 def test_subsets_depend_on_the_sets_and_not_on_their_order() -> None:

@@ -53,7 +53,7 @@ def test_features_and_probabilities(labelled_data: Path) -> None:
     assert real.labels is not None
     torch.testing.assert_close(batch.probabilities.sum(dim=1), torch.ones(50))
     assert (batch.probabilities.argmax(dim=1).numpy() == real.labels[:50]).mean() > 0.9
-    assert features.facts["classifier_accuracy"] > 0.9
+    assert features.metadata["classifier_accuracy"] > 0.9
 
 
 def test_stacks_give_each_of_their_digits_once() -> None:
@@ -73,7 +73,7 @@ def test_stacks_are_read_channel_by_channel() -> None:
     classifier = trained_classifier(data)
     assert classifier.accuracy > 0.9
     assert data.labels is not None
-    digits, _ = classifier.judge.read(next(data.batches()).float() / 127.5 - 1)
+    digits, _ = classifier.of_channels.read(next(data.batches()).float() / 127.5 - 1)
     numbers = digits @ torch.tensor([100, 10, 1])
     assert (numbers.numpy() == data.labels).mean() > 0.9
     batch = ClassifierFeatures(classifier, stacked=True)(next(data.batches(30)), with_probabilities=True)

@@ -77,7 +77,7 @@ def test_data_without_held_out_images_is_refused(labelled_data: Path) -> None:
 
 
 def test_a_search_of_some_training_images_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddgan.metrics.real_data.MOST_NEIGHBOURS", 100)
+    monkeypatch.setattr("ddgan.metrics.real_features.MOST_NEIGHBOURS", 100)
     images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=images)
     with pytest.warns(UserWarning, match=r"only 100 of [\d,]+ training images were searched"):

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from ddgan.data.digits import StackedDigits, split_digits
 from ddgan.data.toy import SPREAD, Gaussians, centres
-from ddgan.metrics.classifier import Judge, digits_judge
+from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
 from ddgan.metrics.modes import (
     DigitCounter,
     DigitsScore,
     GaussianCounter,
     GaussiansScore,
-    as_table,
     digit_shares,
     kl_floor,
     kl_from_uniform,
@@ -30,7 +29,7 @@ from ddgan.metrics.modes import (
 
 def score_digits(batches: Iterable[Tensor]) -> DigitsScore:
     """Of stacked digits (B, 3, 8, 8), uint8 or in [-1, 1]."""
-    counter = DigitCounter(digits_judge(), digit_shares(3))
+    counter = DigitCounter(digits_classifier(), digit_shares(3))
     for batch in batches:
         counter.update(batch)
     return counter.score()
@@ -57,7 +56,7 @@ def test_kl_of_one_mode_and_of_all() -> None:
 
 
 class Reader:
-    """A judge that reads the number written in the top left pixel of each channel."""
+    """A classifier that reads the number written in the top left pixel of each channel."""
 
     accuracy, confident_real, confident_shuffled = 1.0, 1.0, 0.0
 
@@ -95,42 +94,42 @@ def test_shares_of_stacks_are_products() -> None:
     assert float(shares[37]) == pytest.approx(float(single[3] * single[7]))
 
 
-def test_real_digits_score_as_a_perfect_model(judge: Judge) -> None:
+def test_real_digits_score_as_a_perfect_model(classifier: MeasuredClassifier) -> None:
     data = StackedDigits(seed=9, split="test")
-    score = score_digits(data.batch(step, 2600).images for step in range(4))
+    score = score_digits(data.batch(step, 2600).x for step in range(4))
     assert score.num_samples == 10_400
     assert score.modes == 1000
     assert score.kl < 0.07
     # 999 / (2 N) from chance, and a little from classes of 141 to 147 training digits
     assert score.kl_floor == pytest.approx(999 / 20_800, abs=0.003)
-    assert score.confident == pytest.approx(judge.confident_real, abs=0.01)
+    assert score.confident == pytest.approx(classifier.confident_real, abs=0.01)
     assert score.confident_modes >= 995
 
 
-def test_digits_are_read_in_the_order_red_green_blue(judge: Judge) -> None:
+def test_digits_are_read_in_the_order_red_green_blue(classifier: MeasuredClassifier) -> None:
     images, labels = split_digits("train")
     for number in (7, 305, 999):
         channels = [images[labels == int(digit)][:40] for digit in f"{number:03d}"]
         batch = torch.from_numpy(np.stack(channels, axis=1)).float() / 127.5 - 1
-        digits, _ = judge.read(batch)
+        digits, _ = classifier.read(batch)
         read = digits @ torch.tensor([100, 10, 1])
         assert (read == number).double().mean() > 0.95
 
 
-def test_collapse_is_seen(judge: Judge) -> None:
-    one = StackedDigits(seed=0).batch(0, 1).images.repeat(500, 1, 1, 1)
+def test_collapse_is_seen(classifier: MeasuredClassifier) -> None:
+    one = StackedDigits(seed=0).batch(0, 1).x.repeat(500, 1, 1, 1)
     score = score_digits([one[:200], one[200:]])
     assert (score.modes, score.num_modes) == (1, 1000)
     assert score.kl == pytest.approx(math.log(1000))
 
 
-def test_noise_is_not_read_with_confidence(judge: Judge) -> None:
+def test_noise_is_not_classified_with_confidence(classifier: MeasuredClassifier) -> None:
     noise = torch.randn(500, 3, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     assert score_digits([noise]).confident < 0.1
 
 
-def test_blur_and_noise_reach_modes_only_by_chance(judge: Judge) -> None:
-    real = StackedDigits(seed=9, split="test").batch(0, 2600).images
+def test_blur_and_noise_reach_modes_only_by_chance(classifier: MeasuredClassifier) -> None:
+    real = StackedDigits(seed=9, split="test").batch(0, 2600).x
     noisy = real + 1.2 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1, count_include_pad=False)
     for bad in (noisy, blurred):
@@ -138,9 +137,9 @@ def test_blur_and_noise_reach_modes_only_by_chance(judge: Judge) -> None:
         assert score.modes > max(50, 3 * score.confident_modes)
 
 
-def test_an_image_is_sure_only_if_all_its_channels_are(judge: Judge) -> None:
-    images = StackedDigits(seed=9, split="test").batch(0, 500).images
-    _, confidence = judge.read(images)
+def test_an_image_has_high_confidence_only_if_all_its_channels_have(classifier: MeasuredClassifier) -> None:
+    images = StackedDigits(seed=9, split="test").batch(0, 500).x
+    _, confidence = classifier.read(images)
     whole = images[(confidence > 0.95).all(dim=1)]
     score = score_digits([whole])
     assert score.confident == 1
@@ -152,7 +151,7 @@ def test_an_image_is_sure_only_if_all_its_channels_are(judge: Judge) -> None:
 
 def test_real_points_score_as_a_perfect_model() -> None:
     data = Gaussians(seed=9)
-    score = score_gaussians(data.batch(step, 2600).images for step in range(10))
+    score = score_gaussians(data.batch(step, 2600).x for step in range(10))
     assert (score.modes, score.num_modes) == (25, 25)
     assert score.within == pytest.approx(1 - math.exp(-4.5), abs=0.003)
     assert score.kl < 0.002
@@ -173,7 +172,7 @@ def test_points_far_from_everything_have_infinite_divergence() -> None:
 
 
 def test_the_table_is_for_people() -> None:
-    rows = dict(as_table(score_gaussians([Gaussians(seed=0).batch(0, 5000).images])))
+    rows = dict(score_gaussians([Gaussians(seed=0).batch(0, 5000).x]).rows())
     assert rows["modes covered"] == "25 of 25"
     assert rows["samples (N)"] == "5,000"
     assert rows["samples within 3 sigma of a centre"].endswith("%")
@@ -182,7 +181,7 @@ def test_the_table_is_for_people() -> None:
 
 def test_the_floor_of_points_is_that_of_as_many_real_ones() -> None:
     """KL is of the points near a centre; a model with few of those is not measured by less for it."""
-    near, far = Gaussians(seed=3).batch(0, 300).images, torch.full((700, 2), 9.0)
+    near, far = Gaussians(seed=3).batch(0, 300).x, torch.full((700, 2), 9.0)
     alone, with_far = score_gaussians([near]), score_gaussians([near, far])
     assert with_far.kl == alone.kl
     assert alone.kl_floor == pytest.approx(24 / 600, rel=0.1)

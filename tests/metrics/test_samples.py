@@ -11,7 +11,7 @@ from PIL import Image
 
 from ddgan import DDGAN
 from ddgan.data.preparation import prepare
-from ddgan.metrics.samples import open_samples
+from ddgan.metrics.samples import open_samples, quantised
 from ddgan.models.sample_files import save_samples
 
 
@@ -19,7 +19,7 @@ def whole(source: object, n: int | None = None, seed: int = 0) -> torch.Tensor:
     samples = open_samples(source, n, seed, 10)
     images = torch.cat(list(samples.batches()))
     assert len(images) == samples.count
-    assert tuple(images.shape[1:]) == samples.state_shape
+    assert tuple(images.shape[1:]) == samples.sample_shape
     return images
 
 
@@ -98,3 +98,14 @@ def test_files_that_are_no_samples(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(ValueError, match=r"1.png' has shape \(5, 5, 3\), the first sample \(4, 4, 3\)"):
         whole(tmp_path)
+
+
+def test_what_is_neither_a_model_nor_samples() -> None:
+    with pytest.raises(ValueError, match=r"a dict cannot be scored; pass a model .*, a path, or samples"):
+        open_samples({}, None, 0, 10)
+
+
+def test_only_images_are_quantised() -> None:
+    signals, images = torch.randn(4, 2, 16), torch.tensor([-2.0, -1, 0, 1]).view(1, 1, 2, 2)
+    assert torch.equal(quantised(signals), signals)
+    assert quantised(images).flatten().tolist() == [0, 0, 128, 255]

@@ -21,7 +21,7 @@ class Slow:
 
     device = torch.device("cpu")
     precision = "float32"
-    calls_per_image = 3
+    nfe = 3
     is_compiled = False
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 10**6) -> None:
@@ -67,7 +67,7 @@ def test_larger_batches_are_tried_until_they_are_slower(monkeypatch: pytest.Monk
 
 def test_a_models_report(model: DDGAN) -> None:
     score = measure_speed(model, budget=0.1)
-    assert score.calls_per_image == 3
+    assert score.nfe == 3
     assert score.dtype == "float32"
     assert score.device.startswith("CPU, ")
     assert score.peak_memory > 50 * 2**20

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import ddgan
-from ddgan.metrics.torchscript import Sidecar, open_torchscript
+from ddgan.metrics.features import Features, features_named
+from ddgan.metrics.torchscript import Sidecar
 
 
 class StandIn(nn.Module):
@@ -57,6 +58,11 @@ def inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def opened(name: str | Path) -> Features:
+    """The features of this name; none of these asks anything of the evaluation."""
+    return features_named(str(name)).open(None)
+
+
 def pixels(count: int = 40, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(256, size=(count, 32, 32, channels), dtype=np.uint8)
 
@@ -66,18 +72,18 @@ def as_tensor(images: np.ndarray) -> Tensor:
 
 
 def test_the_interface_of_inception(inception: Path) -> None:
-    features = open_torchscript("inception")
+    features = opened("inception")
     images = as_tensor(pixels())
     batch = features(images, with_probabilities=True)
     assert batch.probabilities is not None
     torch.testing.assert_close(batch.features, StandIn()(images, return_features=True))
     torch.testing.assert_close(batch.probabilities, StandIn()(images, no_output_bias=True))
     assert features(images).probabilities is None
-    assert features.facts["file_sha256"] == hashlib.sha256(inception.read_bytes()).hexdigest()
+    assert features.metadata["file_sha256"] == hashlib.sha256(inception.read_bytes()).hexdigest()
 
 
 def test_grey_images_are_repeated_and_others_refused(inception: Path) -> None:
-    features = open_torchscript("inception")
+    features = opened("inception")
     grey = as_tensor(pixels(channels=1))
     torch.testing.assert_close(features(grey).features, features(grey.expand(-1, 3, -1, -1)).features)
     with pytest.raises(ValueError, match="for 3 channels, but the images have 4"):
@@ -98,13 +104,13 @@ def test_an_evaluation_calls_it_fid(inception: Path, tmp_path: Path) -> None:
     names = (report.frechet.name, report.kernel.name, report.inception_score.name)
     assert names == ("FID", "KID", "Inception score")
     assert report.features is not None
-    assert report.features.facts["file"] == "inception-2015-12-05.pt"
+    assert report.features.metadata["file"] == "inception-2015-12-05.pt"
 
 
 def test_published_statistics_are_read(inception: Path, tmp_path: Path) -> None:
     real, samples = pixels(60), pixels(50, seed=1)
     np.savez(tmp_path / "real.npz", images=real)
-    features = open_torchscript("inception")(as_tensor(real)).features.double()
+    features = opened("inception")(as_tensor(real)).features.double()
     mu, sigma = features.mean(dim=0).numpy(), np.cov(features.numpy(), rowvar=False)
     np.savez(tmp_path / "stats.npz", mu=mu, sigma=sigma)
     np.save(tmp_path / "stats.npy", {"mu": mu, "sigma": sigma})  # type: ignore[arg-type]
@@ -112,7 +118,7 @@ def test_published_statistics_are_read(inception: Path, tmp_path: Path) -> None:
     reports = [ddgan.evaluate(samples, str(s), ["frechet"], features="inception") for s in sources]
     values = [report.frechet.value for report in reports if report.frechet]
     assert values == pytest.approx([values[0]] * 3, rel=1e-6)
-    with pytest.raises(ValueError, match=r"kernel need real images, and '.*stats.npz' has statistics only"):
+    with pytest.raises(ValueError, match=r"kernel needs real images, and '.*stats.npz' has statistics only"):
         ddgan.evaluate(samples, str(sources[1]), ["kernel"], features="inception")
     with pytest.raises(ValueError, match="3072 dimensions, but the reference statistics have 9"):
         ddgan.evaluate(samples, str(sources[1]), ["frechet"], features="pixels")
@@ -129,11 +135,11 @@ def test_a_users_file_with_its_sidecar(tmp_path: Path) -> None:
     said = {"dtype": "float32", "input_range": [-1, 1], "mean": [0, 0, 0.5], "std": [1, 2, 1], "size": 16}
     (tmp_path / "mine.json").write_text(json.dumps(said | {"output": "mean"}))
     white = torch.full((2, 3, 32, 32), 255, dtype=torch.uint8)
-    features = open_torchscript(str(path))
+    features = opened(path)
     torch.testing.assert_close(features(white).features, torch.tensor([[1.0, 0.5, 0.5]] * 2))
     assert (features.name, features.has_probabilities) == ("mine.pt", False)
     (tmp_path / "mine.json").write_text(json.dumps(said | {"output": "size"}))
-    other = open_torchscript(str(path))
+    other = opened(path)
     assert other(white).features.tolist() == [[16.0], [16.0]]
     assert other.checksum != features.checksum
 
@@ -143,9 +149,14 @@ def test_a_users_file_with_its_sidecar(tmp_path: Path) -> None:
     [
         (None, r"mine.json' is missing; it describes the features' input"),
         ("[1", "does not describe features"),
-        ('{"colour": 1}', "colour is not known; it may say dtype, input_range"),
+        ('{"colour": 1}', "colour is not a setting; there are dtype, input_range"),
         ('{"filter": "lanczos"}', "filter is 'lanczos'; it must be one of bilinear"),
-        ('{"mean": [0.5]}', r"mean is \(0.5,\); it must be one number per channel"),
+        ('{"size": -1}', "size is -1; it must be at least 0"),
+        ('{"channels": 2}', "channels is 2; it must be one of 1 or 3"),
+        ('{"batch_size": 0}', "batch_size is 0; it must be at least 1"),
+        ('{"std": [1, 0, 1]}', r"std is \[1.0, 0.0, 1.0\]; it must not be 0"),
+        ("[1]", r"it holds \[1\], which is not an object"),
+        ('{"mean": [0.5]}', r"mean is \[0.5\]; it must be one number per channel"),
         ('{"input_range": [0, 1]}', "dtype is uint8, whose values cannot be scaled"),
         ("{}", "returns mean, size; name one as output"),
     ],
@@ -155,14 +166,14 @@ def test_a_wrong_sidecar_is_refused(tmp_path: Path, said: str | None, words: str
     if said is not None:
         (tmp_path / "mine.json").write_text(said.replace("{}", '{"dtype": "float32"}'))
     with pytest.raises(ValueError, match=words):
-        open_torchscript(str(path))(as_tensor(pixels(2)))
+        opened(path)(as_tensor(pixels(2)))
 
 
 def test_what_is_no_torchscript_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"nothing")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"x.pt' is no whole TorchScript file"):
-        open_torchscript(str(tmp_path / "x.pt"))
+    with pytest.raises(ValueError, match=r"x.pt' is not a whole TorchScript file"):
+        opened(tmp_path / "x.pt")
 
 
 def test_resizing_is_antialiased() -> None:

@@ -97,7 +97,7 @@ def test_points_and_unscored_models_have_a_card_without_picture_and_scores(
 
 def test_a_licence_in_words_stays_with_the_weights(model: DDGAN, tmp_path: Path, uploads: Uploads) -> None:
     words = "Example Licence 1.0: for cats only; see https://example.org/cats, please"
-    path = DDGAN(model.generator, model.config, words).save(tmp_path / "x.safetensors")
+    path = DDGAN(model.generator, model.config, model.sample_shape, words).save(tmp_path / "x.safetensors")
     again = DDGAN.from_pretrained(path)
     assert DDGAN.from_pretrained(again.save(tmp_path / "y.safetensors")).license == words
     with pytest.raises(ValueError, match="license is 'mit', but these weights carry another: Example"):
@@ -115,7 +115,9 @@ def test_a_licence_in_words_stays_with_the_weights(model: DDGAN, tmp_path: Path,
 def test_what_is_trained_from_licensed_weights_carries_their_licence(
     tiny_run: Run, tiny_config: RunConfig, tmp_path: Path
 ) -> None:
-    begun = DDGAN(tiny_run.model.generator, tiny_config, "for cats only").save(tmp_path / "x.safetensors")
+    trained = tiny_run.model
+    licensed = DDGAN(trained.generator, tiny_config, trained.sample_shape, "for cats only")
+    begun = licensed.save(tmp_path / "x.safetensors")
     run = ddgan.train(tiny_config, tmp_path / "run", init=begun, verbose=False)
     assert DDGAN.from_pretrained(run.path).license == "for cats only"
     begun.unlink()
@@ -155,7 +157,7 @@ def test_a_local_path_wins(tiny_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_p
     shutil.copytree(tiny_run.path, tmp_path / "user" / "name")
     assert torch.equal(DDGAN.from_pretrained("user/name").sample(2), tiny_run.model.sample(2))
     for missing in ("user/other", "name", "a/b/c", str(tmp_path / "x"), ""):
-        with pytest.raises(ValueError, match=r"does not exist|is no run folder"):
+        with pytest.raises(ValueError, match=r"does not exist|is not a run folder"):
             DDGAN.from_pretrained(missing)
 
 

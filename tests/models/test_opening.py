@@ -1,21 +1,118 @@
-"""A checkpoint of a run is opened as the run is; which average, and what is none, is told by name."""
+"""Whatever was trained is opened by one function; a checkpoint as its run is, with any of the run's EMAs."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
+from ddgan.diffusion.ancestral import ChainConfig
+from ddgan.models.gaussian import GaussianDiffusion
+from ddgan.models.model import Model
+from ddgan.models.one_step import OneStepGAN
+from ddgan.models.weights_file import metadata_of
 from ddgan.training.checkpoint import FACTS_NAME, STATE_NAME
-from ddgan.training.methods import BaselineConfig, train_baseline
+from filled import filled
+from other_methods import OTHERS, config_of, model_of
+
+CLASSES = {"one_step_gan": OneStepGAN, "wgan_gp": OneStepGAN, "gaussian_diffusion": GaussianDiffusion}
 
 
 def newest(run: Path) -> Path:
     return sorted((run / "checkpoints").glob("step-*"))[-1]
+
+
+def far_apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two sets of samples."""
+    return float((a - b).abs().max())
+
+
+@pytest.fixture(params=OTHERS)
+def other(request: pytest.FixtureRequest) -> Any:
+    """A model of another method, none of whose layers is nearly zero."""
+    torch.manual_seed(0)
+    model = model_of(request.param)
+    filled(model.generator)
+    return model
+
+
+def test_models_of_other_methods_are_known_by_their_class(other: Any) -> None:
+    assert type(other) is CLASSES[other.config.method.kind]
+    assert isinstance(other, Model)
+    assert other.sample_shape == (3, 8, 8)
+    assert other.nfe == (other.config.diffusion.num_steps if type(other) is GaussianDiffusion else 1)
+
+
+def test_they_are_saved_and_opened_by_one_function(other: Any, tmp_path: Path) -> None:
+    path = other.save(tmp_path / "model.safetensors")
+    again = ddgan.load(path)
+    assert type(again) is type(other)
+    assert (again.config, again.sample_shape, again.source) == (other.config, other.sample_shape, path)
+    samples = again.sample(5, seed=3)
+    assert samples.shape == (5, 3, 8, 8)
+    assert torch.equal(samples, other.sample(5, seed=3))
+    assert path.read_bytes() == again.save(tmp_path / "again.safetensors").read_bytes()
+
+
+def test_their_sample_i_depends_on_the_seed_and_i_alone(other: Any) -> None:
+    whole = other.sample(7, seed=4)
+    for n, batch_size in ((1, None), (3, 2), (7, 3)):
+        assert far_apart(other.sample(n, seed=4, batch_size=batch_size), whole[:n]) < 1e-4
+    assert far_apart(other.sample(7, seed=5), whole) > 0.1
+    assert min(far_apart(whole[i], whole[i - 1]) for i in range(1, 7)) > 0.1
+
+
+def test_only_a_ddgan_is_opened_as_one(other: Any, tmp_path: Path) -> None:
+    path = other.save(tmp_path / "model.safetensors")
+    method = other.config.method.kind
+    with pytest.raises(
+        ValueError,
+        match=f"was trained by the method {method}, and is not a denoising .*; ddgan.load opens it",
+    ) as caught:
+        DDGAN.from_pretrained(path)
+    assert str(path) in str(caught.value)
+
+
+def test_the_chain_of_a_denoiser_is_chosen_when_it_is_sampled(tmp_path: Path) -> None:
+    model: Any = ddgan.load(model_of("gaussian_diffusion").save(tmp_path / "model.safetensors"))
+    quick = model.sampled_by(ChainConfig(2, eta=0.0))
+    assert (model.nfe, quick.nfe) == (3, 2)
+    assert quick.source == model.source
+    again = ddgan.load(quick.save(tmp_path / "again.safetensors"))
+    assert again.config == model.config  # it is how that sampling was asked for, and not how it was trained
+    assert again.nfe == 3
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_run_of_another_method_opens_from_its_folder_and_its_checkpoint(
+    method: str, tmp_path: Path
+) -> None:
+    config = config_of(method).changed({"training.num_iterations": 2})
+    run = ddgan.train(config, tmp_path / "run", verbose=False)
+    expected = run.model.sample(2)
+    for source in (run.path, str(run.path), newest(run.path), newest(run.path) / STATE_NAME):
+        again = ddgan.load(source)
+        assert type(again) is CLASSES[method]
+        assert torch.equal(again.sample(2), expected)
+
+
+def test_a_method_that_is_not_registered_is_named_in_one_line(model: DDGAN, tmp_path: Path) -> None:
+    metadata = metadata_of(model.config, model.sample_shape, "")
+    metadata["config"]["method"] = {"kind": "flow"}
+    path = tmp_path / "x.safetensors"
+    save_file(model.generator.state_dict(), path, {"ddgan": json.dumps(metadata)})
+    with pytest.raises(ValueError, match=r"method\.kind is 'flow', .*--import PACKAGE") as caught:
+        ddgan.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_of_the_end_is_the_run(tiny_run: Run) -> None:
@@ -26,26 +123,26 @@ def test_a_checkpoint_of_the_end_is_the_run(tiny_run: Run) -> None:
 
 
 def test_one_on_the_way_is_another_model(tiny_config: RunConfig, tmp_path: Path) -> None:
-    optimization = dataclasses.replace(tiny_config.optimization, ema_half_lives=(0.02, 5.0))
+    ema = dataclasses.replace(tiny_config.optimization.ema, half_lives=(0.02, 5.0))
+    optimization = dataclasses.replace(tiny_config.optimization, ema=ema)
     training = dataclasses.replace(tiny_config.training, num_iterations=4, keep_every=2)
     config = dataclasses.replace(tiny_config, optimization=optimization, training=training)
     run = ddgan.train(config, tmp_path / "run", verbose=False)
     early, late = (run.path / "checkpoints" / f"step-{step:08d}" for step in (2, 4))
     assert not torch.equal(DDGAN.from_pretrained(early).sample(3), run.model.sample(3))
-    for ema in (None, 0.02, 5.0):
-        expected = DDGAN.from_pretrained(run.path, ema=ema).sample(3)
-        assert torch.equal(DDGAN.from_pretrained(late, ema=ema).sample(3), expected)
+    for half_life in (None, 0.02, 5.0):
+        expected = DDGAN.from_pretrained(run.path, ema=half_life).sample(3)
+        assert torch.equal(DDGAN.from_pretrained(late, ema=half_life).sample(3), expected)
     with pytest.raises(ValueError, match=r"ema is 7, but .* it has 0.02, 5"):
         DDGAN.from_pretrained(late, ema=7.0)
 
 
-def test_what_is_no_checkpoint_of_ours_is_refused_by_name(
-    tiny_config: RunConfig, run_copy: Path, tmp_path: Path
-) -> None:
-    config = BaselineConfig.like(tiny_config, method="gan")
-    other = newest(train_baseline(config, tmp_path / "gan", verbose=False).path)
-    with pytest.raises(ValueError, match="no checkpoint of a denoising diffusion GAN"):
-        DDGAN.from_pretrained(other)
-    (newest(run_copy) / FACTS_NAME).write_text("{")
+def test_what_is_no_checkpoint_of_ours_is_refused_by_name(run_copy: Path) -> None:
+    checkpoint = newest(run_copy)
+    facts = json.loads((checkpoint / FACTS_NAME).read_text())
+    (checkpoint / FACTS_NAME).write_text(json.dumps(facts | {"format": 1}))
+    with pytest.raises(ValueError, match="has format 1, and this version of ddgan reads format 2"):
+        DDGAN.from_pretrained(checkpoint)
+    (checkpoint / FACTS_NAME).write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
-        DDGAN.from_pretrained(newest(run_copy))
+        DDGAN.from_pretrained(checkpoint)

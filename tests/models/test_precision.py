@@ -9,6 +9,7 @@ import torch
 from benchmarks.plain import plain_path
 
 from ddgan import DDGAN, RunConfig
+from ddgan.models.model import TrainedModel
 from ddgan.models.precision import (
     REPAYING_CALLS,
     channels_innermost,
@@ -17,23 +18,23 @@ from ddgan.models.precision import (
     repays_compiling,
     tf32,
 )
-from ddgan.networks import NCSNppConfig, batch_that_fits, build_generator
+from ddgan.networks.conditions import Condition
 from ddgan.networks.kernels.winograd import Conv2d
+from ddgan.networks.ncsnpp import NCSNppConfig
 from filled import filled
 
 CPU = torch.device("cpu")
-SMALL = NCSNppConfig(
-    image_size=16, base_channels=16, channel_multipliers=(1, 2, 2), attention_resolutions=(8,)
-)
+SHAPE = (3, 16, 16)
+SMALL = NCSNppConfig(base_channels=16, channel_multipliers=(1, 2, 2), attention_resolutions=(8,))
 
 
 @pytest.fixture
 def unet() -> DDGAN:
     """A small U-Net, none of whose layers is nearly zero."""
     torch.manual_seed(0)
-    generator = filled(build_generator(SMALL))
+    generator = filled(SMALL.build(SHAPE))
     assert min(float(p.detach().abs().max()) for p in generator.parameters() if p.ndim > 1) > 1e-2
-    return DDGAN(generator, RunConfig(generator=SMALL))
+    return DDGAN(generator, RunConfig(generator=SMALL), SHAPE)
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -88,15 +89,15 @@ def test_bf16_changes_samples_a_little_and_weights_not_at_all(unet: DDGAN, tmp_p
 
 def test_bf16_changes_samples_less_at_the_start_of_training() -> None:
     torch.manual_seed(0)
-    model = DDGAN(build_generator(SMALL), RunConfig(generator=SMALL))
+    model = DDGAN(SMALL.build(SHAPE), RunConfig(generator=SMALL), SHAPE)
     before = model.sample(4, seed=1)
     assert relative(model.set_precision("bf16").sample(4, seed=1), before) < 2e-2
 
 
 def test_bf16_keeps_the_angles_of_many_steps_apart() -> None:
     """In bfloat16 itself, 998 and 999 are one number."""
-    config = NCSNppConfig(kind="ncsnpp", image_size=8, base_channels=8, channel_multipliers=(1,))
-    fast = in_bf16(build_generator(config)).network
+    config = NCSNppConfig(base_channels=8, channel_multipliers=(1,))
+    fast = in_bf16(config.build((3, 8, 8))).network
     assert isinstance(fast, torch.nn.Module)
     first, second = fast.time_embedding(torch.tensor([999, 1000]))
     assert not torch.equal(first, second)
@@ -111,9 +112,9 @@ def test_the_order_in_memory_does_not_change_a_call(unet: DDGAN) -> None:
 
 
 def test_sampling_keeps_transformed_kernels_while_it_samples() -> None:
-    config = NCSNppConfig(image_size=16, base_channels=64, channel_multipliers=(1,), attention_resolutions=())
+    config = NCSNppConfig(base_channels=64, channel_multipliers=(1,), attention_resolutions=())
     torch.manual_seed(0)
-    wide = DDGAN(channels_innermost(build_generator(config)), RunConfig(generator=config))
+    wide = DDGAN(channels_innermost(config.build(SHAPE)), RunConfig(generator=config), SHAPE)
     layers = [layer for layer in wide.generator.modules() if isinstance(layer, Conv2d)]
     batches = wide.batches(8, seed=0, batch_size=4)
     first = next(batches)
@@ -126,7 +127,7 @@ def test_sampling_keeps_transformed_kernels_while_it_samples() -> None:
 
 def test_a_model_trained_with_channels_innermost_opens_so(unet: DDGAN, tmp_path: Path) -> None:
     config = RunConfig.from_dict(unet.config.to_dict() | {"training": {"channels_last": True}})
-    path = DDGAN(unet.generator, config).save(tmp_path / "model.safetensors")
+    path = DDGAN(unet.generator, config, SHAPE).save(tmp_path / "model.safetensors")
     weight = DDGAN.from_pretrained(path).generator.get_parameter("input.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -141,7 +142,7 @@ def test_a_compiled_model_always_sees_one_batch_size(unet: DDGAN, monkeypatch: p
     """Another would be compiled anew, for minutes."""
     expected, sizes, forward = unet.sample(7, batch_size=3), [], unet.generator.forward
 
-    def seen(x_t: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    def seen(x_t: torch.Tensor, *others: torch.Tensor | Condition | None) -> torch.Tensor:
         sizes.append(len(x_t))
         return forward(x_t, *others)
 
@@ -167,7 +168,7 @@ def test_predictions_of_a_compiled_model_are_its_own(unet: DDGAN, monkeypatch: p
 def test_a_model_of_half_weights_samples_in_them(unet: DDGAN) -> None:
     """As diffusers opens one with torch_dtype."""
     expected = next(iter(unet.chain(*unet.start(0, range(4))))).prediction
-    half = DDGAN(build_generator(SMALL).bfloat16(), unet.config)
+    half = DDGAN(SMALL.build(SHAPE).bfloat16(), unet.config, SHAPE)
     half.generator.load_state_dict(unet.generator.state_dict())
     made = next(iter(half.chain(*half.start(0, range(4)))))
     assert made.prediction.dtype == made.x_prev.dtype == torch.float32
@@ -186,12 +187,14 @@ def test_tf32_is_as_it_was_afterwards() -> None:
 
 
 def test_what_fits_depends_on_the_gpu_s_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = NCSNppConfig(image_size=256, base_channels=64)
-    on_cpu = batch_that_fits(wide, CPU)
+    config = NCSNppConfig(base_channels=64)
+    wide = DDGAN(torch.nn.Linear(1, 1), RunConfig(generator=config), (3, 256, 256))
+    on_cpu = wide.default_batch_size()
     sizes = []
+    monkeypatch.setattr(TrainedModel, "device", torch.device("cuda"))
     for free in (0, 2**33, 2**36):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2**37))
-        sizes.append(batch_that_fits(wide, torch.device("cuda")))
+        sizes.append(wide.default_batch_size())
     assert on_cpu == sizes[0] == 1
     assert sizes == sorted(sizes)
     assert 8 <= sizes[2] <= 512

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ def test_npz_holds_uint8_images(model: DDGAN, tmp_path: Path) -> None:
         assert file["images"].dtype == np.uint8
         np.testing.assert_array_equal(file["images"], to_uint8(model.sample(5, seed=3)))
     assert json.loads((tmp_path / "new" / "x.npz.json").read_text()) == json.loads(json.dumps(record))
-    assert (record["n"], record["seed"], record["num_steps"]) == (5, 3, 3)
+    assert (record["n"], record["seed"], record["nfe"]) == (5, 3, 3)
     assert RunConfig.from_dict(record["config"]) == model.config
 
 
@@ -67,11 +66,10 @@ def test_points_are_saved_as_numbers(points_model: DDGAN, tmp_path: Path) -> Non
 
 
 def test_five_channels_have_no_png(
-    tiny_settings: dict[str, Any], make_model: Callable[[RunConfig], DDGAN], tmp_path: Path
+    tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
-    tiny_settings["generator"]["image_channels"] = 5
-    model = make_model(RunConfig.from_dict(tiny_settings))
-    with pytest.raises(ValueError, match="no PNG form"):
+    model = make_model(tiny_config, (5, 8, 8))
+    with pytest.raises(ValueError, match=r"samples of shape \(5, 8, 8\) have no PNG form; give --out X.npz"):
         save_samples(model, 1, 0, tmp_path / "x.png")
     save_samples(model, 1, 0, tmp_path / "x.npz")
 

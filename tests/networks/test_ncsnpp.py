@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from ddgan.networks import Generator, NCSNppConfig
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import NEARLY_ZERO
-from ddgan.networks.mapping import MappingNetwork
+from ddgan.networks.ncsnpp import Generator, MappingNetwork, NCSNppConfig
 
-SMALL = {"image_size": 8, "base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1}
+SMALL: dict[str, Any] = {"base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1}
 SMALL |= {"attention_resolutions": (4,), "latent_size": 5, "mapping_features": 8, "mapping_depth": 1}
 VARIANTS = [
     {},
     {"latent_size": 0},
-    {"image_channels": 1, "tanh": False},
-    {"image_channels": 5, "num_blocks": 2},
-    {"image_size": 12, "channel_multipliers": (1, 1, 2), "attention_resolutions": (6, 3)},
+    {"sample_shape": (1, 8, 8), "tanh": False},
+    {"sample_shape": (5, 8, 8), "num_blocks": 2},
+    {"sample_shape": (3, 12, 12), "channel_multipliers": (1, 1, 2), "attention_resolutions": (6, 3)},
+    {"sample_shape": (2, 4, 12), "attention_resolutions": (6,)},
+    {"num_classes": 2},
+    {"num_classes": 2, "latent_size": 0},
     {"channel_multipliers": (3,), "attention_resolutions": ()},
     {"mapping_depth": 0},
     {"base_channels": 20, "attention_resolutions": (8, 4)},
 ]
 
 
-def lively(**changes: object) -> Generator:
+def lively(sample_shape: tuple[int, ...] = (3, 8, 8), num_classes: int = 0, **changes: Any) -> Generator:
     """A generator whose nearly-zero layers are not, so that everything reaches the output."""
     torch.manual_seed(0)
-    network = Generator(NCSNppConfig(**(SMALL | changes)))  # type: ignore[arg-type]
+    network = NCSNppConfig(**(SMALL | changes)).build(sample_shape, ConditionShapes(num_classes))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -35,15 +40,16 @@ def lively(**changes: object) -> Generator:
 
 
 def inputs(network: Generator, batch: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    x = torch.randn(batch, *network.config.state_shape)
+    x = torch.randn(batch, *network.sample_shape)
     return x, torch.arange(batch) + 1, torch.randn(batch, network.config.latent_size)
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
-def test_every_parameter_gets_a_finite_gradient(changes: dict[str, object]) -> None:
+def test_every_parameter_gets_a_finite_gradient(changes: dict[str, Any]) -> None:
     network = lively(**changes)
     x, t, z = inputs(network)
-    output = network(x, t, z)
+    told = Condition(label=torch.arange(3)) if "num_classes" in changes else None
+    output = network(x, t, z, told)
     assert output.shape == x.shape
     (output * torch.randn_like(output)).sum().backward()
     for name, parameter in network.named_parameters():
@@ -78,7 +84,7 @@ def test_tanh_bounds_the_output_and_can_be_left_out() -> None:
 
 
 def test_a_new_generator_outputs_almost_nothing() -> None:
-    network = Generator(NCSNppConfig(**SMALL))  # type: ignore[arg-type]
+    network = NCSNppConfig(**SMALL).build((3, 8, 8))
     output = network(*inputs(network))
     assert 0 < output.abs().max() < 100 * NEARLY_ZERO**0.5
 
@@ -92,7 +98,43 @@ def test_the_mapping_network_sees_only_the_direction_of_z() -> None:
 
 
 def test_resolutions_are_those_of_the_levels() -> None:
-    assert NCSNppConfig(image_size=48, channel_multipliers=(1, 2, 3)).resolutions == (48, 24, 12)
+    config = NCSNppConfig(channel_multipliers=(1, 2, 3))
+    assert config.resolutions((3, 48, 48)) == [(48, 48), (24, 24), (12, 12)]
+    assert config.resolutions((1, 8, 20)) == [(8, 20), (4, 10), (2, 5)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (
+            (3, 12, 10),
+            r"channel_multipliers is \[1, 2, 2\], which halves the size 2 times, but the samples have 12 x "
+            r"10 pixels; use sizes that are multiples of 4, or fewer multipliers",
+        ),
+        (
+            (2,),
+            r"kind is ncsnpp, which makes images, but the samples have shape \[2\]; use the kind mlp",
+        ),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        NCSNppConfig(channel_multipliers=(1, 2, 2)).build(shape)
+
+
+@pytest.mark.parametrize("shapes", [ConditionShapes(0, 4), ConditionShapes(0, 0, 1)])
+def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
+    with pytest.raises(ValueError, match="the generator ncsnpp takes a label as condition, and no vector"):
+        NCSNppConfig(**SMALL).build((3, 8, 8), shapes)
+
+
+def test_the_class_decides_and_none_is_the_null_class() -> None:
+    network = lively(num_classes=2)
+    x, t, z = inputs(network)
+    null = network(x, t, z, Condition(label=torch.full((3,), 2)))
+    torch.testing.assert_close(network(x, t, z), null)
+    told = network(x, t, z, Condition(label=torch.tensor([2, 0, 2])))
+    assert ((told - null).abs().amax(dim=(1, 2, 3)) > 1e-4).tolist() == [False, True, False]
 
 
 def test_in_double_precision_everything_stays_double() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddgan.networks import Discriminator, ResNetDiscriminatorConfig, build_discriminator
-from ddgan.networks.resnet import minibatch_stddev
+from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig, minibatch_stddev
 
-SMALL = {"base_channels": 6, "channel_multipliers": (1, 2), "downsample": (False, True), "time_features": 8}
+SMALL: dict[str, Any] = {
+    "base_channels": 6,
+    "channel_multipliers": (1, 2),
+    "downsample": (False, True),
+    "time_features": 8,
+}
 
 
-def lively(image_channels: int = 3, **changes: object) -> Discriminator:
+def lively(channels: int = 3, num_classes: int = 0, **changes: Any) -> Discriminator:
     torch.manual_seed(0)
-    network = Discriminator(ResNetDiscriminatorConfig(**(SMALL | changes)), image_channels)  # type: ignore[arg-type]
+    config = ResNetDiscriminatorConfig(**(SMALL | changes))
+    network = config.build((channels, 8, 8), ConditionShapes(num_classes))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -58,17 +65,17 @@ def test_minibatch_stddev_can_be_differentiated_twice(batch: int) -> None:
     [
         {},
         {"stddev_group": 0},
-        {"image_channels": 1, "channel_multipliers": (2,), "downsample": (True,)},
+        {"channels": 1, "channel_multipliers": (2,), "downsample": (True,)},
         {"channel_multipliers": (1, 1, 2), "downsample": (True, True, True)},
+        {"num_classes": 2},
     ],
     ids=str,
 )
-def test_every_parameter_gets_a_finite_gradient(changes: dict[str, object]) -> None:
-    changes = dict(changes)
-    channels = changes.pop("image_channels", 3)
-    network = lively(channels, **changes)  # type: ignore[arg-type]
-    x_prev, x_t = torch.randn(2, 5, channels, 8, 8)  # type: ignore[call-overload]
-    logits = network(x_prev, x_t, torch.arange(5) + 1)
+def test_every_parameter_gets_a_finite_gradient(changes: dict[str, Any]) -> None:
+    network = lively(**changes)
+    x_prev, x_t = torch.randn(2, 5, changes.get("channels", 3), 8, 8)
+    told = Condition(label=torch.tensor([0, 1, 2, 0, 1])) if "num_classes" in changes else None
+    logits = network(x_prev, x_t, torch.arange(5) + 1, told)
     assert logits.shape == (5,)
     logits.square().sum().backward()
     for name, parameter in network.named_parameters():
@@ -100,10 +107,45 @@ def test_with_stddev_the_images_of_a_group_see_each_other() -> None:
     assert changed.tolist() == [True, False, True, False]
 
 
-def test_build_discriminator_says_what_does_not_fit() -> None:
-    config = ResNetDiscriminatorConfig(**SMALL)  # type: ignore[arg-type]
-    for shape in [(3, 7, 7), (3, 8, 7)]:
-        with pytest.raises(ValueError, match=rf"{shape[1]} x {shape[2]} cannot be halved 1 times"):
-            build_discriminator(config, shape)
-    with pytest.raises(ValueError, match="makes points"):
-        build_discriminator(config, (2,))
+def test_the_class_decides_and_none_is_the_null_class() -> None:
+    network = lively(num_classes=2, stddev_group=0)
+    x_prev, x_t = torch.randn(2, 3, 3, 8, 8)
+    t = torch.tensor([1, 2, 3])
+    null = network(x_prev, x_t, t, Condition(label=torch.full((3,), 2)))
+    torch.testing.assert_close(network(x_prev, x_t, t), null)
+    told = network(x_prev, x_t, t, Condition(label=torch.tensor([2, 0, 2])))
+    assert ((told - null).abs() > 1e-4).tolist() == [False, True, False]
+
+
+def test_rectangles_have_logits_too() -> None:
+    network = ResNetDiscriminatorConfig(**SMALL).build((3, 4, 10))
+    assert network(*torch.randn(2, 5, 3, 4, 10), torch.arange(5) + 1).shape == (5,)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 7), (3, 8, 7)])
+def test_sizes_that_cannot_be_halved_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError,
+        match=rf"^downsample halves the size 1 times, but the samples have {shape[1]} x {shape[2]} pixels; "
+        r"use sizes that are multiples of 2, or fewer halvings$",
+    ):
+        ResNetDiscriminatorConfig(**SMALL).build(shape)
+
+
+def test_points_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^kind is resnet, which takes images, .* \[2\]; use the kind mlp$"):
+        ResNetDiscriminatorConfig(**SMALL).build((2,))
+
+
+def test_other_conditions_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="the discriminator resnet takes a label as condition, and no vector"
+    ):
+        ResNetDiscriminatorConfig(**SMALL).build((3, 8, 8), ConditionShapes(0, 4))
+
+
+def test_each_block_says_whether_it_halves() -> None:
+    with pytest.raises(
+        ValueError, match=r"^downsample has 1 entries and channel_multipliers 2; each needs one"
+    ):
+        ResNetDiscriminatorConfig(channel_multipliers=(1, 2), downsample=(True,))

@@ -14,10 +14,20 @@ import torch
 from filelock import FileLock
 
 from ddgan import DDGAN, RunConfig
-from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
+from ddgan.config.settings import plain
+from ddgan.models.gaussian import GaussianDiffusion
+from ddgan.models.one_step import OneStepGAN
 from ddgan.paper.store import ModelSpec, Store, settings_in_words
-from ddgan.training.callbacks import Supervisor
-from ddgan.training.methods import BaselineConfig, CriticConfig, OneStepGAN
+from ddgan.training.callbacks import ScoresAndCheckpoints, Session
+
+
+def other_method(config: RunConfig, kind: str, **method: object) -> RunConfig:
+    """The settings of a run that is trained by another method, with the same D where it has one."""
+    if kind == "gaussian_diffusion":
+        config = config.changed({"generator.latent_size": 0})
+    else:
+        method["discriminator"] = plain(config.method.discriminators["pair"])
+    return config.changed({"method": {"kind": kind, **method}})
 
 
 def spec_of(config: RunConfig, name: str = "tiny", **training: object) -> ModelSpec:
@@ -43,24 +53,30 @@ def test_a_model_is_trained_once_and_found_again(tiny_points_config: RunConfig, 
     assert store.path(spec, 1) == tmp_path / "tiny-seed1"
 
 
-def test_a_baseline_opens_as_one(tiny_points_config: RunConfig, tmp_path: Path) -> None:
-    spec = spec_of(BaselineConfig.like(tiny_points_config, method="gan"))
-    assert spec.is_baseline
-    assert isinstance(Store(tmp_path).open(spec, 0), OneStepGAN)
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [("one_step_gan", OneStepGAN), ("wgan_gp", OneStepGAN), ("gaussian_diffusion", GaussianDiffusion)],
+)
+def test_a_model_of_another_method_is_one_of_them_too(
+    kind: str, model: type, tiny_points_config: RunConfig, tmp_path: Path
+) -> None:
+    store, spec = Store(tmp_path), spec_of(other_method(tiny_points_config, kind))
+    assert isinstance(store.open(spec, 0), model)
+    assert store.facts(spec, 0)["iterations"] == 5
 
 
 def test_a_training_that_was_cut_short_is_gone_on_with(
     tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, original = spec_of(tiny_points_config), Supervisor.on_step
+    spec, original = spec_of(tiny_points_config), ScoresAndCheckpoints.on_step
 
-    def on_step(self: Supervisor) -> None:
-        original(self)
-        if self._state.step == 3:
+    def on_step(self: ScoresAndCheckpoints, session: Session) -> None:
+        original(self, session)
+        if session.state.step == 3:
             raise RuntimeError("power failure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Supervisor, "on_step", on_step)
+        patch.setattr(ScoresAndCheckpoints, "on_step", on_step)
         with pytest.raises(RuntimeError):
             Store(tmp_path / "cut").open(spec, 0)
     assert not Store(tmp_path / "cut").is_trained(spec, 0)
@@ -73,7 +89,7 @@ def test_weights_that_are_lost_are_not_taken_for_trained_again(
     tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a clone, where facts are kept and weights are not: a training cut short leaves weights too."""
-    spec, original = spec_of(tiny_points_config), Supervisor.on_step
+    spec, original = spec_of(tiny_points_config), ScoresAndCheckpoints.on_step
     store = Store(tmp_path)
     store.open(spec, 0)
     shutil.rmtree(store.path(spec, 0) / "checkpoints")
@@ -81,13 +97,13 @@ def test_weights_that_are_lost_are_not_taken_for_trained_again(
     assert store.has_facts(spec, 0)
     assert not store.is_trained(spec, 0)
 
-    def on_step(self: Supervisor) -> None:
-        original(self)
-        if self._state.step == 3:
+    def on_step(self: ScoresAndCheckpoints, session: Session) -> None:
+        original(self, session)
+        if session.state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Supervisor, "on_step", on_step)
+        patch.setattr(ScoresAndCheckpoints, "on_step", on_step)
         with pytest.raises(KeyboardInterrupt):
             store.open(spec, 0)
     assert (store.path(spec, 0) / "model.safetensors").is_file()
@@ -98,20 +114,17 @@ def test_weights_that_are_lost_are_not_taken_for_trained_again(
 
 
 def test_facts_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -> None:
-    changed = dataclasses.replace(
-        tiny_points_config,
-        objective=ObjectiveConfig("nonsaturating", (PenaltyConfig("r1", 0.05, 2),), "l2", 25.0),
-        optimization=dataclasses.replace(
-            tiny_points_config.optimization, generator_lr=2e-3, discriminator_lr=1e-3
-        ),
+    rates = {"optimization.generator.lr": 2e-3, "optimization.discriminator.lr": 1e-3}
+    changed = tiny_points_config.changed(
+        rates
+        | {
+            "method.penalties": [{"kind": "r1", "gamma": 0.05, "every": 2}],
+            "method.reconstruction": {"kind": "l2", "weight": 25.0},
+        }
     )
     words = "non-saturating, R1 0.05 every 2, reconstruction l2 x 25; D mlp; rates 0.002, 0.001"
     assert settings_in_words(changed) == words
-    critic = BaselineConfig.like(
-        dataclasses.replace(changed, objective=ObjectiveConfig()),
-        method="wgan_gp",
-        critic=CriticConfig(1.0, 2),
-    )
+    critic = other_method(changed, "wgan_gp", penalty_weight=1.0, critic_updates=2)
     assert settings_in_words(critic) == "WGAN-GP 1, updates of D to G 2:1; D mlp; rates 0.002, 0.001"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.config.components import find
 from ddgan.diffusion.process import DiffusionConfig
 
 VARIABLE = "DDGAN_REFERENCE_DIR"
@@ -54,7 +55,8 @@ def config_of(entry: str) -> dict[str, Any]:
 def diffusion_config(config: Mapping[str, Any]) -> DiffusionConfig:
     """The schedule that an entry's settings name; the published defaults where they do not."""
     beta_min, beta_max = config.get("beta_min", 0.1), config.get("beta_max", 20.0)
-    return DiffusionConfig(config["T"], config.get("kind", "vp"), beta_min, beta_max)
+    schedule = find("schedule", config.get("kind", "vp"))
+    return DiffusionConfig(config["T"], schedule(beta_min=beta_min, beta_max=beta_max))
 
 
 def weights(shapes: Mapping[str, Iterable[int]]) -> dict[str, Tensor]:

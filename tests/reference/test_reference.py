@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from ddgan.diffusion.chain import denoising_steps
-from ddgan.diffusion.process import Diffusion, marginal_alpha
+from ddgan.diffusion.process import Diffusion
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
     published_state_dict,
 )
 from ddgan.models.precision import channels_innermost, in_bf16
-from ddgan.networks import Discriminator, Generator
 from ddgan.networks.kernels import winograd
+from ddgan.networks.ncsnpp import Generator
+from ddgan.networks.resnet import Discriminator
 from reference import helpers
 from reference.helpers import error
 
@@ -126,7 +127,7 @@ def test_schedule(schedule_entry: str) -> None:
     assert error(diffusion.mean_x_0[1:], values["posterior_mean_x0"]) < SCHEDULE
     assert error(diffusion.mean_x_t[1:], values["posterior_mean_xt"]) < SCHEDULE
     assert error(diffusion.posterior_variance[1:], values["posterior_variance"]) < SCHEDULE
-    alphas = np.array([marginal_alpha(u, config) for u in values["time"]])
+    alphas = np.array([config.schedule.signal_power(u) for u in values["time"]])
     assert error(diffusion.beta[1:], 1 - alphas[1:] / alphas[:-1]) < SCHEDULE
 
 

@@ -6,22 +6,26 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ddgan.data import Batch
+from ddgan.config.optimization import EMAConfig, OptimizationConfig
+from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
 from ddgan.interop.nvlabs import (
     discriminator_from_state_dict,
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.losses.adversarial import ObjectiveConfig, PenaltyConfig
-from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
-from ddgan.training.iteration import train_step
+from ddgan.losses.penalties import R1Config
+from ddgan.networks.ncsnpp import Generator, NCSNppConfig
+from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig
+from ddgan.training.iteration import iterate
+from ddgan.training.methods.denoising_gan import DenoisingGAN
 from ddgan.training.noise import HalfStepNoise, StepNoise
-from ddgan.training.optimizers import OptimizationConfig
+from ddgan.training.optimizers import AdamConfig
 from ddgan.training.state import TrainState
+from ddgan.training.statistics import Statistics
 from reference import helpers
 from reference.helpers import error, noise
 
@@ -35,9 +39,9 @@ def test_losses_weights_and_outputs(training_entry: str) -> None:
     ours: dict[str, Tensor | float] = {}
     for step in range(config["steps"]):
         images, given = inputs(training_entry, step, config)
-        statistics = train_step(state, Batch(images), given)
+        statistics = iterate(state, Batch(images), given)
         ours |= {f"{step}/{name}": value for name, value in losses(statistics).items()}
-    ours |= norms("G", state.generator) | norms("D", state.discriminator)
+    ours |= norms("G", state.generator) | norms("D", discriminator_of(state))
     ours |= probes(training_entry, state, config)
 
     assert ours.keys() == values.keys()
@@ -47,35 +51,34 @@ def test_losses_weights_and_outputs(training_entry: str) -> None:
 
 def start(config: dict[str, Any]) -> TrainState:
     """The state before the first step: the rule's weights in both networks."""
+    shape = (config["num_channels"], config["image_size"], config["image_size"])
     with torch.device("meta"):
-        generator = Generator(
-            NCSNppConfig(
-                image_size=config["image_size"],
-                image_channels=config["num_channels"],
-                base_channels=config["num_channels_dae"],
-                channel_multipliers=tuple(config["ch_mult"]),
-                num_blocks=config["num_res_blocks"],
-                attention_resolutions=tuple(config["attn_resolutions"]),
-                latent_size=config["nz"],
-                mapping_features=config["z_emb_dim"],
-                mapping_depth=config["n_mlp"],
-            )
-        )
-        discriminator = Discriminator(
-            ResNetDiscriminatorConfig(base_channels=2 * config["ngf"], time_features=config["t_emb_dim"]),
-            config["num_channels"],
-        )
+        generator = NCSNppConfig(
+            base_channels=config["num_channels_dae"],
+            channel_multipliers=tuple(config["ch_mult"]),
+            num_blocks=config["num_res_blocks"],
+            attention_resolutions=tuple(config["attn_resolutions"]),
+            latent_size=config["nz"],
+            mapping_features=config["z_emb_dim"],
+            mapping_depth=config["n_mlp"],
+        ).build(shape)
+        discriminator = ResNetDiscriminatorConfig(
+            base_channels=2 * config["ngf"], time_features=config["t_emb_dim"]
+        ).build(shape)
+    pair = discriminator_from_state_dict(rule_weights(discriminator), kind="Discriminator_small")
+    betas = tuple(config["betas"])
     return TrainState.create(
-        generator_from_state_dict(rule_weights(generator), **config),
-        discriminator_from_state_dict(rule_weights(discriminator), kind="Discriminator_small"),
+        DenoisingGAN(penalties=(R1Config(gamma=config["r1_gamma"], every=config["lazy_reg"]),)),
+        {
+            "generator": generator_from_state_dict(rule_weights(generator), **config),
+            "discriminator": nn.ModuleDict({"pair": pair}),
+        },
         Diffusion(helpers.diffusion_config(config), dtype=torch.float64),
-        ObjectiveConfig(penalties=(PenaltyConfig("r1", config["r1_gamma"], config["lazy_reg"]),)),
         OptimizationConfig(
-            generator_lr=config["lr_g"],
-            discriminator_lr=config["lr_d"],
-            betas=tuple(config["betas"]),
+            generator=AdamConfig(lr=config["lr_g"], betas=betas),
+            discriminator=AdamConfig(lr=config["lr_d"], betas=betas),
             decay_every=config["steps"] + 1,  # never
-            ema_decay=config["ema_decay"],
+            ema=EMAConfig(decay=config["ema_decay"]),
         ),
         num_iterations=config["steps"],
     )
@@ -108,14 +111,22 @@ def inputs(entry: str, step: int, config: dict[str, Any]) -> tuple[Tensor, StepN
     return images, StepNoise(half("D", torch.arange(batch)), half("G", 3 * torch.arange(batch) + step))
 
 
-def losses(statistics: dict[str, Tensor]) -> dict[str, Tensor | float]:
+def losses(statistics: Statistics) -> dict[str, Tensor | float]:
     """The losses of a step, under the published names."""
+    of_d, of_g = statistics["discriminator"], statistics["generator"]
     return {
-        "loss_real": softplus(-statistics["d_real"]).mean(),
-        "loss_fake": softplus(statistics["d_fake"]).mean(),
-        "r1": statistics["r1"].mean() if "r1" in statistics else 0.0,
-        "loss_g": statistics["loss_g"].mean(),
+        "loss_real": softplus(-of_d["d_real"]).mean(),
+        "loss_fake": softplus(of_d["d_fake"]).mean(),
+        "r1": of_d["r1"].mean() if "r1" in of_d else 0.0,
+        "loss_g": of_g["loss_g"].mean(),
     }
+
+
+def discriminator_of(state: TrainState) -> Discriminator:
+    """The published D, which sees pairs."""
+    (pair,) = state.discriminators.values()
+    assert isinstance(pair, Discriminator)
+    return pair
 
 
 def norms(side: str, network: Generator | Discriminator) -> dict[str, Tensor]:
@@ -135,5 +146,5 @@ def probes(entry: str, state: TrainState, config: dict[str, Any]) -> dict[str, T
     return {
         "G_probe": state.generator(probe, t, z),
         "G_ema_probe": state.ema(probe, t, z),
-        "D_probe": state.discriminator(probe, probe_x_t, t),
+        "D_probe": discriminator_of(state)(probe, probe_x_t, t),
     }

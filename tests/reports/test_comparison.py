@@ -16,7 +16,7 @@ from PIL import Image
 import ddgan
 from ddgan import DDGAN
 from ddgan.reports.comparison import compare, read_reports
-from ddgan.reports.run_report import COLORS
+from ddgan.reports.page import COLORS
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +80,29 @@ def test_reports_with_other_scores_still_compare(points_model: DDGAN, tmp_path: 
         ddgan.evaluate(points_model, "gaussians", ["modes"], 200, seed=seed).save(path)
     comparison = compare(paths, tmp_path / "x.html")
     assert comparison.names == ["a/scores", "b/scores"]
-    assert [figure.label for figure in comparison.axes()] == [
+    assert [measure.label for measure in comparison.axes()] == [
         "points near a mode",
         "modes",
-        "generator calls (NFE)",
+        "network evaluations per sample (NFE)",
     ]
+
+
+def test_reports_of_0_1_still_compare(files: list[Path]) -> None:
+    """They call the NFE num_steps."""
+    old = json.loads(files[1].read_text())
+    old["num_steps"] = old.pop("nfe") + 1
+    files[1].write_text(json.dumps(old))
+    rows = {row[0]: row[1:] for row in read_reports(files).table()}
+    assert rows["network evaluations per sample (NFE) (lower is better)"] == ["3 *", "4"]
+
+
+def test_a_page_says_what_cannot_be_compared(files: list[Path], tmp_path: Path) -> None:
+    report = json.loads(files[1].read_text())
+    report["data"] = "<cats>"
+    files[1].write_text(json.dumps(report))
+    compare(files, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "<p>Not comparable: data differ: digits, &lt;cats&gt;</p>" in text
 
 
 def test_mistakes(files: list[Path], tmp_path: Path) -> None:
@@ -95,3 +113,7 @@ def test_mistakes(files: list[Path], tmp_path: Path) -> None:
         read_reports([files[0], tmp_path / "x.json"])
     with pytest.raises(ValueError, match=r"none.json' cannot be read"):
         read_reports([files[0], tmp_path / "none.json"])
+    for path in files:
+        path.write_text('{"protocol": 2, "num_samples": 10}')
+    with pytest.raises(ValueError, match="have no scores that can be compared"):
+        compare(files, tmp_path / "x.html")

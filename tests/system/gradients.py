@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ddgan import RunConfig
-from ddgan.data import StackedDigits
+from ddgan.data.batch import Batch
+from ddgan.data.digits import StackedDigits
 from ddgan.system.processes import join_processes
-from ddgan.training.iteration import train_step
+from ddgan.training.iteration import iterate
 from ddgan.training.setup import create_state, training_inputs
 
-SETTINGS = {
-    "data": "digits",
+SETTINGS: dict[str, Any] = {
+    "data": {"kind": "digits"},
     "generator": {
         "kind": "ncsnpp",
-        "image_size": 8,
         "base_channels": 8,
         "channel_multipliers": [1, 1],
         "num_blocks": 1,
@@ -26,29 +27,38 @@ SETTINGS = {
         "mapping_features": 8,
         "mapping_depth": 1,
     },
-    "discriminator": {
-        "base_channels": 8,
-        "channel_multipliers": [1, 1],
-        "downsample": [False, True],
-        "time_features": 8,
-        "stddev_group": 0,  # the only layer that couples the images of a batch
+    "method": {
+        "kind": "denoising_gan",
+        "penalties": [
+            {"kind": "r1", "gamma": 0.5, "every": 2},
+            {"kind": "r2", "gamma": 0.5, "every": 2},
+        ],
+        "reconstruction": {"kind": "l2"},
+        "discriminators": {
+            "pair": {
+                "kind": "resnet",
+                "base_channels": 8,
+                "channel_multipliers": [1, 1],
+                "downsample": [False, True],
+                "time_features": 8,
+                "stddev_group": 0,  # the only layer that couples the images of a batch
+            }
+        },
     },
-    "objective": {
-        "penalties": [{"kind": "r1", "gamma": 0.5, "every": 2}, {"kind": "r2", "gamma": 0.5, "every": 2}],
-        "reconstruction": "l2",
+    "optimization": {
+        "generator": {"kind": "adam", "lr": 1e-4},
+        "discriminator": {"kind": "adam", "lr": 1e-4},
     },
-    "optimization": {"generator_lr": 1e-4, "discriminator_lr": 1e-4},
-    "training": {"batch_size": 8, "horizontal_flip": False, "device": "cpu"},
+    "training": {"batch_size": 8, "device": "cpu"},
 }
 
 
 def write_gradients(folder: Path, accumulation: int) -> None:
     """Take two steps in float64; the second sees what the first has changed."""
-    training = SETTINGS["training"] | {"accumulation": accumulation}  # type: ignore[operator]
-    config = RunConfig.from_dict(SETTINGS | {"training": training})
+    config = RunConfig.from_dict(SETTINGS).changed({"training.accumulation": accumulation})
     processes = join_processes("cpu")
-    state = create_state(config, processes)
-    for network in (state.generator, state.discriminator, *state.averages):
+    state = create_state(config, StackedDigits.sample_shape, processes)
+    for network in state.saved_networks().values():
         network.double()
         with torch.no_grad():  # away from the start, where many gradients are nearly zero
             for parameter in network.parameters():
@@ -64,11 +74,11 @@ def write_gradients(folder: Path, accumulation: int) -> None:
             seen[f"{state.step}.{side}.{name}"] = parameter.grad.clone()
 
     # Before Adam takes them, since they are forgotten right after.
-    state.optimizer_d.register_step_pre_hook(lambda *_: note("d", state.discriminator))
-    state.optimizer_g.register_step_pre_hook(lambda *_: note("g", state.generator))
+    for name, optimizer in state.optimizers.items():
+        optimizer.register_step_pre_hook(lambda *_, name=name: note(name[0], state.networks[name]))
     for step in range(2):
-        statistics = train_step(state, *inputs(step))
-        assert ("r1" in statistics) == (step == 0)
+        statistics = iterate(state, *inputs(step))
+        assert ("r1" in statistics["discriminator"]) == (step == 0)
     torch.save(seen, folder / f"{processes.rank}.pt")
 
 
@@ -76,8 +86,12 @@ class Doubled:
     """Data in float64."""
 
     def __init__(self, data: StackedDigits) -> None:
-        self._data, self.state_shape, self.num_classes = data, data.state_shape, data.num_classes
+        self._data, self.sample_shape, self.conditions = data, data.sample_shape, data.conditions
+        self.checksum = data.checksum
 
-    def batch(self, step: int, size: int, rows: slice) -> object:
+    def batch(self, step: int, size: int, rows: slice = slice(None)) -> Batch:
         batch = self._data.batch(step, size, rows)
-        return batch._replace(images=batch.images.double())
+        return batch._replace(x=batch.x.double())
+
+    def held_out(self, size: int) -> None:
+        return None

@@ -67,10 +67,10 @@ def test_the_gradients_are_those_of_one_process(
 
 
 def test_a_run_of_two_processes_ends_as_that_of_one(tiny_config: RunConfig, tmp_path: Path) -> None:
-    settings = tiny_config.to_dict()
-    settings["discriminator"]["stddev_group"] = 0  # the only layer that couples the images of a batch
+    # The only layer that couples the images of a batch is left out.
+    config = tiny_config.changed({"method.discriminators.pair.stddev_group": 0})
     path = tmp_path / "tiny.yaml"
-    path.write_text(RunConfig.from_dict(settings).to_yaml())
+    path.write_text(config.to_yaml())
     command = ["train", "--config", str(path)]
     said = finished(together(tmp_path, main, [*command, "--out", str(tmp_path / "two")]))
     assert "trained after 5 iterations" in said[0]

@@ -1,8 +1,7 @@
-"""What happens around the iterations: grids, scores, averages, budgets, trackers; and the switches."""
+"""What happens around the iterations: grids, scores, EMAs, budgets, trackers, callbacks; and the switches."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -14,23 +13,67 @@ from PIL import Image
 from torch import Tensor
 
 import ddgan
-from ddgan import DDGAN, Run, RunConfig
-from ddgan.data import Batch, StackedDigits
-from ddgan.metrics.classifier import Judge
-from ddgan.system.processes import Processes
-from ddgan.training.checkpoint import Checkpoints, read_checkpoint
-from ddgan.training.iteration import train_step
+from ddgan import DDGAN, Callback, Run, RunConfig
+from ddgan.data.batch import Batch
+from ddgan.metrics.classifier import MeasuredClassifier
+from ddgan.models.checkpoint_file import read_checkpoint
+from ddgan.models.run_folder import read_log
+from ddgan.training.callbacks import Session
+from ddgan.training.checkpoint import Checkpoints
+from ddgan.training.iteration import iterate
 from ddgan.training.noise import draw_noise
-from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
-from ddgan.training.statistics import read_log
-from ddgan.training.tracking import flat, scalars
+from ddgan.training.tracking import flat as flat_settings
+from ddgan.training.tracking import scalars
+from steps import changed, flat, fresh, images
 
-ALONE = Processes(torch.device("cpu"))
+
+class Recorder(Callback):
+    """Remembers when it was called, and adds to the log."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_start(self, session: Session) -> None:
+        self.calls.append("start")
+
+    def on_step(self, session: Session) -> None:
+        self.calls.append(f"step {session.state.step}")
+
+    def on_log(self, session: Session, record: dict[str, object]) -> None:
+        self.calls.append(f"log {record['step']}")
+        record["twice"] = 2 * record["step"]  # type: ignore[operator]
+
+    def on_end(self, session: Session) -> None:
+        self.calls.append("end")
 
 
-def changed(config: RunConfig, **training: object) -> RunConfig:
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+def test_a_callback_is_called_in_order_and_what_it_adds_is_logged(
+    tiny_points_config: RunConfig, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    run = ddgan.train(tiny_points_config, tmp_path / "run", verbose=False, callbacks=[recorder])
+    steps = ["step 1", "log 2", "step 2", "step 3", "log 4", "step 4", "log 5", "step 5"]
+    assert recorder.calls == ["start", *steps, "end"]
+    assert [record["twice"] for record in read_log(run.path / "log.jsonl")] == [4, 8, 10]
+
+
+def test_a_callback_does_not_change_what_is_learned(
+    tiny_run: Run, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    run = ddgan.train(tiny_config, tmp_path / "run", verbose=False, callbacks=[Recorder()])
+    assert torch.equal(run.model.sample(2), tiny_run.model.sample(2))
+
+
+def test_callbacks_end_also_where_one_fails(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    class Failing(Recorder):
+        def on_step(self, session: Session) -> None:
+            raise RuntimeError("of the user")
+
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="of the user"):
+        ddgan.train(tiny_points_config, tmp_path / "run", verbose=False, callbacks=[failing])
+    assert failing.calls == ["start", "end"]
 
 
 def test_grids_come_at_their_interval_from_the_same_noise(tiny_config: RunConfig, tmp_path: Path) -> None:
@@ -40,7 +83,9 @@ def test_grids_come_at_their_interval_from_the_same_noise(tiny_config: RunConfig
     assert Image.open(grids[0]).size == Image.open(tmp_path / "run" / "samples.png").size
 
 
-def test_scores_on_the_way_keep_the_best(judge: Judge, tiny_config: RunConfig, tmp_path: Path) -> None:
+def test_scores_on_the_way_keep_the_best(
+    judge: MeasuredClassifier, tiny_config: RunConfig, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     ddgan.train(changed(tiny_config, score_every=1, score_samples=40, keep_last=1), run, verbose=False)
     kept = {
@@ -56,16 +101,16 @@ def test_scores_on_the_way_keep_the_best(judge: Judge, tiny_config: RunConfig, t
     assert best <= scores["modes"]["kl"] + 1e-9
 
 
-def test_several_averages_are_kept_and_chosen(tiny_points_config: RunConfig, tmp_path: Path) -> None:
-    optimization = dataclasses.replace(tiny_points_config.optimization, ema_half_lives=(0.01, 5.0))
+def test_several_emas_are_kept_and_chosen(tiny_points_config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    ddgan.train(dataclasses.replace(tiny_points_config, optimization=optimization), run, verbose=False)
+    half_lives = {"optimization.ema.half_lives": [0.01, 5.0]}
+    ddgan.train(tiny_points_config, run, verbose=False, **half_lives)
     samples = [DDGAN.from_pretrained(run, ema=half_life).sample(2) for half_life in (None, 0.01, 5.0)]
     assert not torch.equal(samples[0], samples[1])
     assert not torch.equal(samples[1], samples[2])
-    with pytest.raises(ValueError, match=r"ema is 7, but .* no average of that half-life; it has 0.01, 5"):
+    with pytest.raises(ValueError, match=r"ema is 7, but .* no EMA of that half-life; it has 0.01, 5"):
         DDGAN.from_pretrained(run, ema=7)
-    with pytest.raises(ValueError, match="is no run folder; its averages are files of it"):
+    with pytest.raises(ValueError, match="is not a run folder; its EMAs are files of it"):
         DDGAN.from_pretrained(run / "model.safetensors", ema=5.0)
 
 
@@ -80,44 +125,36 @@ def test_a_budget_of_images_sets_the_iterations(tiny_points_config: RunConfig, t
 def test_init_begins_with_both_networks(
     tiny_run: Run, tiny_config: RunConfig, tmp_path: Path, place: str
 ) -> None:
-    other = dataclasses.replace(tiny_config, seed=9)
-    run = ddgan.train(other, tmp_path / "run", init=tiny_run.path / place, verbose=False)
+    run = ddgan.train(tiny_config, tmp_path / "run", seed=9, init=tiny_run.path / place, verbose=False)
     first = read_checkpoint(run.path / "checkpoints" / "step-00000000").tensors
     newest, _ = Checkpoints(tiny_run.path / "checkpoints").newest()
     assert newest is not None
     for name, tensor in first.items():
-        source = name.replace("generator.", "average0.", 1) if name.startswith("generator.") else name
-        assert torch.equal(tensor, newest.tensors[source]), name  # G begins as the average
+        source = name.replace("generator.", "ema0.", 1) if name.startswith("generator.") else name
+        assert torch.equal(tensor, newest.tensors[source]), name  # G begins as the EMA
 
 
 def test_init_from_a_file_has_no_discriminator(
     tiny_run: Run, tiny_config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ddgan.train(tiny_config, tmp_path / "run", init=tiny_run.path / "model.safetensors")
-    assert "the discriminator anew" in capsys.readouterr().err
+    assert "D anew" in capsys.readouterr().err
 
 
 def test_init_of_other_shapes_is_refused(tiny_run: Run, tiny_config: RunConfig, tmp_path: Path) -> None:
-    wider = dataclasses.replace(tiny_config.generator, base_channels=16)
+    wider = tiny_config.changed({"generator.base_channels": 16})
     with pytest.raises(
         ValueError, match=r"init is .* whose Generator differs from this run's in \d+ tensors"
     ):
-        ddgan.train(
-            dataclasses.replace(tiny_config, generator=wider),
-            tmp_path / "run",
-            init=tiny_run.path,
-            verbose=False,
-        )
+        ddgan.train(wider, tmp_path / "run", init=tiny_run.path, verbose=False)
     assert not (tmp_path / "run").exists()
 
 
 def after_steps(config: RunConfig, steps: int = 3) -> tuple[TrainState, list[dict[str, Tensor]]]:
-    state, seen = create_state(config, ALONE), []
+    state, seen = fresh(config), []
     for step in range(steps):
-        images = StackedDigits(seed=0).batch(step, 8).images.to(torch.get_default_dtype())
-        seen.append(
-            train_step(state, Batch(images), draw_noise(0, step, images, state.diffusion.num_steps, 4))
-        )
+        x, num_steps = images(step), state.diffusion.num_steps
+        seen.append(flat(iterate(state, Batch(x), draw_noise(0, step, x, num_steps, 4))))
     return state, seen
 
 
@@ -177,37 +214,37 @@ def test_compiled_networks_compute_the_same(tiny_config: RunConfig) -> None:
 
 
 def test_accumulation_adds_up_to_the_whole_batch(tiny_config: RunConfig) -> None:
-    discriminator = dataclasses.replace(tiny_config.discriminator, stddev_group=0)
-    config = dataclasses.replace(tiny_config, discriminator=discriminator)
+    config = tiny_config.changed({"method.discriminators.pair.stddev_group": 0})
     whole, seen = after_steps(config)
     parts, seen_in_parts = after_steps(changed(config, accumulation=4))
     for name, value in seen[0].items():
         if not name.startswith("variance"):  # taken over each part
             torch.testing.assert_close(seen_in_parts[0][name], value, rtol=1e-3, atol=1e-5)
-    for ours, theirs in zip(parts.discriminator.parameters(), whole.discriminator.parameters(), strict=True):
+    for ours, theirs in zip(
+        parts.discriminators.parameters(), whole.discriminators.parameters(), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.parametrize("where", ["batch", "discriminator", "generator"])
 def test_a_planted_nan_is_left_out_and_forgotten(tiny_config: RunConfig, where: str) -> None:
     state, _ = after_steps(tiny_config, 1)
-    before = [p.detach().clone() for p in (*state.generator.parameters(), *state.discriminator.parameters())]
-    images = StackedDigits(seed=0).batch(1, 8).images
-    noise = draw_noise(0, 1, images, state.diffusion.num_steps, 4)
+    before = [p.detach().clone() for n in state.networks.values() for p in n.parameters()]
+    x = images(1)
+    noise = draw_noise(0, 1, x, state.diffusion.num_steps, 4)
     if where == "batch":
-        images = images.clone()
-        images[3, 1, 2, 2] = float("nan")
+        x[3, 1, 2, 2] = float("nan")
     else:
         getattr(noise, where).z[0, 0] = float("nan")
-    statistics = train_step(state, Batch(images), noise)
+    statistics = flat(iterate(state, Batch(x), noise))
     assert statistics["skipped"] >= 1
     assert int(state.streak) == 1
-    after = [*state.generator.parameters(), *state.discriminator.parameters()]
+    after = [p for n in state.networks.values() for p in n.parameters()]
     assert all(bool(parameter.isfinite().all()) for parameter in after)
     if where == "batch":
         assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    images = StackedDigits(seed=0).batch(2, 8).images
-    fine = train_step(state, Batch(images), draw_noise(0, 2, images, state.diffusion.num_steps, 4))
+    x = images(2)
+    fine = flat(iterate(state, Batch(x), draw_noise(0, 2, x, state.diffusion.num_steps, 4)))
     assert fine["skipped"] == 0
     assert int(state.streak) == 0
 
@@ -247,13 +284,13 @@ def test_a_missing_tracker_is_named(
 def test_records_become_scalars() -> None:
     record = {"step": 3, "loss": 0.5, "none": None, "by_t": [1.0, None, 2.0], "warnings": ["words"]}
     assert scalars(record) == {"step": 3, "loss": 0.5, "by_t/t1": 1.0, "by_t/t3": 2.0}
-    assert flat({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == {"a.b": 1, "a.c": "[1, 2]", "d": "x"}
+    assert flat_settings({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == {"a.b": 1, "a.c": "[1, 2]", "d": "x"}
 
 
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        ({"accumulation": 3}, "batch_size is 8, which training.accumulation 3 does not divide"),
+        ({"accumulation": 3}, "training.batch_size is 8, which accumulation 3 does not divide"),
         ({"max_images": 5, "max_minutes": 1.0}, "are both given"),
         ({"score_every": 5}, "say how many samples to score"),
         ({"keep_last": 0}, "keep_last is 0; it must be at least 1"),
@@ -262,4 +299,4 @@ def test_records_become_scalars() -> None:
 )
 def test_mistakes_in_the_settings(tiny_config: RunConfig, mistake: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        changed(tiny_config, **mistake)
+        tiny_config.changed({f"training.{name}": value for name, value in mistake.items()})

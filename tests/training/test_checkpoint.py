@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -10,28 +9,17 @@ import pytest
 import torch
 
 from ddgan import RunConfig
-from ddgan.data import Batch, StackedDigits
+from ddgan.data.batch import Batch
+from ddgan.models.checkpoint_file import FACTS_NAME, STATE_NAME, read_checkpoint
+from ddgan.models.weights_file import metadata_of
 from ddgan.system.files import sha256_of
-from ddgan.system.processes import Processes
-from ddgan.training.checkpoint import (
-    FACTS_NAME,
-    STATE_NAME,
-    Checkpoints,
-    read_checkpoint,
-    restore,
-    state_tensors,
-)
-from ddgan.training.iteration import train_step
+from ddgan.training.checkpoint import Checkpoints, restore, state_tensors
+from ddgan.training.iteration import iterate
 from ddgan.training.noise import draw_noise
-from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
+from steps import SHAPE, fresh, images
 
-ALONE = Processes(torch.device("cpu"))
-FACTS = {"seconds": 1.5, "config": {}}
-
-
-def fresh(config: RunConfig) -> TrainState:
-    return create_state(config, ALONE)
+FACTS = metadata_of(RunConfig.load("digits_quick"), SHAPE, "") | {"seconds": 1.5}
 
 
 def trained(config: RunConfig, steps: int = 2) -> TrainState:
@@ -42,17 +30,22 @@ def trained(config: RunConfig, steps: int = 2) -> TrainState:
 
 
 def advance(state: TrainState) -> None:
-    images = StackedDigits(seed=0).batch(state.step, 6).images
-    train_step(state, Batch(images), draw_noise(0, state.step, images, state.diffusion.num_steps, 4))
+    x = images(state.step, 6)
+    iterate(state, Batch(x), draw_noise(0, state.step, x, state.diffusion.num_steps, 4))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("optimizer", [{"kind": "adam"}, {"kind": "adamw"}, {"kind": "sgd", "lr": 0.01}])
 def test_a_restored_state_goes_on_bit_for_bit(
-    tiny_config: RunConfig, tmp_path: Path, layout: torch.memory_format
+    tiny_config: RunConfig, tmp_path: Path, layout: torch.memory_format, optimizer: dict[str, object]
 ) -> None:
-    optimization = dataclasses.replace(tiny_config.optimization, ema_half_lives=(0.02, 0.05))
-    training = dataclasses.replace(tiny_config.training, channels_last=layout == torch.channels_last)
-    config = dataclasses.replace(tiny_config, optimization=optimization, training=training)
+    config = tiny_config.changed(
+        {
+            "optimization.ema.half_lives": [0.02, 0.05],
+            "optimization.generator": optimizer,
+            "training.channels_last": layout == torch.channels_last,
+        }
+    )
     state, again = trained(config), fresh(config)
     state.num_iterations, state.is_budgeted = 77, True
     path = Checkpoints(tmp_path).save(state, FACTS)
@@ -63,7 +56,7 @@ def test_a_restored_state_goes_on_bit_for_bit(
         advance(state)
         advance(again)
     ours, theirs = state_tensors(again), state_tensors(state)
-    assert len(state.averages) == 3
+    assert len(state.emas) == 3
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -71,15 +64,16 @@ def test_a_restored_state_goes_on_bit_for_bit(
 def test_every_moment_of_the_optimizers_is_there(tiny_config: RunConfig) -> None:
     state = trained(tiny_config)
     names = state_tensors(state).keys()
-    for side, network in (("optimizer_g", state.generator), ("optimizer_d", state.discriminator)):
+    for side, network in state.networks.items():
         for name, _ in network.named_parameters():
-            assert {f"{side}.{name}.{moment}" for moment in ("step", "exp_avg", "exp_avg_sq")} <= names
+            moments = {f"optimizer.{side}.{name}.{moment}" for moment in ("step", "exp_avg", "exp_avg_sq")}
+            assert moments <= names
 
 
 def test_a_part_is_read_by_the_beginning_of_its_names(tiny_config: RunConfig, tmp_path: Path) -> None:
     path = Checkpoints(tmp_path).save(trained(tiny_config), FACTS)
-    whole, part = read_checkpoint(path), read_checkpoint(path, prefix="average")
-    assert set(part.tensors) == {f"average0.{name}" for name in whole.weights("generator")}
+    whole, part = read_checkpoint(path), read_checkpoint(path, prefix="ema")
+    assert set(part.tensors) == {f"ema0.{name}" for name in whole.weights("generator")}
     assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in part.tensors.items())
 
 
@@ -129,7 +123,7 @@ def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_
     checkpoints, _, newer = two_saved(tiny_config, tmp_path)
     facts = json.loads((newer / FACTS_NAME).read_text())
     (newer / FACTS_NAME).write_text(json.dumps(facts | {"format": 99, "sha256": "of another kind"}))
-    with pytest.raises(ValueError, match="format 99; this version of ddgan reads 1"):
+    with pytest.raises(ValueError, match="has format 99, and this version of ddgan reads format 2"):
         checkpoints.newest()
     assert newer.is_dir()
 
@@ -145,7 +139,7 @@ def test_one_that_cannot_be_read_now_is_passed_over_and_kept(
         return sha256_of(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ddgan.training.checkpoint.sha256_of", digest)
+        patch.setattr("ddgan.models.checkpoint_file.sha256_of", digest)
         newest, problems = checkpoints.newest()
     assert newest is not None
     assert newest.path == good
@@ -193,7 +187,7 @@ def test_what_a_kill_left_half_written_is_removed(tiny_config: RunConfig, tmp_pa
 
 def test_another_architecture_is_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
     path = Checkpoints(tmp_path).save(fresh(tiny_config), FACTS)
-    wider = dataclasses.replace(tiny_config.generator, base_channels=16)
+    wider = tiny_config.changed({"generator.base_channels": 16})
     saved = read_checkpoint(path)
     with pytest.raises(ValueError, match="does not fit the settings"):
-        restore(fresh(dataclasses.replace(tiny_config, generator=wider)), saved.tensors, saved.facts)
+        restore(fresh(wider), saved.tensors, saved.facts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,18 +12,15 @@ import torch
 
 import ddgan
 from ddgan import RunConfig
-from ddgan.data import Batch, StackedDigits
-from ddgan.losses.adversarial import PenaltyConfig
+from ddgan.data.batch import Batch
+from ddgan.networks.conditions import Condition
 from ddgan.system.processes import Processes
 from ddgan.training import cuda_graphs as graphs
 from ddgan.training.cuda_graphs import ReplayedUpdates, mapped, tensors_of
-from ddgan.training.iteration import both_updates, train_step
-from ddgan.training.methods import BaselineConfig, train_baseline
+from ddgan.training.iteration import all_updates, iterate
 from ddgan.training.noise import draw_noise
-from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
-
-CPU = torch.device("cpu")
+from steps import changed, flat, fresh, images
 
 
 class Stream:
@@ -48,14 +44,15 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(state.step)  # type: ignore[attr-defined]
         weights = state.step  # type: ignore[attr-defined]  # of penalties, as they were then
         scratch = copy.deepcopy(state)
-        statistics = both_updates(scratch, *inputs)
+        statistics = all_updates(scratch, *inputs)
 
         def replay() -> None:
             step, state.step = state.step, weights  # type: ignore[attr-defined]
-            found = both_updates(state, *inputs)  # type: ignore[arg-type]
+            found = all_updates(state, *inputs)  # type: ignore[arg-type]
             state.step = step  # type: ignore[attr-defined]
-            for name, value in found.items():
-                statistics[name].copy_(value)
+            for update, values in found.items():
+                for name, value in values.items():
+                    statistics[update][name].copy_(value)
 
         graph = Graph()
         graph.replay = replay
@@ -75,26 +72,24 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_replayed_iterations_are_those_that_are_not(tiny_config: RunConfig, recordings: list[int]) -> None:
     """Rates that decay, images and noise that change, and penalties that are due at times."""
-    objective = dataclasses.replace(tiny_config.objective, penalties=(PenaltyConfig(every=3),))
-    training = dataclasses.replace(tiny_config.training, num_iterations=12)
-    config = dataclasses.replace(tiny_config, objective=objective, training=training)
-    usual, other = (create_state(config, Processes(CPU)) for _ in range(2))
+    config = tiny_config.changed({"method.penalties.0.every": 3, "training.num_iterations": 12})
+    usual, other = (fresh(config) for _ in range(2))
     updates = ReplayedUpdates()
     for step in range(12):
-        images = StackedDigits(seed=0).batch(step, 8).images
-        noise = draw_noise(0, step, images, config.diffusion.num_steps, 4)
-        expected = train_step(usual, Batch(images), noise)
-        found = train_step(other, Batch(images), noise, updates)
+        x = images(step)
+        noise = draw_noise(0, step, x, config.diffusion.num_steps, 4)
+        expected = flat(iterate(usual, Batch(x), noise))
+        found = flat(iterate(other, Batch(x), noise, updates))
         assert found.keys() == expected.keys()
         assert ("r1" in found) == (step % 3 == 0)
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
     assert recordings == [3, 4]  # 0, 1 and 2 were usual
     assert other.step == 12
-    for name, network in other.networks().items():
+    for name, network in other.saved_networks().items():
         ours, theirs = (
             torch.cat([p.detach().flatten() for p in n.parameters()])
-            for n in (network, usual.networks()[name])
+            for n in (network, usual.saved_networks()[name])
         )
         assert (
             float((ours - theirs).norm() / theirs.norm()) < 1e-3
@@ -115,44 +110,42 @@ def test_every_kind_that_is_due_runs_as_usual_before_any_is_recorded(
     tiny_config: RunConfig, recordings: list[int], every: tuple[int, ...], start: int, expected: list[int]
 ) -> None:
     """Beside a graph's memory there is none for an iteration that cannot use it."""
-    penalties = tuple(PenaltyConfig(kind, every=n) for kind, n in zip(("r1", "r2"), every, strict=False))
-    config = dataclasses.replace(
-        tiny_config, objective=dataclasses.replace(tiny_config.objective, penalties=penalties)
-    )
-    state, updates = create_state(config, Processes(CPU)), ReplayedUpdates()
+    penalties = [{"kind": kind, "every": n} for kind, n in zip(("r1", "r2"), every, strict=False)]
+    config = tiny_config.changed({"method.penalties": penalties})
+    state, updates = fresh(config), ReplayedUpdates()
     state.step = start
-    images = StackedDigits(seed=0).batch(0, 8).images
-    noise = draw_noise(0, 0, images, config.diffusion.num_steps, 4)
+    x = images(0)
+    noise = draw_noise(0, 0, x, config.diffusion.num_steps, 4)
     for _ in range(13 - start):
-        train_step(state, Batch(images), noise, updates)
+        iterate(state, Batch(x), noise, updates)
     assert recordings == expected
 
 
 def test_a_batch_of_another_size_is_refused(tiny_config: RunConfig, recordings: list[int]) -> None:
-    state, updates = create_state(tiny_config, Processes(CPU)), ReplayedUpdates()
-    images = StackedDigits(seed=0).batch(0, 8).images
+    state, updates = fresh(tiny_config), ReplayedUpdates()
+    x = images(0)
     for step in range(6):
-        noise = draw_noise(0, step, images, tiny_config.diffusion.num_steps, 4)
-        train_step(state, Batch(images), noise, updates)
+        noise = draw_noise(0, step, x, tiny_config.diffusion.num_steps, 4)
+        iterate(state, Batch(x), noise, updates)
     assert recordings
     before = weights_of(state)
-    with pytest.raises(ValueError, match="a batch of 1 images cannot be replayed: 8 were recorded"):
-        train_step(state, Batch(images[:1]), noise.rows(slice(1)), updates)
-    with pytest.raises(ValueError, match="8 images with classes cannot be replayed"):
-        train_step(state, Batch(images, torch.zeros(8, dtype=torch.int64)), noise, updates)
+    with pytest.raises(ValueError, match="a batch of 1 samples cannot be replayed: 8 were recorded"):
+        iterate(state, Batch(x[:1]), noise.rows(slice(1)), updates)
+    with pytest.raises(ValueError, match="8 samples with conditions cannot be replayed"):
+        iterate(state, Batch(x, Condition(label=torch.zeros(8, dtype=torch.int64))), noise, updates)
     assert torch.equal(weights_of(state), before)
 
 
 def weights_of(state: TrainState) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for n in state.networks().values() for p in n.parameters()])
+    return torch.cat([p.detach().flatten() for n in state.saved_networks().values() for p in n.parameters()])
 
 
 def test_tensors_are_found_in_dataclasses_and_tuples() -> None:
-    images = torch.rand(2, 3, 4, 4)
-    inputs = (Batch(images, None), draw_noise(0, 0, images, 4, 5))
+    x = torch.rand(2, 3, 4, 4)
+    inputs = (Batch(x, None), draw_noise(0, 0, x, 4, 5))
     doubled = mapped(lambda tensor: 2 * tensor, inputs)
     assert len(list(tensors_of(inputs))) == 11
-    assert doubled[0].labels is None
+    assert doubled[0].condition is None
     for one, other in zip(tensors_of(inputs), tensors_of(doubled), strict=True):
         assert torch.equal(2 * one, other)
 
@@ -160,8 +153,7 @@ def test_tensors_are_found_in_dataclasses_and_tuples() -> None:
 def test_what_cannot_be_replayed_is_refused_before_anything_is_made(
     tiny_config: RunConfig, tmp_path: Path
 ) -> None:
-    training = dataclasses.replace(tiny_config.training, cuda_graphs=True, device="cpu")
-    config = dataclasses.replace(tiny_config, training=training)
+    config = changed(tiny_config, cuda_graphs=True, device="cpu")
     with pytest.raises(
         ValueError, match=r"training.cuda_graphs needs a CUDA device, and this is cpu; set it"
     ):
@@ -169,9 +161,5 @@ def test_what_cannot_be_replayed_is_refused_before_anything_is_made(
     assert not (tmp_path / "run").exists()
     gpu = torch.device("cuda")
     with pytest.raises(ValueError, match="for one process, and there are 2"):
-        graphs.check_graphs(training, Processes(gpu, 0, 2), is_known=True)
-    with pytest.raises(ValueError, match="this is a baseline"):
-        graphs.check_graphs(training, Processes(gpu), is_known=False)
-    graphs.check_graphs(training, Processes(gpu), is_known=True)
-    with pytest.raises(ValueError, match="needs a CUDA device"):
-        train_baseline(BaselineConfig.like(config, method="gan"), tmp_path / "gan", verbose=False)
+        graphs.check_graphs(config.training, Processes(gpu, 0, 2))
+    graphs.check_graphs(config.training, Processes(gpu))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -16,18 +15,15 @@ from ddgan import DDGAN, RunConfig, TrainingError
 from ddgan.cli import main
 from ddgan.config.training import UNMEASURED
 from ddgan.data.preparation import prepare
-from ddgan.networks import build_discriminator
+from ddgan.models.run_folder import read_log
+from ddgan.networks.resnet import Discriminator
 from ddgan.paper.store import ModelSpec, Store
 from ddgan.training.checkpoint import Checkpoints
-from ddgan.training.iteration import train_step
-from ddgan.training.method import DENOISING_GAN
-from ddgan.training.statistics import JsonLines, read_log
+from ddgan.training.iteration import iterate
+from ddgan.training.statistics import JsonLines
+from steps import changed
 
 Capture = pytest.CaptureFixture[str]
-
-
-def changed(config: RunConfig, **training: object) -> RunConfig:
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))  # type: ignore[arg-type]
 
 
 def full(*arguments: object) -> None:
@@ -39,7 +35,7 @@ def test_weights_that_cannot_be_written_at_the_end_are_a_failure(
 ) -> None:
     store, spec = Store(tmp_path), ModelSpec("tiny", changed(tiny_points_config, checkpoint_minutes=60))
     with monkeypatch.context() as patch:
-        patch.setattr("ddgan.training.callbacks.Supervisor.save_weights", full)
+        patch.setattr("ddgan.training.callbacks.Session._save_weights", full)
         with pytest.raises(TrainingError, match=r"ended at iteration 5, but .* could not be written"):
             store.open(spec, 0)
     assert not store.is_trained(spec, 0)
@@ -56,18 +52,20 @@ def test_a_log_that_cannot_be_closed_does_not_cost_the_weights(
     assert torch.equal(DDGAN.from_pretrained(tmp_path / "run").sample(2), run.model.sample(2))
 
 
-def test_a_run_that_is_stuck_keeps_its_last_good_state(tiny_points_config: RunConfig, tmp_path: Path) -> None:
-    def spoiled(state: object, batch: object, noise: object) -> object:
+def test_a_run_that_is_stuck_keeps_its_last_good_state(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(state: object, batch: object, *others: object) -> object:
         if state.step >= 7:  # type: ignore[attr-defined]
-            batch = batch._replace(images=batch.images * float("nan"))  # type: ignore[attr-defined]
-        return train_step(state, batch, noise)  # type: ignore[arg-type]
+            batch = batch._replace(x=batch.x * float("nan"))  # type: ignore[attr-defined]
+        return iterate(state, batch, *others)  # type: ignore[arg-type]
 
     config = changed(
         tiny_points_config, num_iterations=100, max_skipped=4, log_every=1, checkpoint_minutes=60
     )
-    method = dataclasses.replace(DENOISING_GAN, step=spoiled)
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiled)
     with pytest.raises(TrainingError, match="stopped at iteration 11"):
-        ddgan.train(config, tmp_path / "run", verbose=False, method=method)
+        ddgan.train(config, tmp_path / "run", verbose=False)
     newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
     assert newest is not None
     assert newest.facts["step"] == 11
@@ -82,7 +80,7 @@ def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, t
     log = read_log(run.path / "log.jsonl")
     assert log[-1]["step"] > 20
     rates = [record["lr_g"] for record in log]
-    assert rates[:10] == pytest.approx([config.optimization.generator_lr] * 10)
+    assert rates[:10] == pytest.approx([config.optimization.generator.lr] * 10)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(1e-5)
     newest, _ = Checkpoints(run.path / "checkpoints").newest()
@@ -93,7 +91,7 @@ def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, t
 
 def test_points_are_not_flipped(tiny_points_config: RunConfig, tmp_path: Path) -> None:
     plain = ddgan.train(tiny_points_config, tmp_path / "plain", verbose=False)
-    flipped = changed(tiny_points_config, horizontal_flip=True)
+    flipped = tiny_points_config.changed({"augmentation": [{"kind": "horizontal_flip"}]})
     run = ddgan.train(flipped, tmp_path / "run", verbose=False)
     assert torch.equal(run.model.sample(3), plain.model.sample(3))
 
@@ -135,18 +133,16 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
     assert newest.facts["step"] == 5
 
 
-def test_held_out_images_are_judged_in_parts_that_fit(
+def test_d_sees_held_out_images_in_parts_that_fit(
     tiny_config: RunConfig, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = tiny_config.generator.state_shape
-    judge, sizes = type(build_discriminator(tiny_config.discriminator, shape)), []
-    forward = judge.forward
+    forward, sizes = Discriminator.forward, []
 
     def seen(self: object, x: torch.Tensor, *others: object) -> torch.Tensor:
         sizes.append(len(x))
         return forward(self, x, *others)
 
-    monkeypatch.setattr(judge, "forward", seen)
+    monkeypatch.setattr(Discriminator, "forward", seen)
     config = changed(tiny_config, held_out=20, log_every=5)
     run = ddgan.train(config, tmp_path / "run", data=str(photos), verbose=False)
     assert max(sizes) == 8
@@ -172,7 +168,7 @@ def test_data_may_move_but_not_change(
         ddgan.resume(run, data=str(prepare(str(tmp_path / "other.npy"), tmp_path / "other")), verbose=False)
     assert main(["train", "--resume", str(run), "--data", str(tmp_path / "elsewhere")]) == 0
     assert torch.equal(DDGAN.from_pretrained(run).sample(2), whole.model.sample(2))
-    assert yaml.safe_load((run / "config.yaml").read_text())["data"] == str(tmp_path / "elsewhere")
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["path"] == str(tmp_path / "elsewhere")
     assert main(["train", "--resume", str(run), "--seed", "4"]) == 2
     assert "no settings but --data" in capsys.readouterr().err
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddgan.data import Batch
-from ddgan.training.loop import SIGNALS, fit, signals_as_wish
+from ddgan.data.batch import Batch
+from ddgan.training.loop import SIGNALS, fit, graceful_stop
 from ddgan.training.statistics import StatisticsMeter
 
 
@@ -28,8 +28,8 @@ def run(num_iterations: int, log_every: int, stop_at: int | None = None, start: 
     def step(state: Counter, batch: Batch, noise: Any) -> dict[str, Tensor]:
         assert noise == f"noise {state.step}"
         state.step += 1
-        t = torch.ones(len(batch.images), dtype=torch.int64)
-        return {"t_d": t, "t_g": t, "loss_d": batch.images}
+        t = torch.ones(len(batch.x), dtype=torch.int64)
+        return {"discriminator": {"t": t, "loss_d": batch.x}}
 
     def inputs(step: int) -> tuple[Batch, str]:
         asked.append(step)
@@ -79,7 +79,7 @@ def test_the_end_may_move_on_the_way() -> None:
         state.step += 1
         state.num_iterations = 4
         t = torch.ones(1, dtype=torch.int64)
-        return {"t_d": t, "t_g": t, "loss_d": torch.zeros(1)}
+        return {"discriminator": {"t": t, "loss_d": torch.zeros(1)}}
 
     fit(
         state,
@@ -95,22 +95,26 @@ def test_the_end_may_move_on_the_way() -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_a_wish_and_a_second_ctrl_c_an_order(number: int) -> None:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    with signals_as_wish() as received:
-        assert received() == 0
-        signal.raise_signal(number)
-        assert received() == number
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert {number: signal.getsignal(number) for number in SIGNALS} == before
+def test_the_first_signal_stops_gracefully_and_a_second_ctrl_c_at_once(number: int) -> None:
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        with graceful_stop() as received:
+            assert received() == 0
+            signal.raise_signal(number)
+            assert received() == number
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert {number: signal.getsignal(number) for number in SIGNALS} == before
+    finally:
+        signal.signal(signal.SIGINT, outer)
 
 
 def test_in_another_thread_it_does_nothing() -> None:
     seen = []
 
     def work() -> None:
-        with signals_as_wish() as received:
+        with graceful_stop() as received:
             seen.append(received())
 
     thread = threading.Thread(target=work)

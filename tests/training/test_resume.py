@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import shutil
@@ -20,18 +19,19 @@ from torch import Tensor
 import ddgan
 from ddgan import RunConfig, TrainingError
 from ddgan.cli import main
-from ddgan.models.run_folder import locked
-from ddgan.training.checkpoint import Checkpoints, read_checkpoint
-from ddgan.training.iteration import train_step
-from ddgan.training.method import DENOISING_GAN
-from ddgan.training.statistics import read_log
+from ddgan.data.batch import Batch
+from ddgan.models.checkpoint_file import read_checkpoint
+from ddgan.models.run_folder import read_log
+from ddgan.training.checkpoint import Checkpoints
+from ddgan.training.iteration import iterate
+from ddgan.training.workspace import locked
 from forked import forked
 
 
 def kept_config(tiny_config: RunConfig, **training: object) -> RunConfig:
     """Settings that leave a checkpoint after every step, with all that a state can have."""
     settings = tiny_config.to_dict()
-    settings["optimization"]["ema_half_lives"] = [0.02]
+    settings["optimization"]["ema"]["half_lives"] = [0.02]
     settings["training"] |= {"keep_every": 1, "accumulation": 2, **training}
     return RunConfig.from_dict(settings)
 
@@ -87,17 +87,18 @@ def test_from_any_step_it_ends_bit_for_bit_the_same(whole: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_stops_and_the_run_goes_on(
-    points: Path, tiny_points_config: RunConfig, tmp_path: Path, number: int
+    points: Path, tiny_points_config: RunConfig, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step_with_signal(state: object, *arguments: object) -> object:
-        statistics = train_step(state, *arguments)  # type: ignore[arg-type]
+        statistics = iterate(state, *arguments)  # type: ignore[arg-type]
         if state.step == 3:  # type: ignore[attr-defined]
             signal.raise_signal(number)
         return statistics
 
     run = tmp_path / "run"
-    method = dataclasses.replace(DENOISING_GAN, step=step_with_signal)
-    stopped = ddgan.train(kept_config(tiny_points_config, keep_every=0), run, verbose=False, method=method)
+    with monkeypatch.context() as patch:
+        patch.setattr("ddgan.training.trainer.iterate", step_with_signal)
+        stopped = ddgan.train(kept_config(tiny_points_config, keep_every=0), run, verbose=False)
     assert stopped.interrupted
     assert stopped.ended_by == number
     newest, _ = Checkpoints(run / "checkpoints").newest()
@@ -125,7 +126,7 @@ def test_without_a_whole_checkpoint_it_says_so(points: Path, tmp_path: Path) -> 
     run = cut(points, tmp_path / "run", -1)
     with pytest.raises(ValueError, match="has no whole checkpoint; train it anew"):
         ddgan.resume(run, verbose=False)
-    with pytest.raises(ValueError, match="is no run folder: it holds no config"):
+    with pytest.raises(ValueError, match="is not a run folder: it holds no config"):
         ddgan.resume(tmp_path, verbose=False)
 
 
@@ -136,11 +137,11 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_are_not(points: Pa
     (run / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": 4}))
     with pytest.raises(ValueError, match=r"seed is 4 in config.yaml, but the checkpoint was made with 3"):
         ddgan.resume(run, verbose=False)
-    settings["optimization"]["generator_lr"] = 0.5
+    settings["optimization"]["generator"]["lr"] = 0.5
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
-    with pytest.raises(ValueError, match=r"optimization.generator_lr is 0.5 .* made with 0.02"):
+    with pytest.raises(ValueError, match=r"optimization.generator.lr is 0.5 .* made with 0.02"):
         ddgan.resume(run, verbose=False)
-    settings["optimization"]["generator_lr"] = 0.02
+    settings["optimization"]["generator"]["lr"] = 0.02
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     ddgan.resume(run, verbose=False)
     assert [record["step"] for record in read_log(run / "log.jsonl")] == [2, 3, 4, 5]
@@ -177,23 +178,23 @@ def test_a_second_run_in_the_same_folder_is_refused(
 
 
 def test_gradients_that_stay_bad_stop_the_run_and_keep_the_last_good_state(
-    tiny_points_config: RunConfig, tmp_path: Path
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(state: object, batch: ddgan.data.Batch, noise: object) -> object:  # type: ignore[name-defined]
+    def spoiled(state: object, batch: Batch, *others: object) -> object:
         if state.step >= 2:  # type: ignore[attr-defined]
-            batch = batch._replace(images=batch.images * float("nan"))
-        return train_step(state, batch, noise)  # type: ignore[arg-type]
+            batch = batch._replace(x=batch.x * float("nan"))
+        return iterate(state, batch, *others)  # type: ignore[arg-type]
 
-    method = dataclasses.replace(DENOISING_GAN, step=spoiled)
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiled)
     config = kept_config(tiny_points_config, num_iterations=100, max_skipped=4, log_every=2)
     with pytest.raises(
         TrainingError, match=r"stopped at iteration 6: 4 iterations in a row .* lower the learning"
     ):
-        ddgan.train(config, tmp_path / "run", verbose=False, method=method)
+        ddgan.train(config, tmp_path / "run", verbose=False)
     tensors = final(tmp_path / "run")
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     good = read_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000002").tensors
-    assert all(torch.equal(tensors[name], good[name]) for name in good if not name.startswith("average"))
+    assert all(torch.equal(tensors[name], good[name]) for name in good if not name.startswith("ema"))
 
 
 @pytest.fixture

@@ -7,35 +7,42 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddgan.training.statistics import JsonLines, StatisticsMeter, read_log
+from ddgan.models.run_folder import read_log
+from ddgan.training.statistics import JsonLines, StatisticsMeter
 
 
 def test_the_meter_averages_overall_and_per_t() -> None:
     meter = StatisticsMeter(3)
     meter.add(
         {
-            "t_d": torch.tensor([1, 1, 3]),
-            "t_g": torch.tensor([3, 3, 3]),
-            "loss_d": torch.tensor([1.0, 3.0, 8.0]),
-            "loss_g": torch.tensor([1.0, 2.0, 3.0]),
+            "discriminator": {"t": torch.tensor([1, 1, 3]), "loss_d": torch.tensor([1.0, 3.0, 8.0])},
+            "generator": {"t": torch.tensor([3, 3, 3]), "loss_g": torch.tensor([1.0, 2.0, 3.0])},
+            "iteration": {"skipped": torch.tensor(2.0)},
         }
     )
-    meter.add({"t_d": torch.tensor([3]), "t_g": torch.tensor([1]), "loss_d": torch.tensor([4.0])})
+    meter.add({"discriminator": {"t": torch.tensor([3]), "loss_d": torch.tensor([4.0])}})
     means = meter.read()
     assert means["loss_d"] == pytest.approx(4.0)
     assert means["loss_d_by_t"] == [pytest.approx(2.0), None, pytest.approx(6.0)]
     assert means["loss_g_by_t"] == [None, None, pytest.approx(2.0)]
-    assert not [name for name in means if name.startswith("t_")]
+    assert means["skipped"] == 2.0
+    assert means.keys() == {"loss_d", "loss_d_by_t", "loss_g", "loss_g_by_t", "skipped"}
+
+
+def test_an_update_that_tells_no_t_is_averaged_overall_alone() -> None:
+    meter = StatisticsMeter(4)
+    meter.add({"generator": {"loss_g": torch.tensor([1.0, 3.0])}})
+    assert meter.read() == {"loss_g": 2.0}
 
 
 def test_reading_resets_the_meter() -> None:
     meter = StatisticsMeter(1)
     t = torch.tensor([1])
-    meter.add({"t_d": t, "t_g": t, "loss_d": torch.tensor([5.0])})
+    meter.add({"discriminator": {"t": t, "loss_d": torch.tensor([5.0])}})
     meter.read()
     assert meter.read() == {}
-    meter.add({"t_d": t, "t_g": t, "loss_d": torch.tensor([7.0])})
-    assert meter.read()["loss_d"] == 7.0
+    meter.add({"discriminator": {"t": t, "loss_d": torch.tensor([7.0])}})
+    assert meter.read() == {"loss_d": 7.0, "loss_d_by_t": [7.0]}
 
 
 def test_each_line_is_on_disk_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run and its folder."""
+"""Training, and the folder that it leaves."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from PIL import Image
 
 import ddgan
 from ddgan import Run, RunConfig
-from ddgan.data import Batch
-from ddgan.data.batch import EVERY
-from ddgan.models.run_folder import clear
-from ddgan.system.processes import Processes
-from ddgan.training.console import Speaker
+from ddgan.data.batch import EVERY, Batch
+from ddgan.models.run_folder import read_log
+from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.training.console import Logger
 from ddgan.training.setup import training_inputs
-from ddgan.training.statistics import read_log
-
-ALONE = Processes(torch.device("cpu"))
+from ddgan.training.workspace import clear
+from steps import ALONE
 
 
 def test_a_run_leaves_what_it_says(tiny_run: Run, tiny_config: RunConfig) -> None:
@@ -79,38 +77,38 @@ def test_training_does_not_disturb_torchs_random_state(tiny_config: RunConfig, t
 
 def test_inputs_depend_on_the_iteration_and_flips_on_the_seed(tiny_config: RunConfig) -> None:
     class Ramp:
-        state_shape, num_classes = (3, 8, 8), 5
+        sample_shape, conditions = (3, 8, 8), ConditionShapes(num_classes=5)
 
         def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-            images = torch.arange(8.0).expand(size, 3, 8, 8) + step
-            return Batch(images, torch.arange(size) % 5).rows(rows)
+            x = torch.arange(8.0).expand(size, 3, 8, 8) + step
+            return Batch(x, Condition(label=torch.arange(size) % 5)).rows(rows)
 
     plain = training_inputs(tiny_config, Ramp(), ALONE)
-    (batch, labels), noise = plain(2)
-    assert torch.equal(batch, Ramp().batch(2, 8).images)
-    assert labels is None  # without num_classes they are ignored
+    (x, condition), noise = plain(2)
+    assert torch.equal(x, Ramp().batch(2, 8).x)
+    assert condition is None  # without conditions.label they are ignored
     assert noise.generator.z.shape == (8, 4)
-    training = dataclasses.replace(tiny_config.training, horizontal_flip=True, batch_size=64)
-    flipping = training_inputs(dataclasses.replace(tiny_config, training=training), Ramp(), ALONE)
-    batch = flipping(2)[0].images
-    flipped = batch[:, 0, 0, 0] == 9
+    config = tiny_config.changed({"augmentation": [{"kind": "horizontal_flip"}], "training.batch_size": 64})
+    flipping = training_inputs(config, Ramp(), ALONE)
+    x = flipping(2)[0].x
+    flipped = x[:, 0, 0, 0] == 9
     assert 10 < flipped.sum() < 54
-    assert torch.equal(batch[flipped], Ramp().batch(2, 64).images[flipped].flip(-1))
-    assert torch.equal(batch, flipping(2)[0].images)
-    assert not torch.equal(flipped, flipping(3)[0].images[:, 0, 0, 0] == 10)
+    assert torch.equal(x[flipped], Ramp().batch(2, 64).x[flipped].flip(-1))
+    assert torch.equal(x, flipping(2)[0].x)
+    assert not torch.equal(flipped, flipping(3)[0].x[:, 0, 0, 0] == 10)
 
 
 def test_labels_are_dropped_as_often_as_asked(tiny_config: RunConfig) -> None:
     class Labelled:
-        state_shape, num_classes = (3, 8, 8), 5
+        sample_shape, conditions = (3, 8, 8), ConditionShapes(num_classes=5)
 
         def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-            return Batch(torch.zeros(size, 3, 8, 8), torch.arange(size) % 5).rows(rows)
+            return Batch(torch.zeros(size, 3, 8, 8), Condition(label=torch.arange(size) % 5)).rows(rows)
 
     def labels(dropout: float, step: int = 0) -> torch.Tensor:
-        training = dataclasses.replace(tiny_config.training, batch_size=1000, label_dropout=dropout)
-        config = dataclasses.replace(tiny_config, training=training, num_classes=5)
-        given = training_inputs(config, Labelled(), ALONE)(step)[0].labels
+        label = {"classes": 5, "dropout": dropout}
+        config = tiny_config.changed({"training.batch_size": 1000, "conditions.label": label})
+        given = training_inputs(config, Labelled(), ALONE)(step)[0].label
         assert given is not None
         return given
 
@@ -144,7 +142,20 @@ def test_a_used_folder_is_refused_before_anything_happens(run_copy: Path, tiny_c
     [
         ({"data": ""}, "names no data; pass --data with one of digits"),
         ({"data": "cats"}, "'cats', which does not exist; pass --data with one of digits"),
-        ({"data": "gaussians"}, r"makes samples of shape \(3, 8, 8\), but gaussians has \(2,\)"),
+        (
+            {"data": "gaussians"},
+            r"generator.kind is ncsnpp, .* but the samples have shape \[2\]",
+        ),
+        (
+            {"generator.channel_multipliers": [1] * 5},
+            r"halves the size 4 times, but .* 8 x 8 pixels",
+        ),
+        (
+            {"training.num_iteration": 3},
+            "training.num_iteration is not a setting; did you mean",
+        ),
+        ({"num_iterations": 3}, "num_iterations is not a setting; did you mean training.num_iterations?"),
+        ({"conditions.label": {"classes": 7}}, "conditions.label.classes is 7, but digits has 1000 classes"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
@@ -156,8 +167,15 @@ def test_mistakes_leave_no_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_speaker_is_silent_when_told(capsys: pytest.CaptureFixture[str]) -> None:
-    Speaker(verbose=False)("quiet")
-    Speaker(verbose=True)("loud")
-    Speaker(verbose=True).sometimes("too soon")
+def test_settings_are_overridden_by_dotted_name(tiny_config: RunConfig, tmp_path: Path) -> None:
+    overrides = {"training.num_iterations": 2, "optimization.generator": {"kind": "sgd", "lr": 0.1}}
+    run = ddgan.train(tiny_config, tmp_path / "run", verbose=False, **overrides)
+    assert run.model.config == tiny_config.changed(overrides)
+    assert read_log(run.path / "log.jsonl")[-1]["step"] == 2
+
+
+def test_the_logger_is_silent_when_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Logger(verbose=False)("quiet")
+    Logger(verbose=True)("loud")
+    Logger(verbose=True).sometimes("too soon")
     assert capsys.readouterr().err == "loud\n"

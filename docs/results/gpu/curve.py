@@ -13,8 +13,9 @@ from typing import Any
 
 import ddgan
 from ddgan import DDGAN
+from ddgan.models.checkpoint_file import FACTS_NAME
 from ddgan.system.devices import choose_device
-from ddgan.training.checkpoint import FACTS_NAME, Checkpoints
+from ddgan.training.checkpoint import Checkpoints
 
 
 def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:

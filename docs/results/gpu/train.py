@@ -10,8 +10,8 @@ generator without latent has other layers. Scored once all are trained: nothing 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from curve import main as score_checkpoints
 
@@ -23,21 +23,27 @@ NAMES = ("stack", "t4", "t1", "nolatent")
 
 def settings(name: str, minutes: float, given: argparse.Namespace) -> RunConfig:
     """The settings of a run by its name."""
-    base = RunConfig.load("cifar10_small")
-    speed = {"compile": given.compile, "cuda_graphs": given.cuda_graphs}
-    kept = {"keep_every": given.keep_every, "checkpoint_minutes": 30.0}
-    training = replace(base.training, max_minutes=minutes, batch_size=given.batch, **speed, **kept)
-    if name == "stack":
-        objective = replace(
-            base.objective, reconstruction="l2", reconstruction_by_signal=True, reconstruction_weight=25.0
-        )
-        optimization = replace(base.optimization, discriminator_lr=4e-4)
-        training = replace(training, horizontal_flip=False)
-        data = f"stackedmnist:{given.mnist}"
-        return replace(base, data=data, training=training, objective=objective, optimization=optimization)
-    diffusion = replace(base.diffusion, num_steps=1) if name == "t1" else base.diffusion
-    generator = replace(base.generator, latent_size=0) if name == "nolatent" else base.generator
-    return replace(base, data=given.cifar10, training=training, diffusion=diffusion, generator=generator)
+    changes: dict[str, Any] = {
+        "training.max_minutes": minutes,
+        "training.batch_size": given.batch,
+        "training.compile": given.compile,
+        "training.cuda_graphs": given.cuda_graphs,
+        "training.keep_every": given.keep_every,
+        "training.checkpoint_minutes": 30.0,
+        "data.path": given.cifar10,
+    }
+    own: dict[str, dict[str, Any]] = {
+        "stack": {
+            "method.reconstruction": {"kind": "l2", "weight": 25.0, "by_signal": True},
+            "optimization.discriminator.lr": 4e-4,
+            "augmentation": [],
+            "data.path": f"stackedmnist:{given.mnist}",
+        },
+        "t4": {},
+        "t1": {"diffusion.num_steps": 1},
+        "nolatent": {"generator.latent_size": 0},
+    }
+    return RunConfig.load("cifar10_small", changes | own[name])
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from jsonargparse import ArgumentParser
-
-from ddgan.interop.conversion import LICENSE, Unsaid, describe, save_published, to_model
+from ddgan.cli.options import Parser, number, one_of, whole
+from ddgan.interop.conversion import LICENSE, SamplingSettings, describe, save_published, to_model
 from ddgan.interop.published_checkpoints import read_checkpoint
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN
@@ -43,40 +43,54 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="ddgan convert",
-        description="Make a model of a published checkpoint (netG_*.pth, content.pth), or the reverse. "
+def _parser() -> Parser:
+    parser = Parser(
+        "convert",
+        "Make a model of a published checkpoint (netG_*.pth, content.pth), or the reverse. "
         "No code of the file is run.",
-        exit_on_error=False,
-        allow_abbrev=False,
     )
     parser.add_argument("file", help="a published checkpoint; with --to nvlabs a model of ddgan")
     parser.add_argument("--inspect", action="store_true", help="print what the file is, and stop")
-    parser.add_argument("--to", type=Literal["ddgan", "nvlabs"], default="ddgan", help="(default: ddgan)")
-    parser.add_argument("--out", help="X.safetensors, with a card X.md beside it; X.pth with --to nvlabs")
-    parser.add_argument("--preset", help="a preset or YAML file with T, image size and schedule")
-    parser.add_argument("--num_steps", type=int, help="T, where no preset says it")
-    parser.add_argument("--image_size", type=int, help="in pixels, where no preset says it")
-    schedules: Any = Literal["vp", "geometric"]
-    parser.add_argument("--schedule", type=schedules, help="of the noise (default: vp)")
-    parser.add_argument("--beta_min", type=float, help="of the schedule (default: 0.1)")
-    parser.add_argument("--beta_max", type=float, help="of the schedule (default: 20)")
+    parser.add_argument(
+        "--to",
+        type=one_of("ddgan", "nvlabs"),
+        default="ddgan",
+        metavar="FORM",
+        help="ddgan or nvlabs (default: ddgan)",
+    )
+    parser.add_argument(
+        "--out", metavar="X", help="X.safetensors, with a card X.md beside it; X.pth with --to nvlabs"
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help="a preset or YAML file with T, image size and schedule"
+    )
+    parser.add_argument("--num_steps", type=whole(1), metavar="N", help="T, where no preset says it")
+    parser.add_argument("--image_size", type=whole(1), metavar="N", help="in pixels, where no preset says it")
+    parser.add_argument(
+        "--schedule", type=one_of("vp", "geometric"), metavar="NAME", help="vp or geometric (default: vp)"
+    )
+    parser.add_argument("--beta_min", type=number, metavar="X", help="of the schedule (default: 0.1)")
+    parser.add_argument("--beta_max", type=number, metavar="X", help="of the schedule (default: 20)")
     parser.add_argument(
         "--weights",
-        type=Literal["average", "last"],
-        default="average",
-        help="of content.pth: the moving average (default) or the last weights",
+        type=one_of("ema", "last"),
+        default="ema",
+        metavar="WHICH",
+        help="of content.pth: ema (default) or last",
     )
-    parser.add_argument("--license", default=LICENSE, help="of the weights (default: %(default)s)")
+    parser.add_argument(
+        "--license", metavar="WORDS", default=LICENSE, help="of the weights (default: %(default)s)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     return parser
 
 
 def _to_ddgan(options: Any, out: Path) -> DDGAN:
-    unsaid = Unsaid(**{name: options[name] for name in Unsaid.__dataclass_fields__})
+    overrides = SamplingSettings(
+        **{f.name: getattr(options, f.name) for f in dataclasses.fields(SamplingSettings)}
+    )
     checkpoint = read_checkpoint(options.file)
-    model = to_model(checkpoint, options.preset, unsaid, weights=options.weights, license=options.license)
+    model = to_model(checkpoint, options.preset, overrides, weights=options.weights, license=options.license)
     if options.license == LICENSE:
         print(
             "the licence is taken to be that of the published weights; --license names another",

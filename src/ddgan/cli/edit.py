@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from ddgan import editing
-from ddgan.cli.options import open_model, verb_parser
+from ddgan.cli.options import Parser, model_parser, open_ddgan, whole
 from ddgan.editing.inputs import read_images
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.sample_files import as_array, check_form, check_pictures, write_arrays, write_record
@@ -33,11 +32,11 @@ class Edit:
     Attributes:
         about: what it does, for --help.
         options: adds its options to a parser.
-        make: (model, options, on_batch) -> images (B, *state_shape) and how many stand in a row of a grid.
+        make: (model, options, on_batch) -> images (B, *sample_shape) and how many stand in a row of a grid.
     """
 
     about: str
-    options: Callable[[ArgumentParser], None]
+    options: Callable[[Parser], None]
     make: Callable[[DDGAN, Any, Callable[[int], None]], Made]
 
 
@@ -48,19 +47,25 @@ def run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     model_name, *rest = arguments
     if not rest or rest[0] not in EDITS:
-        given = f"'{rest[0]}' is no edit" if rest else f"nothing is asked of '{model_name}'"
+        given = f"unknown edit '{rest[0]}'" if rest else f"'{model_name}' is given, but no edit"
         raise ValueError(f"{given}; write ddgan edit MODEL EDIT, EDIT one of {', '.join(EDITS)}")
     name, edit = rest[0], EDITS[rest[0]]
-    parser = verb_parser(f"edit MODEL {name}", edit.about)
-    parser.add_argument("--out", help="X.png: one grid; X.npz: array 'images' or 'points'; else a folder")
-    parser.add_argument("--class", type=int, help="the class of all images, for models that know classes")
-    parser.add_argument("--batch_size", type=int, help="images at a time (default: sized to memory)")
+    parser = model_parser(f"edit MODEL {name}", edit.about)
+    parser.add_argument(
+        "--out", metavar="X", help="X.png: one grid; X.npz: array 'images' or 'points'; else a folder"
+    )
+    parser.add_argument(
+        "--class", type=whole(0), metavar="N", help="the class of all images, for models that know classes"
+    )
+    parser.add_argument(
+        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: sized to memory)"
+    )
     edit.options(parser)
     options = parser.parse_args([model_name, *rest[1:]])
     if options.out is None:
         raise ValueError(f"edit {name} needs --out X.png, X.npz or a folder")
     out = check_pictures(Path(options.out), options.overwrite)
-    model = open_model(options)
+    model = open_ddgan(options, "ddgan edit")
     check_form(model, out)
     start = time.perf_counter()
     with progress_bar(name, _count(options)) as advance:
@@ -69,7 +74,7 @@ def run(arguments: list[str]) -> int:
         "edit": name,
         "model": options.model,
         "seed": options.seed,
-        "options": {key: value for key, value in options.as_dict().items() if key not in OWN},
+        "options": {key: value for key, value in vars(options).items() if key not in OWN},
         "n": len(results),
         "num_steps": model.diffusion.num_steps,
         "seconds": time.perf_counter() - start,
@@ -93,7 +98,7 @@ def usage() -> str:
 def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
     return {
         "seed": options.seed,
-        "classes": options["class"],
+        "classes": vars(options)["class"],
         "batch_size": options.batch_size,
         "on_batch": on_batch,
     }
@@ -101,17 +106,23 @@ def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
 
 def _count(options: Any) -> int:
     """How many images will be made."""
-    given = options.as_dict()
+    given = vars(options)
     return options.n * len(given.get("image") or [None]) * (given.get("frames") or 1)
 
 
-def _image_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--image", nargs="+", help="image files of any size; cut square and scaled")
-    parser.add_argument("-n", type=int, default=1, help="results for each image (default: 1)")
+def _image_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--image", nargs="+", metavar="FILE", help="image files of any size; cut square and scaled"
+    )
+    parser.add_argument(
+        "-n", type=whole(1), default=1, metavar="N", help="results for each image (default: 1)"
+    )
 
 
-def _strength_option(parser: ArgumentParser, default: str) -> None:
-    parser.add_argument("--strength", type=int, help=f"t in 0..T: how far to go into the noise ({default})")
+def _strength_option(parser: Parser, default: str) -> None:
+    parser.add_argument(
+        "--strength", type=whole(0), metavar="t", help=f"t in 0..T: how far to go into the noise ({default})"
+    )
 
 
 def _repeated_images(model: DDGAN, options: Any) -> Tensor:
@@ -120,7 +131,7 @@ def _repeated_images(model: DDGAN, options: Any) -> Tensor:
     return editing.repeated(read_images(model, options.image), options.n)
 
 
-def _stroke_options(parser: ArgumentParser) -> None:
+def _stroke_options(parser: Parser) -> None:
     _image_options(parser)
     _strength_option(parser, "required")
 
@@ -131,7 +142,7 @@ def _stroke(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made
     return _variations(model, options, on_batch)
 
 
-def _variation_options(parser: ArgumentParser) -> None:
+def _variation_options(parser: Parser) -> None:
     _image_options(parser)
     parser.set_defaults(n=8)
     _strength_option(parser, "default: half of T")
@@ -143,12 +154,15 @@ def _variations(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> 
     return editing.stroke(model, images, strength, **_common(options, on_batch)), _columns(options)
 
 
-def _inpaint_options(parser: ArgumentParser) -> None:
+def _inpaint_options(parser: Parser) -> None:
     _image_options(parser)
-    parser.add_argument("--mask", help="image file, white where pixels are made new; of the images' size")
+    parser.add_argument(
+        "--mask", metavar="FILE", help="image file, white where pixels are made new; of the images' size"
+    )
     parser.add_argument(
         "--rounds",
-        type=int,
+        type=whole(1),
+        metavar="N",
         default=editing.DEFAULT_ROUNDS,
         help=f"how often each step is made (default: {editing.DEFAULT_ROUNDS})",
     )
@@ -165,10 +179,14 @@ def _inpaint(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Mad
     ), _columns(options)
 
 
-def _interpolate_options(parser: ArgumentParser) -> None:
-    parser.add_argument("-n", type=int, default=4, help="paths (default: 4)")
-    parser.add_argument("--to_seed", type=int, help="where the paths end (default: the seed plus one)")
-    parser.add_argument("--frames", type=int, default=8, help="images on a path, its ends too (default: 8)")
+def _interpolate_options(parser: Parser) -> None:
+    parser.add_argument("-n", type=whole(1), default=4, metavar="N", help="paths (default: 4)")
+    parser.add_argument(
+        "--to_seed", type=whole(0), metavar="N", help="where the paths end (default: the seed plus one)"
+    )
+    parser.add_argument(
+        "--frames", type=whole(2), default=8, metavar="N", help="images on a path, its ends too (default: 8)"
+    )
 
 
 def _interpolate(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
@@ -179,13 +197,13 @@ def _interpolate(model: DDGAN, options: Any, on_batch: Callable[[int], None]) ->
     return paths.flatten(0, 1), options.frames
 
 
-def _filmstrip_options(parser: ArgumentParser) -> None:
-    parser.add_argument("-n", type=int, default=6, help="samples (default: 6)")
+def _filmstrip_options(parser: Parser) -> None:
+    parser.add_argument("-n", type=whole(1), default=6, metavar="N", help="samples (default: 6)")
 
 
 def _filmstrip(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
-    strip = editing.filmstrip(model, options.n, options.seed, classes=options["class"])
-    tiles = strip.tiles() if len(model.state_shape) == 3 else strip.states.flatten(0, 1)
+    strip = editing.filmstrip(model, options.n, options.seed, classes=vars(options)["class"])
+    tiles = strip.tiles() if len(model.sample_shape) == 3 else strip.states.flatten(0, 1)
     return tiles, strip.states.shape[1]
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
 
-from jsonargparse import ArgumentParser
-
-from ddgan.cli.options import add_model
+from ddgan.cli.options import Parser, add_model, one_of
 from ddgan.export import require
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.sample_files import check_output
@@ -19,16 +16,14 @@ NEEDS = {"diffusers": ("diffusers", "diffusers"), "onnx": ("export", "onnx", "on
 
 def run(arguments: list[str]) -> int:
     """Write a model for another program."""
-    parser = ArgumentParser(
-        prog="ddgan export",
-        description="Write a model for another program, into a folder with a card: a pipeline of diffusers, "
+    parser = Parser(
+        "export",
+        "Write a model for another program, into a folder with a card: a pipeline of diffusers, "
         "or ONNX graphs of one step and of the whole chain, checked against PyTorch.",
-        exit_on_error=False,
-        allow_abbrev=False,
     )
     add_model(parser)
-    parser.add_argument("--to", type=Literal["diffusers", "onnx"], help="the form")
-    parser.add_argument("--out", help="the folder to make")
+    parser.add_argument("--to", type=one_of("diffusers", "onnx"), metavar="FORM", help="diffusers or onnx")
+    parser.add_argument("--out", metavar="FOLDER", help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="write into --out if it exists")
     options = parser.parse_args(arguments)
     if options.to is None or options.out is None:

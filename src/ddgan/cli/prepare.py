@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
+from ddgan.cli.options import Parser, settings_from, whole
 from ddgan.data.decode import Preparation
 from ddgan.data.inspection import check_dataset, contact_sheet
 from ddgan.data.preparation import Selection, prepare
@@ -17,30 +16,33 @@ from ddgan.models.sample_files import check_output
 
 def run(arguments: list[str]) -> int:
     """Prepare a dataset, or report on one."""
-    parser = ArgumentParser(
-        prog="ddgan prepare",
-        description=f"Decode a source of images once, for training. A source is {FORMS}. Sub-folders are "
+    parser = Parser(
+        "prepare",
+        f"Decode images once, for training. They may be {FORMS}. Sub-folders are "
         "classes; folders train, test, val and the like are splits. PNG, JPEG, WebP, BMP and TIFF are read. "
         "EXIF orientation is applied; palettes become colours; 16-bit values are scaled to 8 bits; "
         "transparent parts become white unless --channels 4; grey with transparency is colour with "
         "transparency; grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, "
         "floating-point pixels, files above 256 MiB and images above 100 million pixels are refused.",
-        exit_on_error=False,
-        allow_abbrev=False,
-        print_config=None,
     )
     parser.add_argument("source", help="the images, or with --check also a prepared dataset")
-    parser.add_argument("--out", help="the folder to make (default: one in the cache, DDGAN_CACHE)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="the folder to make (default: one in the cache, DDGAN_CACHE)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset that is in --out")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core (default: 0)")
+    parser.add_argument(
+        "--workers", type=whole(0), default=0, metavar="N", help="threads; 0: one per core (default: 0)"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and list it")
     parser.add_argument("--check", action="store_true", help="report on the images instead of preparing them")
-    parser.add_argument("--sheet", help="with --check: where to write a contact sheet, X.png")
-    parser.add_class_arguments(Preparation, None)
-    parser.add_class_arguments(Selection, None)
+    parser.add_argument(
+        "--sheet", metavar="X.png", help="with --check: where to write a contact sheet, X.png"
+    )
+    parser.add_settings(Preparation)
+    parser.add_settings(Selection)
     values = parser.parse_args(arguments)
-    options = Preparation(**{name: values[name] for name in Preparation.__dataclass_fields__})
-    selection = Selection(**{name: values[name] for name in Selection.__dataclass_fields__})
+    options = settings_from(values, Preparation)
+    selection = settings_from(values, Selection)
     if values.check:
         if values.out is not None or options != Preparation():
             raise ValueError("--check reads images as they are; leave --out and what changes images out")

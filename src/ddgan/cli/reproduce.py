@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
+from ddgan.cli.options import Parser, one_of, whole
 from ddgan.paper.experiment import DEFAULT_SEEDS, SCALES, Request
 from ddgan.paper.outcome import reproduce
 from ddgan.paper.registry import (
@@ -82,15 +81,13 @@ def seeds_of(options: Any) -> tuple[int, ...]:
     return seeds
 
 
-def reproduce_parser() -> ArgumentParser:
-    """The options of the verb."""
-    parser = ArgumentParser(
-        prog="ddgan reproduce",
-        description="Make a table or figure of the paper: train what it needs (models in OUT/models are "
+def reproduce_parser() -> Parser:
+    """The options of the command."""
+    parser = Parser(
+        "reproduce",
+        "Make a table or figure of the paper: train what it needs (models in OUT/models are "
         "shared, found again and gone on with), measure, and write report.md, result.json, figure.png and "
         "figure.svg in OUT/NAME.",
-        exit_on_error=False,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "what",
@@ -102,12 +99,18 @@ def reproduce_parser() -> ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show names, scales, costs, models, and stop")
     parser.add_argument(
         "--scale",
+        type=one_of(*SCALES),
+        metavar="SCALE",
         help="smoke: seconds, generated data; cpu: real small data on two cores; paper: the paper's, on GPUs",
     )
     parser.add_argument("--out", help="the folder of all experiments of a scale")
     parser.add_argument("--data", help="the data source, for scale paper")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", help="of the models (default: 0 1 2 for cpu, 0 for the others)"
+        "--seeds",
+        type=whole(),
+        nargs="+",
+        metavar="N",
+        help="of the models (default: 0 1 2 for cpu, 0 for the others)",
     )
     parser.add_argument("--names", nargs="+", help=f"with {MODELS}: which (default: all shared ones)")
     return parser

@@ -5,34 +5,48 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ddgan.cli.options import open_model, verb_parser
+from ddgan.cli.options import add_chain, model_parser, one_of, open_model, whole
 from ddgan.models.precision import repays_compiling
 from ddgan.models.sample_files import check_pictures, save_samples
 
 
 def run(arguments: list[str]) -> int:
     """Sample into files."""
-    parser = verb_parser("sample", "Make images with a trained model; image i depends on (seed, i) alone.")
-    parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
+    parser = model_parser("sample", "Make images with a trained model; image i depends on (seed, i) alone.")
+    parser.add_argument("-n", type=whole(1), default=64, metavar="N", help="how many images (default: 64)")
     parser.add_argument(
-        "--out", help="X.png: one grid; X.npz: uint8 array 'images' (n, H, W, C); else a folder of PNG files"
+        "--out",
+        metavar="X",
+        help="X.png: one grid; X.npz: uint8 array 'images' (n, H, W, C); else a folder of PNG files",
     )
-    parser.add_argument("--batch_size", type=int, help="images at a time (default: sized to memory)")
     parser.add_argument(
-        "--class", type=int, help="the class of all images (default: image i has class i modulo the number)"
+        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: sized to memory)"
+    )
+    parser.add_argument(
+        "--class",
+        type=whole(0),
+        metavar="N",
+        help="the class of all images (default: image i has class i modulo the number)",
     )
     text = "compile the generator first, which takes minutes: yes, no, or auto: on a GPU, for many"
-    parser.add_argument("--compile", default="auto", help=f"{text} (default: auto)")
+    parser.add_argument(
+        "--compile",
+        type=one_of("auto", "yes", "no"),
+        default="auto",
+        metavar="WHEN",
+        help=f"{text} (default: auto)",
+    )
+    add_chain(parser)
     options = parser.parse_args(arguments)
     if options.out is None:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
     out = check_pictures(Path(options.out), options.overwrite)
     model = open_model(options)
-    calls = len(model.split(options.n, options.batch_size)) * model.calls_per_image
+    calls = len(model.split(options.n, options.batch_size)) * model.nfe
     if repays_compiling(options.compile, model.device, calls):
         model.compile()
     record = save_samples(
-        model, options.n, options.seed, out, options.batch_size, classes=options["class"], progress=True
+        model, options.n, options.seed, out, options.batch_size, classes=vars(options)["class"], progress=True
     )
     print(f"{options.n} samples in {out} ({record['images_per_second']:.0f} images/s)", file=sys.stderr)
     return 0

@@ -2,104 +2,141 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import json
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
-from ddgan.config.run_config import (
-    KINDS,
-    RunConfig,
-    config_parser,
-    parse_settings,
-    preset_names,
-    read_settings,
+from ddgan.cli.options import Parser
+from ddgan.cli.settings_help import WIDTH, settings_help
+from ddgan.config.overrides import UnknownSettingError, parsed
+from ddgan.config.presets import preset_names, preset_summary
+from ddgan.config.run_config import RunConfig
+from ddgan.training.trainer import Run, configured, resume, train
+
+DESCRIPTION = (
+    "Train a model, then sample and score it. Any setting of the preset or configuration file is changed by "
+    "its dotted name, as in --training.batch_size 32 or --method.penalties '[{kind: r1, gamma: 0.1}]'; "
+    "'ddgan train --help --preset NAME' lists the settings."
 )
-from ddgan.training.trainer import Run, resume, train
 
 
 def run(arguments: list[str]) -> int:
     """Train, or go on with a run."""
-    if resumed := _peek(arguments, "--resume"):
-        data = _peek(arguments, "--data")
-        named = [argument for argument in arguments if argument.split("=")[0] in ("--resume", "--data")]
-        if len(arguments) != len(named) + sum("=" not in argument for argument in named):
+    parser = _parser()
+    helping = "-h" in arguments or "--help" in arguments
+    own, dotted = parser.parse_known_args([one for one in arguments if one not in ("-h", "--help")])
+    if helping:
+        settings = settings_help(_config(own, dict(_overrides(dotted)), helping=True))
+        values = f"their values in {_source(own)}" if _source(own) else "their defaults"
+        parser.print_help()
+        print(f"\nSettings by dotted name, with {values}:\n\n{settings}")
+        return 0
+    if own.print_schema:
+        from ddgan.config.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=1))
+        return 0
+    if own.resume is not None:
+        if sum(one.startswith("-") for one in arguments) > 1 + (own.data is not None) or dotted:
             raise ValueError("with --resume RUN go no settings but --data: the run's own are used")
-        return _exit_code(resume(resumed, data=data))
-    settings = _base_settings(arguments)
-    parser = config_parser(
-        settings,
-        prog="ddgan train",
-        description="Train a denoising diffusion GAN, then sample and score it. A setting of the preset or "
-        "configuration file is overridden by its dotted name, as in --training.batch_size 32.",
-    )
-    parser.add_argument("--preset", help="settings by name; 'ddgan train --help --preset NAME' shows them")
-    parser.add_argument("--config", help="settings from a YAML file (copy a preset, edit it)")
-    parser.add_argument("--out", help="the run folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
-    parser.add_argument("--init", help="begin with the weights of this run, checkpoint or weights file")
-    parser.add_argument("--resume", help="go on with this run, to the same end; --data NEW, if it has moved")
-    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
-    own: dict[str, Any] = {}
-
-    def parse(parser: Any) -> Any:
-        parser.set_defaults(_flat(settings))
-        parsed = parser.parse_args(arguments)
-        own.update({name: parsed[name] for name in ("out", "overwrite", "print_config", "init")})
-        return parsed
-
-    config = parse_settings(parser, parse)
-    if own["print_config"]:
+        return _exit_code(resume(own.resume, data=own.data))
+    config = _config(own, dict(_overrides(dotted)))
+    if own.print_config:
         print(config.to_yaml(), end="")
         return 0
-    if own["out"] is None:
+    if own.out is None:
         raise ValueError("train needs --out RUN, the folder to make")
-    return _exit_code(train(config, own["out"], init=own["init"], overwrite=own["overwrite"]))
+    return _exit_code(train(config, own.out, init=own.init, overwrite=own.overwrite))
+
+
+def _parser() -> Parser:
+    parser = Parser("train", DESCRIPTION)
+    parser.add_argument("--preset", metavar="NAME", help="settings by name; the presets are listed below")
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings from a YAML file, such as --print_config writes"
+    )
+    parser.add_argument("--out", metavar="RUN", help="the run folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
+    parser.add_argument(
+        "--data", metavar="DATA", help="what to train on: a kind of data, or a folder, zip, array file, ..."
+    )
+    parser.add_argument(
+        "--size", metavar="N", help="height and width that images are prepared at; short for --data.size"
+    )
+    parser.add_argument(
+        "--init", metavar="MODEL", help="begin with the weights of this run, checkpoint or weights file"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with this run, to the same end; --data NEW, if its data has moved",
+    )
+    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
+    parser.add_argument(
+        "--print_schema", action="store_true", help="print the JSON schema of a configuration and stop"
+    )
+    presets = "\n".join(_listed(name) for name in preset_names())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = textwrap.fill(DESCRIPTION, 79)
+    parser.epilog = f"presets:\n{presets}\n\n{parser.epilog}"
+    return parser
+
+
+def _listed(name: str) -> str:
+    """A preset and what it is, for --help."""
+    return textwrap.fill(
+        preset_summary(name), WIDTH, initial_indent=f"  {name:<20}", subsequent_indent=" " * 22
+    )
+
+
+def _overrides(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """(dotted name, text) of the arguments `--name value` and `--name=value`."""
+    waiting = iter(arguments)
+    for argument in waiting:
+        if not argument.startswith("--"):
+            raise ValueError(f"'{argument}' belongs to no option; write --NAME VALUE")
+        name, equals, value = argument[2:].partition("=")
+        if not equals:
+            value = next(waiting, "")
+            if value == "" or (value.startswith("--") and value[2:3].isalpha()):
+                raise ValueError(f"--{name} has no value; write --{name} VALUE")
+        yield name, value
+
+
+def _source(own: Any) -> str | None:
+    """The preset or file that the options name."""
+    return own.config if own.preset is None else own.preset
+
+
+def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunConfig:
+    """The preset or file with what the options change; for --help the defaults, where none is named."""
+    if own.preset is not None and own.config is not None:
+        raise ValueError("--preset and --config were both given; name one")
+    source = _source(own)
+    if source is None and not helping:
+        raise ValueError(f"train needs --preset NAME ({', '.join(preset_names())}) or --config FILE.yaml")
+    base = RunConfig() if source is None else RunConfig.load(source)
+    try:
+        changes = {name: parsed(text, name, base) for name, text in texts.items()}
+        config = configured(base, own.data, None, changes)
+    except UnknownSettingError as error:
+        near = difflib.get_close_matches(f"--{error.name}", _parser().names, 1, 0.8)
+        if near and not error.meant:
+            raise ValueError(f"--{error.name} is not an option; did you mean {near[0]}?") from None
+        raise ValueError(error.said("--")) from None
+    if own.size is None:
+        return config
+    if not hasattr(config.data, "size"):
+        raise ValueError(
+            f"--size is what images are prepared at, and {config.data.kind} has a shape of its own; leave it "
+            "out"
+        )
+    return config.changed({"data.size": parsed(own.size, "data.size", config)})
 
 
 def _exit_code(run: Run) -> int:
     """0, or as a shell says it: 128 and the signal that ended the run early."""
     return 128 + run.ended_by if run.interrupted else 0
-
-
-def _base_settings(arguments: list[str]) -> dict[str, Any]:
-    """The preset's or file's settings, with the kinds of network that dotted options choose."""
-    chosen = {name: _peek(arguments, f"--{name}") for name in ("preset", "config")}
-    if chosen["preset"] is not None and chosen["config"] is not None:
-        raise ValueError("--preset and --config were both given; name one")
-    source = chosen["preset"] if chosen["preset"] is not None else chosen["config"]
-    helping = "-h" in arguments or "--help" in arguments
-    if source is None:
-        if not helping:
-            presets = ", ".join(preset_names())
-            raise ValueError(f"train needs --preset NAME ({presets}) or --config FILE.yaml")
-        return {}
-    settings = read_settings(source)
-    for section in KINDS:
-        kind, given = _peek(arguments, f"--{section}.kind"), settings.get(section) or {}
-        if not isinstance(given, dict):
-            continue  # which is said when the settings are read
-        if kind is not None and kind != given.get("kind", next(iter(KINDS[section]))):
-            settings[section] = {"kind": kind}
-    if chosen["config"] is not None or not helping:
-        settings = RunConfig.from_dict(settings).to_dict()
-    return settings
-
-
-def _peek(arguments: list[str], option: str) -> str | None:
-    """The value of an option, before the parser that knows it is built."""
-    value = None
-    for index, argument in enumerate(arguments):
-        if argument.startswith(option + "="):
-            value = argument[len(option) + 1 :]
-        elif argument == option and index + 1 < len(arguments):
-            value = arguments[index + 1]
-    return value
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

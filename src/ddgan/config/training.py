@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-NOT_NEGATIVE = (
-    *("max_images", "max_minutes", "held_out", "checkpoint_minutes"),
-    *("keep_every", "grid_every", "score_every", "score_samples"),
-)
+from ddgan.config.settings import Interval, SettingError, settings
 
+__all__ = ["INDEPENDENT", "UNMEASURED", "TrainingConfig", "known_end"]
 
-UNMEASURED = 10**9
+UNMEASURED = 10**12
 """Iterations of a budget of minutes that is not measured yet: no end, and rates that do not decay."""
+Iterations = Annotated[int, Interval(ge=0, le=10**9)]
+"""Of something that is done every so many iterations; 0 for never."""
 
 
-@dataclass(frozen=True)
+@settings
 class TrainingConfig:
     """How a run trains, what it keeps, and what it says on the way.
 
@@ -28,13 +27,11 @@ class TrainingConfig:
         max_minutes: a budget of minutes instead: turned into iterations once, after a warm-up; 0 for none.
         accumulation: parts that each process works its share of the batch through in, adding up
             gradients, to save memory; minibatch statistics are taken over each part.
-        horizontal_flip: mirror each image with probability 1/2.
-        label_dropout: how often a class is replaced by the null class, where there are classes; in 0..1.
         held_out: images kept from training, to see whether D learns its images by heart; 0 for none. Embedded
             data always has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
         precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
-            averages stay in float32), or "auto": bf16 where the device has instructions for it.
+            EMAs stay in float32), or "auto": bf16 where the device has instructions for it.
         tf32: lets a GPU multiply float32 matrices in TF32.
         channels_last: keeps images and weights with the channels innermost, which convolutions like.
         compile: compiles the networks with torch.compile (the first iterations take minutes).
@@ -54,14 +51,12 @@ class TrainingConfig:
         trackers: where the log goes beside log.jsonl.
     """
 
-    batch_size: int = 256
-    num_iterations: int = 351_000
-    max_images: int = 0
-    max_minutes: float = 0.0
-    accumulation: int = 1
-    horizontal_flip: bool = True
-    label_dropout: float = 0.1
-    held_out: int = 0
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 256
+    num_iterations: Annotated[int, Interval(ge=1, le=10**9)] = 351_000
+    max_images: Annotated[int, Interval(ge=0, le=10**12)] = 0
+    max_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 0.0
+    accumulation: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    held_out: Annotated[int, Interval(ge=0, le=10**9)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "float32"
     tf32: bool = True
@@ -69,36 +64,26 @@ class TrainingConfig:
     compile: bool = False
     cuda_graphs: bool = False
     activation_checkpointing: bool = False
-    log_every: int = 50
-    checkpoint_minutes: float = 1.0
-    keep_last: int = 2
-    keep_every: int = 0
-    grid_every: int = 0
-    score_every: int = 0
-    score_samples: int = 0
-    max_skipped: int = 100
+    log_every: Annotated[int, Interval(ge=1, le=10**9)] = 50
+    checkpoint_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 1.0
+    keep_last: Annotated[int, Interval(ge=1, le=10**6)] = 2
+    keep_every: Iterations = 0
+    grid_every: Iterations = 0
+    score_every: Iterations = 0
+    score_samples: Annotated[int, Interval(ge=0, le=10**8)] = 0
+    max_skipped: Annotated[int, Interval(ge=1, le=10**9)] = 100
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_iterations", "accumulation", "log_every", "keep_last", "max_skipped"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"training.{name} is {getattr(self, name)}; it must be 0 or more")
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"training.label_dropout is {self.label_dropout}; it must be in 0..1")
         if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"training.batch_size is {self.batch_size}, which training.accumulation {self.accumulation} "
-                "does not divide"
+            raise SettingError(
+                "batch_size", f"is {self.batch_size}, which accumulation {self.accumulation} does not divide"
             )
         if self.max_images and self.max_minutes:
-            raise ValueError("training.max_images and training.max_minutes are both given; give one")
+            raise SettingError("max_images", "and max_minutes are both given; give one")
         if self.score_every and not self.score_samples:
-            raise ValueError(
-                f"training.score_every is {self.score_every}, but training.score_samples is 0; "
-                "say how many samples to score"
+            raise SettingError(
+                "score_every", f"is {self.score_every}, but score_samples is 0; say how many samples to score"
             )
 
     @property

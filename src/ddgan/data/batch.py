@@ -1,38 +1,52 @@
-"""What training data is: batches by iteration, of samples and perhaps their classes."""
+"""What training data is: batches by iteration, of samples and their conditions."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from ddgan.networks.conditions import Condition, ConditionShapes
+
+__all__ = ["EVERY", "Batch", "DataConfig", "Dataset"]
 
 EVERY = slice(None)
 
 
 class Batch(NamedTuple):
-    """Training images (B, C, H, W) in [-1, 1], or points (B, F), and their classes int64 (B,) or None."""
+    """Samples x (B, *sample_shape), images in [-1, 1], and their conditions, or None."""
 
-    images: Tensor
-    labels: Tensor | None = None
+    x: Tensor
+    condition: Condition | None = None
 
-    def rows(self, rows: slice) -> Batch:
+    def rows(self, rows: slice | Tensor) -> Batch:
         """Some of the samples."""
-        return Batch(self.images[rows], None if self.labels is None else self.labels[rows])
+        return Batch(self.x[rows], None if self.condition is None else self.condition.rows(rows))
+
+    @property
+    def label(self) -> Tensor | None:
+        """The class of each sample, int64 (B,), or None."""
+        return None if self.condition is None else self.condition.label
 
 
-class Data(Protocol):
-    """Training data.
+class Dataset(Protocol):
+    """Training data, opened.
 
     Attributes:
-        state_shape: the shape of a sample.
-        num_classes: how many classes its samples have; 0 if none.
+        sample_shape: the shape of a sample, (C, *spatial) or (F,).
+        conditions: what conditions its samples have.
+        checksum: of its contents, so that a resumed run can tell other data; "" where they cannot change.
     """
 
     @property
-    def state_shape(self) -> tuple[int, ...]: ...
+    def sample_shape(self) -> tuple[int, ...]: ...
 
     @property
-    def num_classes(self) -> int: ...
+    def conditions(self) -> ConditionShapes: ...
+
+    @property
+    def checksum(self) -> str: ...
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """Batch `step` of `size` samples, or these rows of it; it depends on (seed, step) alone."""
@@ -40,4 +54,46 @@ class Data(Protocol):
 
     def held_out(self, size: int) -> Batch | None:
         """Up to `size` samples that no batch ever has, always the same; None where there are none."""
+        ...
+
+
+class DataConfig(Protocol):
+    """Settings of data: the slot `data`."""
+
+    kind: Any
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, and `--data` takes: a kind, or a path."""
+        ...
+
+    def check(self) -> None:
+        """Complain where there is no such data, before any work is done.
+
+        Raises:
+            ValueError: saying what data may be.
+        """
+        ...
+
+    def open(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        split: str | None = None,
+        num_held_out: int = 0,
+        progress: bool = False,
+    ) -> Dataset:
+        """The data, in an order that depends on `seed`.
+
+        Args:
+            seed: of the order.
+            device: where batches are wanted.
+            split: a part of it; by default the one to train on.
+            num_held_out: samples kept from training, where the data does not hold out by itself.
+            progress: show a progress bar.
+
+        Raises:
+            ValueError: if there is no such data or split, or it is damaged.
+        """
         ...

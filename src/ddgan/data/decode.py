@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 import warnings
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ddgan.config.settings import Interval, settings
 
 MAX_PIXELS = 100_000_000
 """An image with more is refused as a decompression bomb."""
@@ -28,7 +30,7 @@ FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BIL
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-@dataclass(frozen=True)
+@settings
 class Preparation:
     """What every image is made into.
 
@@ -41,20 +43,36 @@ class Preparation:
         filter: "lanczos" or "bilinear", both antialiased.
     """
 
-    size: int = 0
-    channels: int = 0
+    size: Annotated[int, Interval(ge=0, le=10_000)] = 0
+    channels: Annotated[int, Interval(ge=0, le=65_536)] = 0
     resize: Literal["crop", "fit"] = "crop"
     filter: Literal["lanczos", "bilinear"] = "lanczos"
 
-    def __post_init__(self) -> None:
-        for name in ("size", "channels"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.size**2 > MAX_PIXELS:
-            raise ValueError(f"size is {self.size}; an image may have up to {MAX_PIXELS:,} pixels")
-        for name, known in (("resize", ("crop", "fit")), ("filter", tuple(FILTERS))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is '{getattr(self, name)}'; it must be one of {', '.join(known)}")
+
+class _Quiet:
+    """Hides Pillow's warnings, of large images and odd tags, while any thread is within."""
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._within == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                warnings.simplefilter("ignore", UserWarning)
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                self._filters.__exit__(None, None, None)
+
+
+QUIET = _Quiet()
 
 
 def decode(content: bytes | np.ndarray | Image.Image) -> np.ndarray:
@@ -98,18 +116,15 @@ def _from_file(data: bytes) -> np.ndarray:
     if not data:
         raise ValueError("it is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # odd EXIF or TIFF tags
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(
-                        f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read"
-                    )
-                picture.load()
-                with contextlib.suppress(Exception):  # an unreadable EXIF block tells no orientation
-                    ImageOps.exif_transpose(picture, in_place=True)
-                return _standard(picture)
+        with QUIET, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(
+                    f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read"
+                )
+            picture.load()
+            with contextlib.suppress(Exception):  # an unreadable EXIF block tells no orientation
+                ImageOps.exif_transpose(picture, in_place=True)
+            return _standard(picture)
     except UnidentifiedImageError:
         raise ValueError(_not_read(data)) from None
     except Image.DecompressionBombError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ddgan.data.decode import Preparation, decode, prepare_image
-from ddgan.data.preparation import Selection
+from ddgan.data.preparation import Selection, open_selected
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import Item
 from ddgan.system import images
@@ -127,9 +127,9 @@ def _items(source: str, selection: Selection, report: DataReport) -> tuple[Itera
             )
         names = dataset.info["class_names"]
         report.class_names = tuple(names) if names else None
-        report.damaged = dataset.checksum() != dataset.info["checksum"]
+        report.damaged = dataset.checksum_now() != dataset.checksum
         return _prepared_items(dataset), len(dataset)
-    reader = selection.open(source)
+    reader = open_selected(source, selection)
     report.class_names, report.left_aside = reader.class_names, reader.left_aside
     return iter(reader), len(reader)
 

@@ -1,10 +1,14 @@
-"""Decoding: the items of a reader turned into images of one size, by several processes, in order."""
+"""Decoding: the items of a reader turned into images of one size, by several threads, in order.
+
+Pillow decodes and resizes outside of the interpreter's lock, so that threads work at the same time.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -44,7 +48,7 @@ def decode_item(item: Item, options: Preparation) -> Decoded:
 
 
 def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:
-    """Every item of a reader, decoded by `workers` processes, in order.
+    """Every item of a reader, decoded by `workers` threads, in order.
 
     With channels = 0 the first usable image decides; those before it are handed out as they come.
     """
@@ -75,9 +79,7 @@ def _map_chunks(chunks: Iterator[list[Item]], options: Preparation, workers: int
     if workers == 1:
         yield from (_decode_chunk(chunk, options) for chunk in chunks)
         return
-    from joblib.externals.loky import get_reusable_executor
-
-    pool, waiting = get_reusable_executor(max_workers=workers), deque[Any]()
+    pool, waiting = ThreadPoolExecutor(workers, "decoding"), deque[Future[list[Decoded]]]()
     try:
         for chunk in chunks:
             waiting.append(pool.submit(_decode_chunk, chunk, options))
@@ -86,8 +88,7 @@ def _map_chunks(chunks: Iterator[list[Item]], options: Preparation, workers: int
         while waiting:
             yield waiting.popleft().result()
     finally:
-        for future in waiting:
-            future.cancel()
+        pool.shutdown(cancel_futures=True)
 
 
 def _chunks(items: Iterable[Item], length: int) -> Iterator[list[Item]]:

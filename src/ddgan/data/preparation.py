@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from joblib import cpu_count
-
+from ddgan.config.settings import Interval, settings
 from ddgan.data.cache import dataset_folder, fingerprint_of, only_one
 from ddgan.data.decode import Preparation
 from ddgan.data.parallel import CHUNK, advancing, decode_all
@@ -20,7 +19,7 @@ from ddgan.system.files import folder_made_atomically
 from ddgan.system.progress import progress_bar
 
 
-@dataclass(frozen=True)
+@settings
 class Selection:
     """Which part of a source is taken.
 
@@ -37,18 +36,14 @@ class Selection:
     labels: Literal["auto", "none"] = "auto"
     image_column: str = ""
     label_column: str = ""
-    limit: int = 0
+    limit: Annotated[int, Interval(ge=0, le=10**12)] = 0
 
-    def __post_init__(self) -> None:
-        if self.labels not in ("auto", "none"):
-            raise ValueError(f"labels is '{self.labels}'; it must be auto or none")
-        if self.limit < 0:
-            raise ValueError(f"limit is {self.limit}; it must be 0 (all images) or more")
 
-    def open(self, source: str) -> Reader:
-        """The reader of this part of `source`."""
-        reader = open_reader(source, self.split, self.image_column or None, self.label_column or None)
-        return FirstItems(reader, self.limit) if self.limit else reader
+def open_selected(source: str, selection: Selection) -> Reader:
+    """The reader of this part of `source`."""
+    columns = selection.image_column or None, selection.label_column or None
+    reader = open_reader(source, selection.split, *columns)
+    return FirstItems(reader, selection.limit) if selection.limit else reader
 
 
 def prepare(
@@ -69,7 +64,7 @@ def prepare(
         out: the folder to make; by default one in the cache, which is found again the next time.
         options: size, channels and how to get there.
         selection: split, labels, columns.
-        workers: processes that decode; 0 takes one per core.
+        workers: threads that decode; 0 takes one per core.
         skip_bad: leave out images that cannot be used, and list them, instead of stopping.
         overwrite: replace the dataset that is in `out`.
         progress: show a progress bar.
@@ -80,7 +75,7 @@ def prepare(
     options, selection = options or Preparation(), selection or Selection()
     if workers < 0:
         raise ValueError(f"workers is {workers}; it must be 0 or more")
-    reader = selection.open(source)
+    reader = open_selected(source, selection)
     given = " ".join([*_flags(options), *_flags(selection), *(["--skip-bad"] if skip_bad else [])])
     selection = dataclasses.replace(selection, split=reader.split)
     fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
@@ -97,8 +92,8 @@ def prepare(
             return path
         with folder_made_atomically(path) as partial:
             with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
-                few = 0 < len(reader) <= 8 * CHUNK  # not worth starting processes
-                decoded = decode_all(reader, options, 1 if few else workers or cpu_count())
+                few = 0 < len(reader) <= 8 * CHUNK  # not worth starting threads
+                decoded = decode_all(reader, options, 1 if few else workers or cores())
                 keep = selection.labels == "auto"
                 write_dataset(
                     partial,
@@ -113,6 +108,13 @@ def prepare(
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
                 raise ValueError(f"'{source}' changed while it was read; prepare it again")
     return path
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _flags(options: Preparation | Selection) -> list[str]:

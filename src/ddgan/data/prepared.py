@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.batch import EVERY, Batch
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
 
@@ -50,7 +51,7 @@ class ImageDataset:
         info: what dataset.json says.
         images: uint8 (N, C, H, W), mapped from the file.
         labels: int64 (N,), or None.
-        state_shape: (C, H, W).
+        sample_shape: (C, H, W).
 
     Raises:
         ValueError: if it is cut short, of another version, or no prepared dataset.
@@ -66,7 +67,7 @@ class ImageDataset:
             raise ValueError(f"'{path / IMAGES_NAME}' is cut short: {size} bytes; prepare the dataset again")
         self.images = np.memmap(path / IMAGES_NAME, np.uint8, "r", shape=shape)
         self.labels = self._read_labels()
-        self.state_shape = shape[1:]
+        self.sample_shape = shape[1:]
         self._seed, self._device = seed, torch.device(device)
         if num_held_out >= len(self):
             raise ValueError(
@@ -95,9 +96,19 @@ class ImageDataset:
         return int(self.info["shape"][0])
 
     @property
+    def conditions(self) -> ConditionShapes:
+        """The classes, where there are labels."""
+        return ConditionShapes(num_classes=int(self.info["num_classes"]))
+
+    @property
     def num_classes(self) -> int:
         """How many classes there are; 0 without labels."""
-        return int(self.info["num_classes"])
+        return self.conditions.num_classes
+
+    @property
+    def checksum(self) -> str:
+        """Of the images and labels, as they were written."""
+        return str(self.info["checksum"])
 
     def indices(self, step: int, size: int) -> Tensor:
         """Which images batch `step` has, int64 (size,).
@@ -125,10 +136,11 @@ class ImageDataset:
         pixels = self._pixels[to_device(indices, self._pixels.device)]
         labels = None if self._classes is None else to_device(self._classes[indices], self._device)
         pixels = to_device(pixels, self._device)
-        return Batch(pixels.float().div_(127.5).sub_(1), labels)
+        condition = None if labels is None else Condition(label=labels)
+        return Batch(pixels.float().div_(127.5).sub_(1), condition)
 
-    def checksum(self) -> str:
-        """The checksum of the images and labels as they are now, to compare with `info`."""
+    def checksum_now(self) -> str:
+        """The checksum of the images and labels as they are now, to compare with `checksum`."""
         digest = hashlib.sha256()
         with (self.path / IMAGES_NAME).open("rb") as file:
             while block := file.read(1 << 20):

@@ -1,102 +1,162 @@
-"""Data sources by name: what `--data` takes."""
+"""Data by name: what `--data` takes, and the kind `images`, which is decoded once into a prepared dataset."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ddgan.data.batch import Data
+from ddgan.config.components import SHORTHANDS, kinds, make, register
+from ddgan.config.settings import SettingError, plain, settings
+from ddgan.data.batch import DataConfig, Dataset
 from ddgan.data.decode import Preparation
-from ddgan.data.digits import SingleDigits, StackedDigits
+from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
-from ddgan.data.toy import Gaussians
 
-EMBEDDED: dict[str, Any] = {
-    "digits": StackedDigits,
-    "single_digits": SingleDigits,
-    "gaussians": Gaussians,
-}
-"""What comes with the package, by name."""
-EMBEDDED_SPLITS = ("train", "test")
+__all__ = ["ImagesConfig", "data_named", "fitted", "open_data"]
+
+IMAGES = "images"
+SHORTHANDS["data"] = lambda text: {"kind": text} if text in kinds("data") else {"kind": IMAGES, "path": text}
 
 
-def check_source(name: str) -> None:
-    """Complain where `name` is no data source, before any work is done.
+@settings
+class _Place:
+    """Where data is.
+
+    Args:
+        path: a file or folder, hf:OWNER/NAME or stackedmnist:FOLDER; empty where the user must say so.
+    """
+
+    path: str = ""
+
+
+@register("data", IMAGES)
+class ImagesConfig(Preparation, Selection, _Place):
+    """Your own images, in any of the usual forms; they are prepared into the cache at first use."""
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    @property
+    def preparation(self) -> Preparation:
+        """What every image is made into."""
+        return Preparation(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Preparation)})
+
+    @property
+    def selection(self) -> Selection:
+        """Which part is taken."""
+        return Selection(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Selection)})
+
+    def check(self) -> None:
+        is_prefixed = any(self.path.startswith(prefix) and self.path != prefix for prefix in PREFIXES)
+        if is_prefixed or (self.path and Path(self.path).expanduser().exists()):
+            return
+        given = (
+            f"data is '{self.path}', which does not exist"
+            if self.path
+            else "this configuration names no data"
+        )
+        embedded = ", ".join(kind for kind in kinds("data") if kind != IMAGES)
+        raise ValueError(f"{given}; pass --data with one of {embedded}, or {FORMS}")
+
+    def open(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        split: str | None = None,
+        num_held_out: int = 0,
+        progress: bool = False,
+    ) -> Dataset:
+        self.check()
+        path, asked = Path(self.path).expanduser(), split or self.split
+        if not is_prepared(path):
+            selection = dataclasses.replace(self.selection, split=asked)
+            path = prepare(self.path, options=self.preparation, selection=selection, progress=progress)
+        elif self.size and (self.size, self.size) != ImageDataset(path).sample_shape[1:]:
+            raise SettingError(
+                "size",
+                f"is {self.size}, but '{self.path}' was prepared at {ImageDataset(path).sample_shape[1:]} "
+                "pixels; leave it out, or prepare the images anew",
+            )
+        dataset = ImageDataset(path, seed, device, num_held_out)
+        if asked and dataset.info["split"] not in (asked, ALIASES.get(asked)):
+            raise ValueError(
+                f"split is {asked}, but '{self.path}' was prepared from {dataset.info['split']}; prepare "
+                "that split too"
+            )
+        return dataset
+
+
+def data_named(name: str | DataConfig) -> Any:
+    """The settings of the data that a person calls so: a kind that comes with the package, or a path.
 
     Raises:
-        ValueError: saying what data may be.
+        ValueError: if the settings cannot be.
     """
-    is_prefixed = any(name.startswith(prefix) and name != prefix for prefix in PREFIXES)
-    if name in EMBEDDED or is_prefixed or (name and Path(name).expanduser().exists()):
-        return
-    given = f"data is '{name}', which does not exist" if name else "this configuration names no data"
-    raise ValueError(f"{given}; pass --data with one of {', '.join(EMBEDDED)}, or {FORMS}")
+    return make("data", name)
 
 
-def open_source(
-    name: str,
-    seed: int,
+def fitted(config: Any, sample_shape: tuple[int, ...]) -> Any:
+    """The settings with which images that are not prepared yet are made into this shape of samples.
+
+    Raises:
+        ValueError: if images cannot be made so.
+    """
+    if not isinstance(config, ImagesConfig) or is_prepared(Path(config.path).expanduser()):
+        return config
+    if len(sample_shape) != 3:
+        raise ValueError(f"the model makes samples of shape {sample_shape}, but '{config.path}' has images")
+    channels, height, width = sample_shape
+    if height != width:
+        raise ValueError(
+            f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
+            f"so prepare the data first: {remedy(config.path)}"
+        )
+    return dataclasses.replace(config, size=height, channels=channels)
+
+
+def open_data(
+    config: str | DataConfig,
+    seed: int = 0,
     device: torch.device | str = "cpu",
-    state_shape: tuple[int, ...] | None = None,
+    sample_shape: tuple[int, ...] | None = None,
     *,
     num_held_out: int = 0,
     split: str | None = None,
     progress: bool = False,
-) -> Data:
-    """The training data called `name`, in an order that depends on `seed`.
-
-    A source of images that is not prepared yet is prepared into the cache, at the size and with the
-    channels of `state_shape`. If no split is given it is "train", everything where there are no splits, or
-    what a prepared dataset has.
-    `num_held_out` of its images are kept from training; what is embedded holds out by itself.
+) -> Dataset:
+    """Data to set beside samples of `sample_shape`: images that are not prepared yet are made into it.
 
     Raises:
-        ValueError: if there is no such source or split, it is damaged, or it has other shapes.
+        ValueError: if there is no such data or split, it is damaged, or it has another shape.
     """
-    check_source(name)
-    if name in EMBEDDED:
-        if split not in (None, *EMBEDDED_SPLITS):
-            raise ValueError(f"split is '{split}'; {name} has {' and '.join(EMBEDDED_SPLITS)}")
-        source = EMBEDDED[name](seed=seed, device=device, split=split or "train")
-    else:
-        path = Path(name).expanduser()
-        if not is_prepared(path):
-            path = _prepared(name, state_shape, split or "", progress)
-        source = ImageDataset(path, seed, device, num_held_out)
-        if split is not None and source.info["split"] not in (split, ALIASES.get(split)):
-            raise ValueError(
-                f"split is {split}, but '{name}' was prepared from {source.info['split']}; prepare that too"
-            )
-    if state_shape is not None and source.state_shape != state_shape:
+    found = data_named(config)
+    found.check()
+    if sample_shape is not None:
+        found = fitted(found, sample_shape)
+    dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
+    if sample_shape is not None and tuple(dataset.sample_shape) != tuple(sample_shape):
         raise ValueError(
-            f"the model makes samples of shape {state_shape}, but {name} has {source.state_shape}; prepare "
-            "data of that shape, or train a generator of this one (image_size, image_channels or state_shape)"
+            f"the model makes samples of shape {sample_shape}, but {found.name} has {dataset.sample_shape}; "
+            "name data of that shape"
         )
-    return source
+    return dataset
 
 
-def contents_of(source: Data) -> str:
-    """The checksum of prepared images, wherever they lie; "" of what comes with the package."""
-    return source.info["checksum"] if isinstance(source, ImageDataset) else ""
+def with_data(config: Any, given: str | DataConfig) -> Any:
+    """The data settings of a run with other data: a path keeps how images are prepared.
 
-
-def _prepared(name: str, state_shape: tuple[int, ...] | None, split: str, progress: bool) -> Path:
-    from ddgan.data.preparation import Selection, prepare
-
-    selection = Selection(split=split)
-    if state_shape is None:
-        return prepare(name, selection=selection, progress=progress)
-    if len(state_shape) != 3:
-        raise ValueError(f"the model makes samples of shape {state_shape}, but '{name}' has images")
-    channels, height, width = state_shape
-    if height != width:
-        raise ValueError(
-            f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
-            f"so prepare the data first: {remedy(name)}"
-        )
-    options = Preparation(size=height, channels=channels)
-    return prepare(name, options=options, selection=selection, progress=progress)
+    Args:
+        config: the data settings of the run.
+        given: what to train on instead.
+    """
+    other = data_named(given)
+    if isinstance(config, ImagesConfig) and isinstance(given, str) and isinstance(other, ImagesConfig):
+        return make("data", plain(config) | {"path": other.path})
+    return other

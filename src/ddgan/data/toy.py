@@ -6,10 +6,15 @@ deviation 0.05, all divided by 2.828.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch
+from ddgan.data.embedded import EmbeddedConfig
+from ddgan.networks.conditions import ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
 
@@ -27,8 +32,9 @@ def centres() -> Tensor:
 class Gaussians:
     """Endless samples of the mixture, (2,); batch `step` depends on (seed, step) alone."""
 
-    state_shape = (2,)
-    num_classes = 0
+    sample_shape = (2,)
+    conditions = ConditionShapes()
+    checksum = ""
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu", split: str = "train") -> None:
         self._seed = seed
@@ -45,3 +51,10 @@ class Gaussians:
     def held_out(self, size: int) -> Batch | None:
         """None: of endless samples, none is ever seen again."""
         return None
+
+
+@register("data", "gaussians")
+class GaussiansConfig(EmbeddedConfig):
+    """25 Gaussians in the plane, made without end."""
+
+    dataset: ClassVar[Any] = Gaussians

@@ -7,7 +7,6 @@ It runs over any callable (x_t, t, z) -> prediction.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -60,17 +59,3 @@ def denoising_steps(
         x_prev = diffusion.denoise(prediction, x_t, t, noise(*shape).to(x_t))
         yield Step(step, x_t, prediction, x_prev)
         x_t = x_prev
-
-
-def in_batches(n: int, batch_size: int) -> list[range]:
-    """The numbers 0..n-1 in batches of nearly equal size, none larger than `batch_size`.
-
-    Raises:
-        ValueError: if either is below 1.
-    """
-    if n < 1:
-        raise ValueError(f"n is {n}; at least 1 sample must be asked for")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    size = math.ceil(n / math.ceil(n / batch_size))
-    return [range(first, min(first + size, n)) for first in range(0, n, size)]

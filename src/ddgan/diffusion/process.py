@@ -11,64 +11,37 @@ the Gaussian posterior q(x_{t-1} | x_t, x_0), which is known in closed form.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-SMALLEST_TIME = 1e-3
-"""epsilon of u_k = epsilon + (1 - epsilon) k / T, the times at which the schedule is read."""
+from ddgan.config.components import Component, default
+from ddgan.config.settings import Interval, settings
+from ddgan.diffusion.schedules import Schedule, step_betas
+
+__all__ = ["Diffusion", "DiffusionConfig", "at"]
+
+MOST_STEPS = 10_000
 
 
-@dataclass(frozen=True)
+@settings
 class DiffusionConfig:
     """The noise schedule and what the generator's output means.
 
     Args:
-        num_steps: T, the number of denoising steps; T >= 1.
-        schedule: "vp" (variance preserving) or "geometric" (1 - abar grows geometrically).
-        beta_min: the smallest noise rate (vp) or variance (geometric); > 0.
-        beta_max: the largest noise rate (vp) or variance (geometric, < 1); > beta_min.
+        num_steps: T, the number of denoising steps, from 1 to 10,000.
+        schedule: how the noise grows over them.
         prediction: what the generator outputs: "x_0" (the paper's), "noise", or "x_prev" (Table 2); the last
             two are not bounded as images are, and ask for `generator.tanh` false.
     """
 
-    num_steps: int = 4
-    schedule: Literal["vp", "geometric"] = "vp"
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    num_steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 4
+    schedule: Annotated[Schedule, Component("schedule")] = default("schedule", "vp")
     prediction: Literal["x_0", "noise", "x_prev"] = "x_0"
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"diffusion.num_steps is {self.num_steps}; it must be at least 1")
-        if not 0 < self.beta_min < self.beta_max < math.inf:
-            raise ValueError(
-                f"diffusion.beta_min is {self.beta_min} and beta_max is {self.beta_max}; "
-                "they must be finite and satisfy 0 < beta_min < beta_max"
-            )
-        if self.schedule == "geometric" and self.beta_max >= 1:
-            raise ValueError(
-                f"diffusion.beta_max is {self.beta_max}; in the geometric schedule it is a variance "
-                "and must be below 1 (for example beta_min 1e-4, beta_max 0.99)"
-            )
-
-
-def marginal_alpha(u: float, config: DiffusionConfig) -> float:
-    """The continuous signal power abar(u) at time u in [0, 1], before renormalisation."""
-    low, high = config.beta_min, config.beta_max
-    if config.schedule == "vp":
-        return math.exp(-0.5 * u**2 * (high - low) - u * low)
-    return 1 - low * (high / low) ** u
-
-
-def step_betas(config: DiffusionConfig) -> Tensor:
-    """beta_1..beta_T, a (T,) float64 tensor: beta_k = 1 - abar(u_k) / abar(u_{k-1})."""
-    times = [SMALLEST_TIME + (1 - SMALLEST_TIME) * k / config.num_steps for k in range(config.num_steps + 1)]
-    alphas = torch.tensor([marginal_alpha(u, config) for u in times], dtype=torch.float64)
-    return 1 - alphas[1:] / alphas[:-1]
+        step_betas(self.schedule, self.num_steps)  # complains where they leave no signal
 
 
 class Diffusion(nn.Module):
@@ -93,7 +66,7 @@ class Diffusion(nn.Module):
         super().__init__()
         self.config = config
         zero = torch.zeros(1, dtype=torch.float64)
-        beta = torch.cat([zero, step_betas(config)])
+        beta = torch.cat([zero, step_betas(config.schedule, config.num_steps)])
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         previous = torch.cat([zero + 1, alpha_bar[:-1]])
         remaining = (1 - alpha_bar).clamp_min(torch.finfo(torch.float64).tiny)  # 0 only at t = 0

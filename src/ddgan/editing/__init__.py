@@ -8,7 +8,7 @@ its layout, and the chain of the model leads back from there::
                 forth between x_{t-1} and x_t lets both parts agree (Lugmayr et al., "RePaint", 2022)
     interpolate all noises and latents of two samples, mixed on the sphere
 
-Image i of a result depends on its input and (seed, i) alone. Images are (B, *state_shape), in [-1, 1].
+Image i of a result depends on its input and (seed, i) alone. Images are (B, *sample_shape), in [-1, 1].
 """
 
 from ddgan.editing.inputs import read_images, read_mask

@@ -20,6 +20,8 @@ from torch import Tensor
 from ddgan.data.decode import MAX_PIXELS, Preparation, decode, prepare_image, with_channels
 from ddgan.models.ddgan import DDGAN
 
+__all__ = ["Picture", "read_images", "read_mask"]
+
 COLORS = ("CMYK", "YCbCr", "HSV")
 """Modes that are made RGB."""
 Picture: TypeAlias = str | Path | bytes | np.ndarray | Image.Image
@@ -27,7 +29,7 @@ Picture: TypeAlias = str | Path | bytes | np.ndarray | Image.Image
 
 
 def read_images(model: DDGAN, images: Tensor | Picture | Sequence[Picture]) -> Tensor:
-    """Pictures, or samples as they are, as (B, *state_shape) on the model's device, in [-1, 1].
+    """Pictures, or samples as they are, as (B, *sample_shape) on the model's device, in [-1, 1].
 
     Raises:
         ValueError: naming what cannot be read, or does not fit the model.
@@ -43,27 +45,27 @@ def read_images(model: DDGAN, images: Tensor | Picture | Sequence[Picture]) -> T
 
 
 def read_mask(model: DDGAN, mask: Tensor | Picture, like: Tensor | Picture) -> Tensor:
-    """Where a sample is to be made new, bool, of a shape that broadcasts against (B, *state_shape).
+    """Where a sample is to be made new, bool, of a shape that broadcasts against (B, *sample_shape).
 
     Args:
         model: the model that will fill it.
         mask: a picture, white where new, of the size of `like` or of the model; or a bool tensor
-            (H, W), (C, H, W), (B, 1, H, W) or (B, C, H, W), for points (F,) or (B, F).
+            (*spatial), (C, *spatial), (B, 1, *spatial) or (B, C, *spatial), for points (F,) or (B, F).
         like: the image that it belongs to.
 
     Raises:
         ValueError: naming the mask's size and those that fit.
     """
-    shape = model.state_shape
+    shape = model.sample_shape
     if isinstance(mask, Tensor):
-        for_all = {shape, shape[1:]} if len(shape) == 3 else {shape}
+        for_all = {shape, shape[1:]} if len(shape) > 1 else {shape}
         for_each = {shape, (1, *shape[1:])}
         given = tuple(mask.shape)
         fits = given[1:] in for_each if mask.ndim > len(shape) else given in for_all
         if mask.dtype != torch.bool or not fits:
             raise ValueError(
                 f"mask is {mask.dtype} of shape {tuple(mask.shape)}; it must be torch.bool, of a sample's "
-                f"shape {shape} or its height and width, for all or for each"
+                f"shape {shape} or that without its channels, for all or for each"
             )
         return mask.to(model.device)
     size = _image_size(model)
@@ -80,11 +82,11 @@ def read_mask(model: DDGAN, mask: Tensor | Picture, like: Tensor | Picture) -> T
 
 
 def _samples(model: DDGAN, images: Tensor) -> Tensor:
-    images = images[None] if images.shape == model.state_shape else images
-    if tuple(images.shape[1:]) != model.state_shape or not len(images) or not images.is_floating_point():
+    images = images[None] if images.shape == model.sample_shape else images
+    if tuple(images.shape[1:]) != model.sample_shape or not len(images) or not images.is_floating_point():
         raise ValueError(
             f"images is {images.dtype} of shape {tuple(images.shape)}; a tensor must hold samples of this "
-            f"model: floating point, (B, {', '.join(map(str, model.state_shape))})"
+            f"model: floating point, (B, {', '.join(map(str, model.sample_shape))})"
         )
     if not images.isfinite().all():
         raise ValueError("images holds values that are not finite; give numbers in [-1, 1]")
@@ -93,7 +95,7 @@ def _samples(model: DDGAN, images: Tensor) -> Tensor:
 
 def _fitted(model: DDGAN, picture: Picture) -> np.ndarray:
     """uint8 (C, H, W) of the model's shape."""
-    size, channels = _image_size(model), model.state_shape[0]
+    size, channels = _image_size(model), model.sample_shape[0]
     pixels = _decoded(picture)
     try:
         return prepare_image(pixels, Preparation(size, channels))
@@ -102,9 +104,9 @@ def _fitted(model: DDGAN, picture: Picture) -> np.ndarray:
 
 
 def _image_size(model: DDGAN) -> int:
-    shape = model.state_shape
+    shape = model.sample_shape
     if len(shape) != 3 or shape[1] != shape[2]:
-        kind = "points" if len(shape) != 3 else "images that are not square"
+        kind = {1: "points", 3: "images that are not square"}.get(len(shape), "samples")
         raise ValueError(
             f"the model makes {kind} of shape {shape}; hand it a tensor of samples, not pictures"
         )

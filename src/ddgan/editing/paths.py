@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddgan.editing.pictures import Classes, OnBatch
-from ddgan.models.ddgan import DDGAN
+from ddgan.editing.pictures import PURPOSE, OnBatch
+from ddgan.models.ddgan import DDGAN, check_ddgan
+from ddgan.models.model import Classes
 from ddgan.system.randomness import ImageNoise
+
+__all__ = ["Filmstrip", "filmstrip", "interpolate", "mixed"]
 
 NEARLY_PARALLEL = 1e-3
 """Below this sine of their angle, two noises are mixed on the straight line between them."""
@@ -29,7 +32,7 @@ def interpolate(
     """Paths from samples 0..n-1 of one seed to those of another, by way of their noises and latents.
 
     Args:
-        model: any model.
+        model: any DDGAN.
         n: how many paths, at least 1.
         seeds: where they start and end, each 0 or more; the ends are `model.sample(n, seed)`.
         num_frames: images on a path, the two ends included, at least 2.
@@ -38,23 +41,26 @@ def interpolate(
         on_batch: is told the number of images of each finished batch.
 
     Returns:
-        (n, num_frames, *state_shape) on the CPU.
+        (n, num_frames, *sample_shape) on the CPU.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or the model is not a DDGAN.
     """
+    check_ddgan(model, PURPOSE)
     if num_frames < 2:
         raise ValueError(f"num_frames is {num_frames}; a path has at least its 2 ends")
-    y = model.labels(n, classes)
+    condition = model.condition_for(n, classes)
     shares = torch.linspace(0, 1, num_frames, device=model.device)
     size = model.default_batch_size() if batch_size is None else batch_size
     paths = []
     for indices in model.split(n, max(size // num_frames, min(size, 1))):
         (first, first_noise), (second, second_noise) = (model.start(seed, indices) for seed in seeds)
         noise = _MixedNoise(first_noise, second_noise, shares)
-        labels = None if y is None else y[indices.start : indices.stop].repeat_interleave(num_frames)
+        own = None
+        if condition is not None:
+            own = condition.rows(slice(indices.start, indices.stop)).repeat_interleave(num_frames)
         x = mixed(first, second, shares)
-        for step in model.chain(x, noise, y=labels):
+        for step in model.chain(x, noise, condition=own):
             x = step.x_prev
         paths.append(x.unflatten(0, (len(indices), num_frames)).cpu())
         if on_batch is not None:
@@ -96,8 +102,8 @@ class Filmstrip:
     """Samples at every step of the chain.
 
     Attributes:
-        states: (n, T + 1, *state_shape), x_T .. x_0; the last are the samples.
-        predictions: (n, T, *state_shape), what the generator outputs at x_T .. x_1.
+        states: (n, T + 1, *sample_shape), x_T .. x_0; the last are the samples.
+        predictions: (n, T, *sample_shape), what the generator outputs at x_T .. x_1.
     """
 
     states: Tensor
@@ -114,8 +120,9 @@ def filmstrip(model: DDGAN, n: int, seed: int = 0, *, classes: Classes = None) -
     """Samples 0..n-1 as `model.sample` makes them, with every state on the way, on the CPU.
 
     Raises:
-        ValueError: if n is below 1, the seed negative, or the model knows no classes.
+        ValueError: if n is below 1, the seed negative, the model knows no classes, or is not a DDGAN.
     """
+    check_ddgan(model, PURPOSE)
     if n < 1:
         raise ValueError(f"n is {n}; at least 1 sample must be asked for")
     steps = model.steps(n, seed, classes)

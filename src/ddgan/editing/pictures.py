@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 
 from ddgan.editing.inputs import Picture, read_images, read_mask
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.ddgan import DDGAN, check_ddgan
+from ddgan.models.model import Classes
+from ddgan.networks.conditions import Condition
 from ddgan.system.randomness import ImageNoise
 
-Classes = int | Sequence[int] | None
+__all__ = ["DEFAULT_ROUNDS", "OnBatch", "half_strength", "inpaint", "repeated", "stroke", "variations"]
+
 OnBatch = Callable[[int], None] | None
 DEFAULT_ROUNDS = 8
 """How often inpainting makes each step; see docs/results/editing.md."""
+PURPOSE = "an edit"
+"""What a model is refused for that has no reverse chain to edit by."""
 
 
 @torch.no_grad()
@@ -31,7 +36,7 @@ def stroke(
     """Stroke-guided synthesis: realistic images with the layout and colours of painted ones.
 
     Args:
-        model: any model.
+        model: any DDGAN.
         images: what was painted, see `ddgan.editing.inputs`.
         strength: t in 0..T, the step to which they are taken forward: 0 returns them, T leaves hardly
             anything of them.
@@ -41,21 +46,22 @@ def stroke(
         on_batch: is told the number of images of each finished batch.
 
     Returns:
-        (B, *state_shape) on the CPU.
+        (B, *sample_shape) on the CPU.
 
     Raises:
-        ValueError: if an argument is out of range or does not fit the model.
+        ValueError: if an argument is out of range or does not fit the model, or the model is not a DDGAN.
     """
+    check_ddgan(model, PURPOSE)
     num_steps = model.diffusion.num_steps
     if isinstance(strength, bool) or not isinstance(strength, int) or not 0 <= strength <= num_steps:
         raise ValueError(f"strength is {strength}; it must be a step of this model, in 0..{num_steps}")
     x_0 = read_images(model, images)
 
-    def paint(indices: range, noise: ImageNoise, y: Tensor | None) -> Tensor:
+    def paint(indices: range, noise: ImageNoise, condition: Condition | None) -> Tensor:
         x = x_0[indices.start : indices.stop]
         if strength:
-            x = model.diffusion.diffuse(x, _all(strength, x), noise(*model.state_shape))
-            for step in model.chain(x, noise, strength, y):
+            x = model.diffusion.diffuse(x, _all(strength, x), noise(*model.sample_shape))
+            for step in model.chain(x, noise, strength, condition):
                 x = step.x_prev
         return x
 
@@ -76,7 +82,7 @@ def variations(
     """n images that share what x_t still shows of `image`.
 
     Args:
-        model: any model.
+        model: any DDGAN.
         image: what is varied, see `ddgan.editing.inputs`.
         n: how many, at least 1.
         strength: t, in 0..T, of the x_t that the image is taken to; by default half of T, rounded up.
@@ -86,10 +92,10 @@ def variations(
         on_batch: is told the number of images of each finished batch.
 
     Returns:
-        (n, *state_shape) on the CPU.
+        (n, *sample_shape) on the CPU.
 
     Raises:
-        ValueError: if an argument is out of range or does not fit the model.
+        ValueError: if an argument is out of range or does not fit the model, or the model is not a DDGAN.
     """
     strength = half_strength(model) if strength is None else strength
     images = repeated(read_images(model, image), n)
@@ -116,7 +122,7 @@ def inpaint(
     """Make the masked part of images new, so that it fits the rest; known pixels stay exactly.
 
     Args:
-        model: any model.
+        model: any DDGAN.
         images: what is known, see `ddgan.editing.inputs`.
         mask: white or True where pixels are made new, see `ddgan.editing.inputs.read_mask`.
         seed: 0 or more.
@@ -126,24 +132,26 @@ def inpaint(
         on_batch: is told the number of images of each finished batch.
 
     Returns:
-        (B, *state_shape) on the CPU.
+        (B, *sample_shape) on the CPU.
 
     Raises:
-        ValueError: if an argument is out of range, or image or mask do not fit the model.
+        ValueError: if an argument is out of range, image or mask do not fit the model, or the model is not a
+            DDGAN.
     """
+    check_ddgan(model, PURPOSE)
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}; it must be at least 1")
     first = images[0] if isinstance(images, list | tuple) and images else images
     x_0 = read_images(model, images)
     unknown = read_mask(model, mask, first)  # type: ignore[arg-type]
-    if unknown.ndim > len(model.state_shape) and len(unknown) not in (1, len(x_0)):
+    if unknown.ndim > len(model.sample_shape) and len(unknown) not in (1, len(x_0)):
         raise ValueError(f"mask has {len(unknown)} entries for {len(x_0)} images; give one, or one for each")
     unknown = unknown.expand(x_0.shape)
 
-    def fill(indices: range, noise: ImageNoise, y: Tensor | None) -> Tensor:
+    def fill(indices: range, noise: ImageNoise, condition: Condition | None) -> Tensor:
         batch = slice(indices.start, indices.stop)
         known_noise = ImageNoise(seed, indices, model.device, "known pixels")
-        return _filled(model, x_0[batch], unknown[batch], rounds, noise, known_noise, y)
+        return _filled(model, x_0[batch], unknown[batch], rounds, noise, known_noise, condition)
 
     return _in_batches(model, len(x_0), seed, classes, batch_size, on_batch, fill)
 
@@ -155,9 +163,9 @@ def _filled(
     rounds: int,
     noise: ImageNoise,
     known_noise: ImageNoise,
-    y: Tensor | None,
+    condition: Condition | None,
 ) -> Tensor:
-    shape, diffusion = model.state_shape, model.diffusion
+    shape, diffusion = model.sample_shape, model.diffusion
 
     def merged(x: Tensor, t: int) -> Tensor:
         return torch.where(unknown, x, diffusion.diffuse(x_0, _all(t, x), known_noise(*shape)))
@@ -167,13 +175,13 @@ def _filled(
         for again in range(rounds):
             if again:
                 x = diffusion.renoise(x, _all(t, x), known_noise(*shape))
-            step = next(model.chain(x, noise, t, y))
+            step = next(model.chain(x, noise, t, condition))
             x = merged(step.x_prev, t - 1)
     return x
 
 
 def repeated(images: Tensor, n: int) -> Tensor:
-    """Each image n times in a row, (B * n, *state_shape), to make n of each."""
+    """Each image n times in a row, (B * n, *sample_shape), to make n of each."""
     if n < 1:
         raise ValueError(f"n is {n}; at least 1 image must be asked for")
     return images.repeat_interleave(n, dim=0)
@@ -186,17 +194,17 @@ def _in_batches(
     classes: Classes,
     batch_size: int | None,
     on_batch: OnBatch,
-    edit: Callable[[range, ImageNoise, Tensor | None], Tensor],
+    edit: Callable[[range, ImageNoise, Condition | None], Tensor],
 ) -> Tensor:
-    """edit(indices, noise, y) over 0..n-1, on the CPU; without a class each has the null class."""
+    """edit(indices, noise, condition) over 0..n-1, on the CPU; without a class each has the null class."""
     null = model.num_classes or None
-    y = model.labels(n, null if classes is None else classes)
+    condition = model.condition_for(n, null if classes is None else classes)
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be 0 or more")
     parts = []
     for indices in model.split(n, batch_size):
-        labels = None if y is None else y[indices.start : indices.stop]
-        parts.append(edit(indices, ImageNoise(seed, indices, model.device), labels).cpu())
+        own = None if condition is None else condition.rows(slice(indices.start, indices.stop))
+        parts.append(edit(indices, ImageNoise(seed, indices, model.device), own).cpu())
         if on_batch is not None:
             on_batch(len(indices))
     return torch.cat(parts)

@@ -10,6 +10,7 @@ where it is opened. (trust_remote_code is what diffusers asks for before it impo
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from torch import Tensor
 from ddgan.config.run_config import RunConfig
 from ddgan.diffusion.chain import Noise
 from ddgan.models.card import model_card
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.sample_files import has_png_form
-from ddgan.networks import build_generator
+from ddgan.models.weights_file import metadata_of
+from ddgan.networks.conditions import Condition
+from ddgan.system.files import write_atomically
 from ddgan.system.images import to_pil, to_uint8
+
+__all__ = ["DDGANModel", "DDGANPipeline", "as_pipeline", "export_diffusers"]
 
 PIPELINE = '''"""What diffusers opens with custom_pipeline; the pipeline itself is part of ddgan."""
 
@@ -52,18 +57,21 @@ class DDGANModel(ModelMixin, ConfigMixin):
 
     Args:
         settings: the run's configuration, as `RunConfig.to_dict` gives it.
+        sample_shape: the shape of one sample.
         license: of the weights.
+
+    Raises:
+        ValueError: if the settings cannot be used, as those of ddgan 0.1, which knew no `sample_shape`.
     """
 
     @register_to_config
-    def __init__(self, settings: dict[str, Any], license: str = "") -> None:
+    def __init__(self, settings: dict[str, Any], sample_shape: Sequence[int] = (), license: str = "") -> None:
         super().__init__()
         config = RunConfig.from_dict(settings)
-        assert config.num_classes != "auto"
-        self.generator = build_generator(config.generator, config.num_classes)
+        self.generator = config.generator.build(tuple(sample_shape), config.conditions.shapes)
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.generator(x_t, t, z, y)
+        return self.generator(x_t, t, z, None if y is None else Condition(label=y))
 
 
 class DDGANPipeline(DiffusionPipeline):
@@ -81,11 +89,9 @@ class DDGANPipeline(DiffusionPipeline):
     def ddgan(self) -> DDGAN:
         """The model of ddgan that this pipeline runs."""
         component: Any = self.generator
-        return DDGAN(
-            component.generator,
-            RunConfig.from_dict(dict(component.config.settings)),
-            component.config.license,
-        )
+        about = component.config
+        config = RunConfig.from_dict(dict(about.settings))
+        return DDGAN(component.generator, config, about.sample_shape, about.license)
 
     @torch.no_grad()
     def __call__(
@@ -114,20 +120,22 @@ class DDGANPipeline(DiffusionPipeline):
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f"output_type is '{output_type}'; it must be pil, np or pt")
         if output_type == "pil" and not has_png_form(model):
-            raise ValueError(f"samples of shape {model.state_shape} have no PIL form; ask for output_type pt")
+            raise ValueError(
+                f"samples of shape {model.sample_shape} have no PIL form; ask for output_type pt"
+            )
         if seed is not None and generator is not None:
             raise ValueError("seed and generator were both given; name one")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; at least 1 image must be asked for")
-        y = model.labels(batch_size, class_labels)
+        condition = model.condition_for(batch_size, class_labels)
         noise: Noise
         if generator is None:
             x, noise = model.start(0 if seed is None else seed, range(batch_size))
         else:
             noise = _noise_of(generator, batch_size, model.device)
-            x = noise(*model.state_shape)
+            x = noise(*model.sample_shape)
         with self.progress_bar(total=model.diffusion.num_steps) as bar:
-            for step in model.chain(x, noise, y=y):
+            for step in model.chain(x, noise, condition=condition):
                 x = step.x_prev
                 bar.update()
         images = _as(output_type, x.cpu())
@@ -155,20 +163,29 @@ def _as(output_type: str, samples: Tensor) -> Any:
 
 
 def as_pipeline(model: DDGAN) -> DDGANPipeline:
-    """The model as a pipeline, sharing its weights."""
-    component = DDGANModel(model.config.to_dict(), model.license)
+    """The model as a pipeline, sharing its weights.
+
+    Raises:
+        ValueError: if it is not a denoising diffusion GAN.
+    """
+    check_ddgan(model, "a pipeline of diffusers")
+    component = DDGANModel(model.config.to_dict(), list(model.sample_shape), model.license)
     component.generator = model.generator
     return DDGANPipeline(component.eval())
 
 
 def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
-    """Write the pipeline, a card and a record into the folder `out`; returns the record."""
+    """Write the pipeline, a card and a record into the folder `out`; returns the record.
+
+    Raises:
+        ValueError: if it is not a denoising diffusion GAN.
+    """
     as_pipeline(model).save_pretrained(out)
     for weights in out.rglob("*.safetensors"):
         weights.chmod(0o644)  # as all others, and not for the owner alone
-    (out / "pipeline.py").write_text(PIPELINE, encoding="utf-8")
+    write_atomically(out / "pipeline.py", PIPELINE)
     use = USE + (OF_CLASSES if model.num_classes else "")
-    (out / "README.md").write_text(model_card(model, str(out), use=use), encoding="utf-8")
-    record = {"to": "diffusers", "license": model.license, "config": model.config.to_dict()}
-    (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_atomically(out / "README.md", model_card(model, str(out), use=use))
+    record = {"to": "diffusers", **metadata_of(model.config, model.sample_shape, model.license)}
+    write_atomically(out / "export.json", json.dumps(record, indent=2) + "\n")
     return record

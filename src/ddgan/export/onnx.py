@@ -3,9 +3,10 @@
 step.onnx     x_t (B, ...), t (B,), z (B, nz), noise (B, ...), y (B,) -> x_prev, prediction
 chain.onnx    x_T (B, ...), z (B, T, nz), noise (B, T, ...), y (B,) -> x_0; what step T needs comes first
 
-The batch size B is open. Both graphs are traced from the model's own chain, and kept only if onnxruntime
-computes what PyTorch computes. An input that a model has no use for is left out: z where nz is 0, noise
-where the generator outputs x_{t-1}, y where there are no classes.
+The batch size B is open; y is the label of the condition. Both graphs are traced from the model's own chain,
+and kept only if onnxruntime computes what PyTorch computes. An input that a model has no use for is left out:
+z where nz is 0, noise where the generator outputs x_{t-1}, y where there are no classes. The metadata of each
+graph has what a weights file has: settings, the shape of a sample, the licence.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from ddgan.models.card import model_card
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.ddgan import DDGAN, check_ddgan
+from ddgan.models.weights_file import metadata_of
+from ddgan.networks.conditions import Condition
+from ddgan.system.files import flush, write_atomically
 from ddgan.system.randomness import ImageNoise
+
+__all__ = ["chain_inputs", "export_onnx", "run_onnx"]
 
 TOLERANCE = 1e-4
 """The largest difference from PyTorch, on the scale of the images, -1 .. 1."""
@@ -61,7 +67,7 @@ class StepGraph(nn.Module):
         noise: Tensor | None = None,
         y: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        prediction = self.generator(x_t, t, _or_nothing(z, x_t), y)
+        prediction = self.generator(x_t, t, _or_nothing(z, x_t), _condition(y))
         return self.diffusion.denoise(prediction, x_t, t, x_t if noise is None else noise), prediction
 
     def inputs(self, n: int, seed: int) -> dict[str, Tensor]:
@@ -69,8 +75,8 @@ class StepGraph(nn.Module):
         model, draw = self.model, ImageNoise(seed, range(n))
         steps = torch.arange(n) % model.diffusion.num_steps + 1
         z = draw(model.config.generator.latent_size)
-        given = {"x_t": draw(*model.state_shape), "t": steps, "z": z, "noise": draw(*model.state_shape)}
-        return used(model, given | {"y": model.labels(n)})
+        given = {"x_t": draw(*model.sample_shape), "t": steps, "z": z, "noise": draw(*model.sample_shape)}
+        return used(model, given | {"y": _labels(model, n)})
 
 
 class ChainGraph(nn.Module):
@@ -95,7 +101,7 @@ class ChainGraph(nn.Module):
                 yield x_T if noise is None else noise[:, step]
 
         draws, x = draw(), x_T
-        for step in self.model.chain(x_T, lambda *shape: next(draws), y=y):
+        for step in self.model.chain(x_T, lambda *shape: next(draws), condition=_condition(y)):
             x = step.x_prev
         return x
 
@@ -110,9 +116,9 @@ def chain_inputs(model: DDGAN, n: int, seed: int = 0) -> dict[str, Tensor]:
     z, eps = [], []
     for _ in range(model.diffusion.num_steps):
         z.append(noise(model.config.generator.latent_size))
-        eps.append(noise(*model.state_shape))
+        eps.append(noise(*model.sample_shape))
     given = {"x_T": start, "z": torch.stack(z, dim=1), "noise": torch.stack(eps, dim=1)}
-    return used(model, given | {"y": model.labels(n)})
+    return used(model, given | {"y": _labels(model, n)})
 
 
 def used(model: DDGAN, inputs: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
@@ -126,9 +132,11 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
     """Write step.onnx, chain.onnx, a card and a record into the folder `out`; returns the record.
 
     Raises:
-        ValueError: if onnxruntime does not compute what PyTorch computes; then nothing is kept.
+        ValueError: if it is not a denoising diffusion GAN, or onnxruntime does not compute what PyTorch
+            computes; then nothing is kept.
     """
-    model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.license)
+    check_ddgan(model, "an export to ONNX")
+    model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.sample_shape, model.license)
     out.mkdir(parents=True, exist_ok=True)
     graphs: dict[str, StepGraph | ChainGraph] = {
         "step.onnx": StepGraph(model),
@@ -140,26 +148,22 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
         for name, graph in graphs.items():
             _write(graph, partials[name])
             differences[name] = _checked(graph, partials[name], name)
+            flush(partials[name])
         for name, partial in partials.items():
             partial.replace(out / name)
     finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
-    record = {
-        "to": "onnx",
-        "opset": OPSET,
-        "largest_difference": differences,
-        "license": model.license,
-        "config": model.config.to_dict(),
-    }
-    (out / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = {"to": "onnx", "opset": OPSET, "largest_difference": differences}
+    record |= metadata_of(model.config, model.sample_shape, model.license)
+    write_atomically(out / "export.json", json.dumps(record, indent=2) + "\n")
     y = (
         f'inputs["y"] = np.arange(8) % {model.num_classes}  # the class of each\n'
         if model.num_classes
         else ""
     )
     use = USE.replace("{classes}", y)
-    (out / "README.md").write_text(model_card(model, out.name, use=use), encoding="utf-8")
+    write_atomically(out / "README.md", model_card(model, out.name, use=use))
     return record
 
 
@@ -180,8 +184,10 @@ def _write(graph: StepGraph | ChainGraph, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    metadata = {"config": json.dumps(graph.model.config.to_dict()), "license": graph.model.license}
-    program.model.metadata_props.update({name: text for name, text in metadata.items() if text})
+    model = graph.model
+    for name, value in metadata_of(model.config, model.sample_shape, model.license).items():
+        if value != "":
+            program.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     program.save(path)
 
 
@@ -211,6 +217,17 @@ def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     outputs = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     return [torch.from_numpy(output) for output in outputs]
+
+
+def _condition(y: Tensor | None) -> Condition | None:
+    """The condition that the input y of a graph stands for."""
+    return None if y is None else Condition(label=y)
+
+
+def _labels(model: DDGAN, n: int) -> Tensor | None:
+    """The classes of samples 0..n-1 as `DDGAN.sample` gives them, int64 (n,); None for a model without."""
+    condition = model.condition_for(n)
+    return None if condition is None else condition.label
 
 
 def _or_nothing(z: Tensor | None, like: Tensor) -> Tensor:

@@ -1,27 +1,35 @@
 """Published checkpoints as models of ours, and back.
 
-The architecture is read from the shapes. What no shape tells, the number of steps, the image size and the
-schedule, comes from a preset, from arguments, or from the settings in the file; where two say it, they must
-agree. Converted weights carry their licence, which is not ours.
+The architecture is read from the shapes. The number of steps, the image size and the schedule, which no shape
+tells, come from the settings in the file, from a preset, or from overrides of it, and must not contradict the
+file. Converted weights carry their licence, which is not ours.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 
-from ddgan.config.run_config import RunConfig, preset_names
-from ddgan.diffusion.process import DiffusionConfig
+from ddgan.config.components import find
+from ddgan.config.presets import preset_names
+from ddgan.config.run_config import ConditionsConfig, RunConfig
+from ddgan.config.settings import Interval, SettingError, settings
+from ddgan.diffusion.process import MOST_STEPS, DiffusionConfig
 from ddgan.interop.nvlabs import PREFIX, generator_from_state_dict, published_state_dict
 from ddgan.interop.published_checkpoints import Checkpoint
-from ddgan.models.ddgan import DDGAN
-from ddgan.networks import Generator, NCSNppConfig
+from ddgan.models.ddgan import DDGAN, check_ddgan
+from ddgan.networks.conditions import ConditionShapes
+from ddgan.networks.ncsnpp import Generator, NCSNppConfig
+from ddgan.system.files import flush
+
+__all__ = ["LICENSE", "SamplingSettings", "describe", "published_tensors", "save_published", "to_model"]
 
 LICENSE = (
     "NVIDIA Source Code License for Denoising Diffusion GAN: non-commercial use only (research or "
@@ -29,97 +37,101 @@ LICENSE = (
 )
 """Of the published weights."""
 ANY_SIZE = 4096
-"""Stands for an image size that is not known: every number of levels divides it."""
+"""The largest size of images; stands for one that is not known, because every number of levels divides it."""
 
 
-@dataclass(frozen=True)
-class Unsaid:
-    """What the shapes of a generator do not tell; None where it is to be found elsewhere.
+@settings
+class SamplingSettings:
+    """What sampling needs and the shapes of a generator do not tell; None where it is not known.
 
     Args:
         num_steps: T.
         image_size: height and width in pixels.
-        schedule: "vp" or "geometric".
-        beta_min: see `DiffusionConfig`.
-        beta_max: see `DiffusionConfig`.
+        schedule: the kind of the noise schedule.
+        beta_min: of the schedule.
+        beta_max: of the schedule.
     """
 
-    num_steps: int | None = None
-    image_size: int | None = None
+    num_steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] | None = None
+    image_size: Annotated[int, Interval(ge=1, le=ANY_SIZE)] | None = None
     schedule: Literal["vp", "geometric"] | None = None
     beta_min: float | None = None
     beta_max: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("num_steps", "image_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
 
 
 def to_model(
     checkpoint: Checkpoint,
     preset: str | Path | RunConfig | None = None,
-    unsaid: Unsaid | None = None,
+    overrides: SamplingSettings | None = None,
     *,
-    weights: Literal["average", "last"] = "average",
+    weights: Literal["ema", "last"] = "ema",
     license: str = LICENSE,
 ) -> DDGAN:
     """The generator of a published checkpoint as a model, its weights in float32.
 
     Args:
         checkpoint: a generator or a training state.
-        preset: a preset, YAML file or RunConfig that says what the shapes do not, and records how it was
-            trained; its generator must be the file's.
-        unsaid: the same by itself; it goes before the preset.
-        weights: of a training state, the moving average or the last weights.
+        preset: a preset, YAML file or RunConfig that says what the shapes do not, and records how and on
+            what the generator was trained; its settings of the generator must be the file's.
+        overrides: what goes before the preset, or stands for it.
+        weights: of a training state, the EMA or the last weights.
         license: of the weights.
 
     Raises:
-        ValueError: if the file holds no such generator, something is not said, or two disagree.
+        ValueError: if the file holds no such generator, something is not known, or two contradict each other.
     """
-    base = None if preset is None else RunConfig.load(preset)
-    said = _said(checkpoint, base, unsaid or Unsaid())
-    generator = _generator(_weights(checkpoint, weights), said.image_size, checkpoint.settings)
-    if base is not None:
-        _check_generator(generator.config, base)
-    diffusion = {name: value for name, value in asdict(said).items() if name != "image_size"}
-    config = replace(
-        base or RunConfig(),
-        num_classes=0,
-        generator=generator.config,
-        diffusion=DiffusionConfig(**{name: value for name, value in diffusion.items() if value is not None}),
-    )
-    return DDGAN(generator.float(), config, license)
+    tensors, overrides = _weights(checkpoint, weights), overrides or SamplingSettings()
+    if preset is None:
+        base, known = RunConfig(), _merged(overrides, SamplingSettings(), _of_file(checkpoint))
+        generator = _generator(tensors, known.image_size, checkpoint.settings)
+    else:
+        base, shapes = RunConfig.load(preset), _shapes(checkpoint)
+        _check_architecture(shapes, base)
+        known = _merged(overrides, _of_preset(base, shapes), _of_file(checkpoint))
+        generator = _generator(tensors, known.image_size, checkpoint.settings)
+        _check_attention(generator, base)
+    ours: Any = generator.config
+    config = replace(base, conditions=ConditionsConfig(), generator=ours, diffusion=_diffusion(known))
+    return DDGAN(generator.float(), config, generator.sample_shape, license)
 
 
 def save_published(model: DDGAN, path: Path) -> None:
     """Write the generator as a published state dict, for the published code; whole or not at all.
 
     Raises:
-        ValueError: if the published network has no such generator.
+        ValueError: if the published code has no such model.
     """
     tensors = published_tensors(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         torch.save(tensors, partial)
+        flush(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:
-    """The generator's tensors as netG_<epoch>.pth holds them."""
-    generator, prediction = model.generator, model.config.diffusion.prediction
+    """The generator's tensors as netG_<epoch>.pth holds them.
+
+    Raises:
+        ValueError: if the published code has no such model.
+    """
+    check_ddgan(model, "the published code")
+    generator, prediction, shape = model.generator, model.config.diffusion.prediction, model.sample_shape
     if not isinstance(generator, Generator):
         _refuse(f"the model's generator is {model.config.generator.kind}, not ncsnpp")
     if model.num_classes:
         _refuse(f"the model knows {model.num_classes} classes")
+    if model.conditions != ConditionShapes():
+        _refuse("the model takes conditions")
     if not generator.config.latent_size:
         _refuse("the model's generator has no latent z")
     if prediction != "x_0":
         _refuse(f"the model's generator predicts {prediction}, not x_0")
+    if shape[1] != shape[2]:
+        _refuse(f"the model makes images of {shape[1]} x {shape[2]} pixels, which are not square")
     published = published_state_dict(generator)
     return OrderedDict((PREFIX + name, tensor.contiguous()) for name, tensor in published.items())
 
@@ -134,50 +146,90 @@ def describe(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
         ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in checkpoint.tensors.values()})),
     )
     if checkpoint.kind == "training state":
-        yield "moving average of the weights", "yes" if checkpoint.average else "no"
+        yield "EMA of the weights", "yes" if checkpoint.ema else "no"
     yield "licence", LICENSE
     if checkpoint.kind == "discriminator":
         return
-    size = _published(checkpoint).image_size
-    config = _generator(checkpoint.tensors, size or ANY_SIZE, checkpoint.settings, empty=True).config
-    yield "image channels", config.image_channels
+    file, generator = _of_file(checkpoint), _shapes(checkpoint)
+    config = generator.config
+    yield "image channels", generator.sample_shape[0]
     yield "base channels", f"{config.base_channels} x {', '.join(map(str, config.channel_multipliers))}"
     yield "residual blocks per level", config.num_blocks
-    shares = (config.image_size // resolution for resolution in config.attention_resolutions)
-    yield "attention at", ", ".join(f"1/{share} of the size" for share in shares) or "the middle only"
+    yield "attention at", ", ".join(f"1/{n} of the size" for n in _attention(generator)) or "the middle only"
     yield (
         "latent",
         f"{config.latent_size}, mapped by {config.mapping_depth + 1} layers of {config.mapping_features}",
     )
-    for name, value in asdict(_published(checkpoint)).items():
-        yield name.replace("_", " "), "not said by the file" if value is None else value
-    fitting = [name for name in preset_names() if _fits(config, RunConfig.load(name))]
+    for name, value in asdict(file).items():
+        yield name.replace("_", " "), "not in the file" if value is None else value
+    fitting = [name for name in preset_names() if _fits(generator, file, RunConfig.load(name))]
     yield "presets with this generator", ", ".join(fitting) or "none"
 
 
-def _said(checkpoint: Checkpoint, base: RunConfig | None, unsaid: Unsaid) -> Unsaid:
-    """Everything that the shapes do not tell, from the arguments, the preset and the file's settings."""
-    file = _published(checkpoint)
-    preset = Unsaid()
-    if base is not None:
-        diffusion = base.diffusion
-        size = base.generator.image_size if isinstance(base.generator, NCSNppConfig) else None
-        preset = Unsaid(diffusion.num_steps, size, diffusion.schedule, diffusion.beta_min, diffusion.beta_max)
-    said = {}
-    for name, argument in asdict(unsaid).items():
-        asked, found = getattr(preset, name) if argument is None else argument, getattr(file, name)
+def _merged(
+    overrides: SamplingSettings, preset: SamplingSettings, file: SamplingSettings
+) -> SamplingSettings:
+    """All that the shapes do not tell: from the overrides, then the preset, then the file.
+
+    Raises:
+        ValueError: if the file contradicts the others, or T or the size is not known.
+    """
+    if overrides.schedule not in (None, preset.schedule):  # whose numbers mean something else
+        preset = replace(preset, schedule=None, beta_min=None, beta_max=None)
+    merged = {}
+    for name, override in asdict(overrides).items():
+        asked, found = getattr(preset, name) if override is None else override, getattr(file, name)
         if None not in (asked, found) and asked != found:
             raise ValueError(
                 f"{name} is {asked}, but the file says {found}; pass --{name} {found}, or no preset"
             )
-        said[name] = found if asked is None else asked
+        merged[name] = found if asked is None else asked
     for name, meaning in (("num_steps", "T"), ("image_size", "the size of its images")):
-        if said[name] is None:
+        if merged[name] is None:
             raise ValueError(f"the file does not tell {meaning}; pass --preset NAME or --{name}")
-    return Unsaid(**said)
+    return SamplingSettings(**merged)
 
 
-def _published(checkpoint: Checkpoint) -> Unsaid:
+def _of_preset(base: RunConfig, generator: Generator) -> SamplingSettings:
+    """What a preset says of a file's generator."""
+    schedule: Any = base.diffusion.schedule
+    numbers = (getattr(schedule, name, None) for name in ("beta_min", "beta_max"))
+    return SamplingSettings(base.diffusion.num_steps, _image_size(base, generator), schedule.kind, *numbers)
+
+
+def _image_size(base: RunConfig, generator: Generator) -> int | None:
+    """The size of a preset's images: its data's, or that at which its attention is where the file has it."""
+    if size := getattr(base.data, "size", 0):
+        return int(size)
+    assert isinstance(base.generator, NCSNppConfig)
+    attention, shares = base.generator.attention_resolutions, _attention(generator)
+    sizes = {resolution * share for resolution in attention for share in shares}
+    fitting = [size for size in sizes if _levels(base.generator, size) == [size // n for n in shares]]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _levels(config: NCSNppConfig, size: int) -> list[int]:
+    """The levels at which a generator of images of this size has attention, from the finest."""
+    levels = [size >> level for level in range(len(config.channel_multipliers))]
+    return [level for level in levels if level in config.attention_resolutions]
+
+
+def _attention(generator: Generator) -> list[int]:
+    """At which shares of the size a generator has attention: 2 stands for a half."""
+    size = max(generator.sample_shape[1:])
+    return sorted(size // resolution for resolution in generator.config.attention_resolutions)
+
+
+def _diffusion(known: SamplingSettings) -> DiffusionConfig:
+    numbers = {"beta_min": known.beta_min, "beta_max": known.beta_max}
+    schedule: Any = find("schedule", known.schedule or "vp")
+    assert known.num_steps is not None
+    return DiffusionConfig(
+        known.num_steps, schedule(**{name: value for name, value in numbers.items() if value is not None})
+    )
+
+
+def _of_file(checkpoint: Checkpoint) -> SamplingSettings:
     """What the file's own settings say."""
 
     def setting(name: str, *kinds: type) -> Any:
@@ -187,13 +239,16 @@ def _published(checkpoint: Checkpoint) -> Unsaid:
         return value
 
     geometric = setting("use_geometric", bool)
-    return Unsaid(
-        setting("num_timesteps", int),
-        setting("image_size", int),
-        None if geometric is None else "geometric" if geometric else "vp",
-        setting("beta_min", int, float),
-        setting("beta_max", int, float),
-    )
+    try:
+        return SamplingSettings(
+            setting("num_timesteps", int),
+            setting("image_size", int),
+            None if geometric is None else "geometric" if geometric else "vp",
+            setting("beta_min", int, float),
+            setting("beta_max", int, float),
+        )
+    except SettingError as error:
+        raise ValueError(f"the settings in the file cannot be used: {error}") from None
 
 
 def _weights(checkpoint: Checkpoint, weights: str) -> dict[str, Tensor]:
@@ -203,18 +258,13 @@ def _weights(checkpoint: Checkpoint, weights: str) -> dict[str, Tensor]:
         )
     if checkpoint.kind == "generator" or weights == "last":
         return checkpoint.tensors
-    if checkpoint.average is None:
-        raise ValueError("the file keeps no average of the weights; take the last ones, with --weights last")
-    return checkpoint.average
+    if checkpoint.ema is None:
+        raise ValueError("the file has no EMA of the weights; take the last ones, with --weights last")
+    return checkpoint.ema
 
 
-def _generator(
-    tensors: dict[str, Tensor], image_size: int | None, settings: dict[str, Any], *, empty: bool = False
-) -> Generator:
-    """The generator; an empty one has the shapes alone."""
+def _generator(tensors: dict[str, Tensor], image_size: int | None, settings: dict[str, Any]) -> Generator:
     assert image_size is not None
-    if empty:
-        tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
     more = {name: value for name, value in settings.items() if name not in ("tensors", "image_size")}
     try:
         return generator_from_state_dict(tensors, image_size=image_size, **more)
@@ -222,31 +272,60 @@ def _generator(
         raise ValueError(f"the settings in the file make no sense: {error}") from None
 
 
-def _check_generator(found: NCSNppConfig, base: RunConfig) -> None:
-    if base.generator.kind != found.kind:
-        raise ValueError(
-            f"the file holds a generator of kind {found.kind}, the preset's is {base.generator.kind}"
-        )
-    expected = replace(base.generator, image_size=found.image_size)  # its size may have been overridden
-    wrong = [
-        f"{name} {value} instead of {getattr(expected, name)}"
-        for name, value in asdict(found).items()
-        if value != getattr(expected, name)
-    ]
-    if wrong:
-        raise ValueError(
-            f"the file's generator is not the preset's: {'; '.join(wrong)}; "
-            "name the preset that fits, or pass --num_steps and --image_size without one"
-        )
+def _shapes(checkpoint: Checkpoint) -> Generator:
+    """The generator without its values, of images of any size where the file does not tell it."""
+    tensors = {name: tensor.to("meta") for name, tensor in checkpoint.tensors.items()}
+    size, settings = _of_file(checkpoint).image_size, dict(checkpoint.settings)
+    if size is None:
+        settings.pop("attn_resolutions", None)
+    return _generator(tensors, size or ANY_SIZE, settings)
 
 
-def _fits(config: NCSNppConfig, base: RunConfig) -> bool:
-    """Whether the preset has this generator; a size that the file does not tell may be any."""
+def _check_architecture(found: Generator, base: RunConfig) -> None:
+    """Complain where a preset is of something else than what was published, or of another network."""
+    if base.method.kind != "denoising_gan":
+        raise ValueError(
+            f"the preset's method is {base.method.kind}, but the file holds a denoising diffusion GAN; "
+            "name a preset of that method"
+        )
     if not isinstance(base.generator, NCSNppConfig):
+        raise ValueError(
+            f"the file holds a generator of kind ncsnpp, the preset's is {base.generator.kind}; name the "
+            "preset that fits, or pass --num_steps and --image_size without one"
+        )
+    channels = found.sample_shape[0]
+    there = asdict(found.config) | {"image channels": channels}
+    asked = asdict(base.generator) | {"image channels": getattr(base.data, "channels", 0) or channels}
+    del asked["attention_resolutions"]  # which depend on the size
+    wrong = [f"{name} {there[name]} instead of {asked[name]}" for name in asked if asked[name] != there[name]]
+    if wrong:
+        raise _other_generator("; ".join(wrong))
+
+
+def _check_attention(found: Generator, base: RunConfig) -> None:
+    assert isinstance(base.generator, NCSNppConfig)
+    there, asked = list(found.config.attention_resolutions), _levels(base.generator, found.sample_shape[1])
+    if there != asked:
+        raise _other_generator(f"attention at {there or 'no'} pixels instead of {asked or 'none'}")
+
+
+def _other_generator(difference: str) -> ValueError:
+    return ValueError(
+        f"the file's generator is not the preset's: {difference}; "
+        "name the preset that fits, or pass --num_steps and --image_size without one"
+    )
+
+
+def _fits(found: Generator, file: SamplingSettings, base: RunConfig) -> bool:
+    """Whether a preset has this generator, at the size of the file's images where that is known."""
+    try:
+        _check_architecture(found, base)
+    except ValueError:
         return False
-    size = base.generator.image_size
-    levels = [resolution * size // config.image_size for resolution in config.attention_resolutions]
-    return replace(config, image_size=size, attention_resolutions=tuple(levels)) == base.generator
+    assert isinstance(base.generator, NCSNppConfig)
+    size = _image_size(base, found) or file.image_size or ANY_SIZE
+    levels = [size // share for share in _attention(found)]
+    return file.image_size in (None, size) and levels == _levels(base.generator, size)
 
 
 def _refuse(why: str) -> NoReturn:

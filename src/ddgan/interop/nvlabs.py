@@ -21,9 +21,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddgan.networks import Discriminator, Generator, NCSNppConfig, ResNetDiscriminatorConfig
+from ddgan.config.settings import SettingError
 from ddgan.networks.layers import Attention
-from ddgan.networks.ncsnpp import PyramidStep, ResidualBlock
+from ddgan.networks.ncsnpp import Generator, NCSNppConfig, PyramidStep, ResidualBlock, level_name
+from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig
+
+__all__ = [
+    "discriminator_from_state_dict",
+    "discriminator_names",
+    "generator_from_state_dict",
+    "generator_names",
+    "published_state_dict",
+]
 
 PREFIX = "module."
 """What multi-process training leaves in front of every name."""
@@ -62,11 +71,11 @@ SUPPORTED: dict[str, Any] = {
 """Settings of which we have the paper's value alone."""
 
 
-def generator_names(config: NCSNppConfig) -> dict[str, str]:
+def generator_names(config: NCSNppConfig, sample_shape: tuple[int, ...]) -> dict[str, str]:
     """Our parameter names -> the published ones, in the published order."""
     with torch.device("meta"):
-        network = Generator(config)
-    modules = {name: f"all_modules.{i}" for i, name in enumerate(_forward_order(config))}
+        network = Generator(config, sample_shape)
+    modules = {name: f"all_modules.{i}" for i, name in enumerate(_forward_order(config, sample_shape))}
     depth = config.mapping_depth + 1 if config.latent_size else 0  # odd places hold the activations
     modules |= {f"mapping.layers.{i}": f"z_transform.{2 * i + 1}" for i in range(depth)}
     return dict(_parameter_names(network, modules))
@@ -75,7 +84,7 @@ def generator_names(config: NCSNppConfig) -> dict[str, str]:
 def discriminator_names(config: ResNetDiscriminatorConfig) -> dict[str, str]:
     """Our parameter names -> the published ones, in the published order."""
     with torch.device("meta"):
-        network = Discriminator(config, image_channels=1)
+        network = Discriminator(config, channels=1)
     time = {"time_embedding.input": "t_embed.main.0", "time_embedding.output": "t_embed.main.2"}
     modules = time | {"input": "start_conv"}
     for i in range(len(config.channel_multipliers)):
@@ -106,9 +115,10 @@ def generator_from_state_dict(
         raise ValueError(
             "the file has no mapping network (no tensor z_transform.*); it is not a DDGAN generator"
         )
-    config = _read_generator(tensors, image_size, tanh=not settings.get("not_use_tanh", False))
+    config, sample_shape = _read_generator(tensors, image_size, not settings.get("not_use_tanh", False))
+    sizes = {max(resolution) for resolution in config.resolutions(sample_shape)}
     attention = set(settings.get("attn_resolutions", ()))  # may name sizes that the network does not have
-    if attention & set(config.resolutions) == set(config.attention_resolutions):
+    if attention & sizes == set(config.attention_resolutions):
         settings.pop("attn_resolutions", None)
     read = {
         "z_emb_dim": config.mapping_features,
@@ -116,14 +126,14 @@ def generator_from_state_dict(
         "ch_mult": list(config.channel_multipliers),
         "num_res_blocks": config.num_blocks,
         "attn_resolutions": list(config.attention_resolutions),
-        "num_channels": config.image_channels,
+        "num_channels": sample_shape[0],
         "nz": config.latent_size,
         "n_mlp": config.mapping_depth,
     }
     _refuse_contradictions(settings, read)
     with torch.device("meta"):
-        network = Generator(config)
-    _load(network, tensors, generator_names(config))
+        network = Generator(config, sample_shape)
+    _load(network, tensors, generator_names(config, sample_shape))
     return network
 
 
@@ -146,30 +156,33 @@ def discriminator_from_state_dict(
 
 def published_state_dict(network: Generator | Discriminator) -> dict[str, Tensor]:
     """The network's weights under the published names and in the published shapes and order."""
-    config = network.config
-    names = generator_names(config) if isinstance(config, NCSNppConfig) else discriminator_names(config)
+    if isinstance(network, Generator):
+        names = generator_names(network.config, network.sample_shape)
+    else:
+        names = discriminator_names(network.config)
     ours = network.state_dict()
     return {name: _to_published(name, ours[our_name]) for our_name, name in names.items()}
 
 
-def _forward_order(config: NCSNppConfig) -> Iterator[str]:
+def _forward_order(config: NCSNppConfig, sample_shape: tuple[int, ...]) -> Iterator[str]:
     """Our modules in the order in which the published generator numbers its own."""
+    resolutions = config.resolutions(sample_shape)
     yield from ("time_embedding.input", "time_embedding.output", "input")
-    for size in config.resolutions:
-        level = f"encoder.{size}x{size}"
+    for resolution in resolutions:
+        level = f"encoder.{level_name(resolution)}"
         for block in range(config.num_blocks):
             yield f"{level}.blocks.{block}"
-            if size in config.attention_resolutions:
+            if max(resolution) in config.attention_resolutions:
                 yield f"{level}.attentions.{block}"
-        if size != config.resolutions[-1]:
+        if resolution != resolutions[-1]:
             yield from (f"{level}.down", f"{level}.pyramid")
     yield from ("middle_block1", "middle_attention", "middle_block2")
-    for size in reversed(config.resolutions):
-        level = f"decoder.{size}x{size}"
+    for resolution in reversed(resolutions):
+        level = f"decoder.{level_name(resolution)}"
         yield from (f"{level}.blocks.{block}" for block in range(config.num_blocks + 1))
-        if size in config.attention_resolutions:
+        if max(resolution) in config.attention_resolutions:
             yield f"{level}.attention"
-        if size != config.image_size:
+        if resolution != resolutions[0]:
             yield f"{level}.up"
     yield from ("output_norm", "output")
 
@@ -184,8 +197,10 @@ def _parameter_names(network: nn.Module, modules: dict[str, str]) -> Iterator[tu
             yield f"{module}.{name}", f"{published}.{renames.get(part, '')}{name[len(part) :]}"
 
 
-def _read_generator(tensors: Mapping[str, Tensor], image_size: int, tanh: bool) -> NCSNppConfig:
-    """What the shapes say of a generator.
+def _read_generator(
+    tensors: Mapping[str, Tensor], image_size: int, tanh: bool
+) -> tuple[NCSNppConfig, tuple[int, int, int]]:
+    """What the shapes say of a generator, and the shape of its samples.
 
     Each of L levels has N residual blocks going down and N + 1 going up; L - 1 each resample down and
     up, and two are in the middle: L (2 N + 3) in all. What does not fit shows when names are compared.
@@ -210,18 +225,22 @@ def _read_generator(tensors: Mapping[str, Tensor], image_size: int, tanh: bool) 
             attention_resolutions.append(image_size >> level)
         first += num_blocks * (1 + attends) + 2
     mapping_features, latent_size = _shape(tensors, "z_transform.1.weight", 2)
-    return NCSNppConfig(
-        image_size=image_size,
-        image_channels=_shape(tensors, "all_modules.2.weight", 4)[1],
-        base_channels=base,
-        channel_multipliers=tuple(multipliers),
-        num_blocks=num_blocks,
-        attention_resolutions=tuple(attention_resolutions),
-        latent_size=latent_size,
-        mapping_features=mapping_features,
-        mapping_depth=len({name.split(".")[1] for name in tensors if name.startswith("z_transform.")}) - 1,
-        tanh=tanh,
-    )
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("z_transform.")}) - 1
+    channels = _shape(tensors, "all_modules.2.weight", 4)[1]
+    try:
+        config = NCSNppConfig(
+            base_channels=base,
+            channel_multipliers=tuple(multipliers),
+            num_blocks=num_blocks,
+            attention_resolutions=tuple(attention_resolutions),
+            latent_size=latent_size,
+            mapping_features=mapping_features,
+            mapping_depth=depth,
+            tanh=tanh,
+        )
+    except SettingError as error:
+        raise ValueError(f"the file's generator cannot be built: its {error}") from None
+    return config, (channels, image_size, image_size)
 
 
 def _read_discriminator(tensors: Mapping[str, Tensor]) -> tuple[str, ResNetDiscriminatorConfig, int]:

@@ -1,8 +1,8 @@
 """The published checkpoint files: what one holds, read without running anything that it holds.
 
 Two forms were published or are left by the published training: a generator's state dict (netG_<epoch>.pth)
-and the state of a training run (content.pth), whose optimizer of the generator keeps the average of the
-weights. They are pickles, a form that can run any code when it is opened; here only tensors, plain values
+and the state of a training run (content.pth), whose optimizer of the generator keeps the EMA of the weights.
+They are pickles, a form that can run any code when it is opened; here only tensors, plain values
 and argparse.Namespace are made from them, and whatever asks for more is refused.
 """
 
@@ -34,14 +34,14 @@ class Checkpoint:
     Attributes:
         kind: a generator, a discriminator, or the state of a training run, which has both.
         tensors: the state dict of the generator, or of the discriminator; names as in the file.
-        average: the moving average of the generator's weights, under the same names, where there is one.
+        ema: the EMA of the generator's weights, under the same names, where there is one.
         settings: the published settings by their published names, where the file has them.
         progress: epoch and global_step of a training state.
     """
 
     kind: Kind
     tensors: dict[str, Tensor]
-    average: dict[str, Tensor] | None = None
+    ema: dict[str, Tensor] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     progress: dict[str, int] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Open a published checkpoint; no code of the file is run.
 
     Raises:
-        ValueError: if it is none, is damaged, or wants to run something.
+        ValueError: if it is not one, is damaged, or wants to run something.
     """
     content = load_harmless(Path(path))
     try:
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             return _training_state(content)
         tensors = _state_dict(content, "it")
     except ValueError as error:
-        raise ValueError(f"'{path}' is no published checkpoint: {error}") from None
+        raise ValueError(f"'{path}' is not a published checkpoint: {error}") from None
     names = {name.removeprefix(PREFIX) for name in tensors}
     if any(name.startswith("z_transform.") for name in names):
         return Checkpoint("generator", tensors)
@@ -77,7 +77,7 @@ def load_harmless(path: Path) -> Any:
         ValueError: otherwise.
     """
     if not path.is_file():
-        raise ValueError(f"'{path}' is no file; name a checkpoint")
+        raise ValueError(f"'{path}' is not a file; name a checkpoint")
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of other pickle protocols, which then fail
@@ -88,7 +88,7 @@ def load_harmless(path: Path) -> Any:
                 f"'{path}' is refused: it wants to run {wanted[1]}, and a checkpoint needs tensors and plain "
                 "values only; if you trust it, save its state dict alone and convert that"
             ) from None
-        raise ValueError(f"'{path}' is no whole file of torch.save: {_short(error)}") from None
+        raise ValueError(f"'{path}' is not a whole file of torch.save: {_short(error)}") from None
 
 
 def _short(error: Exception) -> str:
@@ -103,7 +103,7 @@ def _training_state(content: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         "training state",
         tensors,
-        _average(content.get("optimizerG"), tensors),
+        _ema(content.get("optimizerG"), tensors),
         _plain(settings) if isinstance(settings, Mapping) else {},
         {name: content[name] for name in ("epoch", "global_step") if isinstance(content.get(name), int)},
     )
@@ -111,7 +111,7 @@ def _training_state(content: Mapping[str, Any]) -> Checkpoint:
 
 def _state_dict(value: Any, what: str) -> dict[str, Tensor]:
     if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"{what} is no state dict but {type(value).__name__}")
+        raise ValueError(f"{what} is not a state dict but {type(value).__name__}")
     for name, tensor in value.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(f"{what} has {name!r} of type {type(tensor).__name__}; expected tensors by name")
@@ -120,8 +120,8 @@ def _state_dict(value: Any, what: str) -> dict[str, Tensor]:
     return dict(value)
 
 
-def _average(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The averages that the optimizer keeps for each parameter, by the parameters' names.
+def _ema(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The EMA that the optimizer keeps of each parameter, by the parameters' names.
 
     The optimizer numbers parameters in the order in which it was given them, that of the state dict.
     """
@@ -129,18 +129,18 @@ def _average(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
         return None
     try:
         order = [number for group in optimizer["param_groups"] for number in group["params"]]
-        averages = [optimizer["state"].get(number, {}).get("ema") for number in order]
+        emas = [optimizer["state"].get(number, {}).get("ema") for number in order]
     except (KeyError, TypeError, AttributeError):
-        raise ValueError("its optimizerG is no optimizer's state") from None
-    if all(average is None for average in averages):
+        raise ValueError("its optimizerG is not the state of an optimizer") from None
+    if all(ema is None for ema in emas):
         return None
-    if len(averages) != len(tensors):
-        raise ValueError(f"its optimizerG knows {len(averages)} parameters, its netG_dict {len(tensors)}")
-    named = dict(zip(tensors, averages, strict=True))
-    for name, average in named.items():
-        if not isinstance(average, Tensor) or average.shape != tensors[name].shape:
-            raise ValueError(f"its optimizerG has no average of the shape of {name}")
-    return _state_dict(named, "the average in its optimizerG")
+    if len(emas) != len(tensors):
+        raise ValueError(f"its optimizerG knows {len(emas)} parameters, its netG_dict {len(tensors)}")
+    named = dict(zip(tensors, emas, strict=True))
+    for name, ema in named.items():
+        if not isinstance(ema, Tensor) or ema.shape != tensors[name].shape:
+            raise ValueError(f"its optimizerG has no EMA of the shape of {name}")
+    return _state_dict(named, "the EMA in its optimizerG")
 
 
 def _plain(settings: Mapping[Any, Any]) -> dict[str, Any]:

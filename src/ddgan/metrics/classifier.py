@@ -1,8 +1,8 @@
-"""Small classifiers, trained here on labelled images: the judge of digits, and the features `classifier`.
+"""Small classifiers, trained here on labelled images: that of digits, and the features `classifier`.
 
-The judge must not call blobs digits: half of each training batch are non-digits (shuffled pixels, smooth
-noise, blends of two different digits) whose target is the uniform distribution. And it must read what a
-person reads: the digits it learns from carry noise of random strength, as faint as none.
+The classifier of digits must not call blobs digits: half of each training batch are non-digits (shuffled
+pixels, smooth noise, blends of two different digits) whose target is the uniform distribution. And it must
+read what a person reads: the digits it learns from carry noise of random strength, from none at all.
 """
 
 from __future__ import annotations
@@ -25,13 +25,26 @@ from ddgan.data.digits import split_digits
 from ddgan.system.files import read_tensors, save_tensors
 from ddgan.system.randomness import generator_for
 
+__all__ = [
+    "CONFIDENT",
+    "DigitClassifier",
+    "ImageClassifier",
+    "MeasuredClassifier",
+    "digits_classifier",
+    "fit_classifier",
+    "measured",
+    "train_digit_classifier",
+]
+
 NUM_CLASSES = 10
 CONFIDENT = 0.9
-"""A digit counts as read with confidence when its largest class probability is at least this."""
-JUDGE_VERSION = 1
-"""Grows whenever training would give another judge of digits."""
+"""A digit is classified with high confidence when its largest class probability is at least this."""
+DIGITS_VERSION = 1
+"""Grows whenever training would give another classifier of digits."""
 LARGEST_NOISE = 0.3
-"""Standard deviation of the strongest noise on a digit that the judge must still read."""
+"""Standard deviation of the strongest noise on a digit that the classifier must still read."""
+PURPOSE = "judge"
+"""Keys the random numbers of training; another word would give other classifiers."""
 
 
 class DigitClassifier(nn.Module):
@@ -97,16 +110,17 @@ class ImageClassifier(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judge:
+class MeasuredClassifier:
     """A trained classifier of single channels and how far it can be trusted, measured on held-out digits.
 
     Attributes:
+        network: grey images (B, 1, H, W) in [-1, 1] -> logits (B, 10).
         accuracy: on held-out real digits.
-        confident_real: share of held-out real digits read with confidence.
+        confident_real: share of held-out real digits that are classified with high confidence.
         confident_shuffled: the same share after shuffling each digit's pixels; must stay below 0.2.
     """
 
-    classifier: nn.Module
+    network: nn.Module
     accuracy: float
     confident_real: float
     confident_shuffled: float
@@ -114,9 +128,9 @@ class Judge:
     @torch.no_grad()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Digits int64 (B, C) and their probabilities (B, C) in each channel of images (B, C, H, W)."""
-        device = next(self.classifier.parameters()).device
+        device = next(self.network.parameters()).device
         grey = images.flatten(0, 1).unsqueeze(1).float()
-        logits = torch.cat([self.classifier(part.to(device)).cpu() for part in grey.split(4096)])
+        logits = torch.cat([self.network(part.to(device)).cpu() for part in grey.split(4096)])
         probabilities = logits.softmax(dim=1)
         confidence, digit = probabilities.max(dim=1)
         return digit.view(images.shape[:2]), confidence.view(images.shape[:2])
@@ -129,7 +143,7 @@ def shuffle_pixels(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def non_digits(images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """As many images that are no digits: shuffled pixels, smooth blobs, blends of two digits."""
+    """As many images that are not digits: shuffled pixels, smooth blobs, blends of two digits."""
     third = len(images) // 3
     shuffled = shuffle_pixels(images[:third], rng)
     noise = torch.randn(images[third : 2 * third].shape, generator=rng)
@@ -140,7 +154,9 @@ def non_digits(images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
     return torch.cat([shuffled, blobs, blends])
 
 
-def train_judge(images: np.ndarray, labels: np.ndarray, seed: int, num_epochs: int = 25) -> DigitClassifier:
+def train_digit_classifier(
+    images: np.ndarray, labels: np.ndarray, seed: int, num_epochs: int = 25
+) -> DigitClassifier:
     """Train on grey uint8 images (N, H, W) with labels (N,); seconds for the 1,437 small digits."""
     size = images.shape[-1]
     return fit_classifier(
@@ -164,10 +180,10 @@ def fit_classifier(
 ) -> Network:
     """Train a new classifier on uint8 images (N, C, H, W) with labels (N,).
 
-    With `reject` it learns digits under noise, and to read nothing in what is no digit.
+    With `reject` it learns digits under noise, and to read nothing in what is not a digit.
     """
     y = torch.from_numpy(labels)
-    rng = generator_for(seed, "judge")
+    rng = generator_for(seed, PURPOSE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make()
@@ -198,49 +214,53 @@ def from_uint8(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).float() / 127.5 - 1
 
 
-def measured_judge(model: nn.Module, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> Judge:
-    """The judge, with the accuracy and confidence it has on held-out uint8 images (N, 1, H, W)."""
+def measured(network: nn.Module, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> MeasuredClassifier:
+    """A classifier with the accuracy and confidence that it has on held-out uint8 images (N, 1, H, W)."""
     real = from_uint8(images)
-    judge = Judge(model, 0.0, 0.0, 0.0)
-    digit, confidence = judge.read(real)
-    _, shuffled = judge.read(shuffle_pixels(real, generator_for(seed, "shuffled")))
-    return Judge(
-        model,
+    unmeasured = MeasuredClassifier(network, 0.0, 0.0, 0.0)
+    digit, confidence = unmeasured.read(real)
+    _, shuffled = unmeasured.read(shuffle_pixels(real, generator_for(seed, "shuffled")))
+    return MeasuredClassifier(
+        network,
         accuracy=float((digit[:, 0] == torch.from_numpy(labels)).double().mean()),
         confident_real=float((confidence >= CONFIDENT).double().mean()),
         confident_shuffled=float((shuffled >= CONFIDENT).double().mean()),
     )
 
 
-def keep_classifier(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
+METADATA = "facts"
+"""The key of what is known of a classifier, in its file."""
+
+
+def keep_classifier(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
     """Write a trained network and what is known of it; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, network.state_dict(), {"facts": json.dumps(facts)})
+    save_tensors(path, network.state_dict(), {METADATA: json.dumps(about)})
 
 
 def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights and facts that `keep_classifier` wrote.
+    """The weights that `keep_classifier` wrote, and what is known of them.
 
     Raises:
         ValueError: if the file is damaged.
     """
     try:
         tensors, metadata = read_tensors(path)
-        return tensors, json.loads(metadata["facts"])
+        return tensors, json.loads(metadata[METADATA])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
 
 
 @cache
-def digits_judge(seed: int = 0) -> Judge:
-    """The judge of stacked digits: trained on the train split once, and measured on the test split."""
-    path = cache_folder() / "classifiers" / f"digits-judge-{JUDGE_VERSION}-{seed}.safetensors"
+def digits_classifier(seed: int = 0) -> MeasuredClassifier:
+    """The classifier of stacked digits: trained on the train split once, and measured on the test split."""
+    path = cache_folder() / "classifiers" / f"digits-{DIGITS_VERSION}-{seed}.safetensors"
     images, labels = split_digits("test")
     if path.is_file():
         network = DigitClassifier(images.shape[-1])
         network.load_state_dict(kept_classifier(path)[0])
         network.eval()
     else:
-        network = train_judge(*split_digits("train"), seed)
+        network = train_digit_classifier(*split_digits("train"), seed)
         keep_classifier(path, network, {})
-    return measured_judge(network, images[:, None], labels, seed)
+    return measured(network, images[:, None], labels, seed)

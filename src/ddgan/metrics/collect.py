@@ -7,15 +7,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ddgan.metrics.features import Features
-from ddgan.metrics.frechet import Moments, Statistics
+from ddgan.metrics.features import FeatureBatch, Features
+from ddgan.metrics.moments import Moments, Statistics
+
+__all__ = ["Collector", "FeatureCollector", "PixelKeeper"]
 
 
 class Collector(Protocol):
     """Takes in samples, batch after batch."""
 
     def update(self, images: Tensor) -> None:
-        """Take in uint8 images (B, C, H, W), or points float32 (B, F)."""
+        """Take in uint8 images (B, C, H, W), or float32 points (B, ...)."""
         ...
 
 
@@ -38,7 +40,7 @@ class FeatureCollector:
         self._moments = Moments()
 
     def update(self, images: Tensor) -> None:
-        """Take in uint8 images (B, C, H, W), or points float32 (B, F)."""
+        """Take in uint8 images (B, C, H, W), or float32 points (B, ...)."""
         self._waiting.append(images)
         size = self._extract.batch_size
         if sum(map(len, self._waiting)) >= size:
@@ -50,6 +52,7 @@ class FeatureCollector:
 
     def _take(self, images: Tensor) -> None:
         batch = self._extract(images.to(self._device), self._with_probabilities)
+        self._check(batch, len(images))
         self._moments.update(batch.features)
         rows = slice(self._filled, self._filled + len(images))
         if self._features is None:
@@ -60,6 +63,21 @@ class FeatureCollector:
         if self._probabilities is not None and batch.probabilities is not None:
             self._probabilities[rows] = batch.probabilities.cpu()
         self._filled = rows.stop
+
+    def _check(self, batch: FeatureBatch, count: int) -> None:
+        """Complain about features from outside that are not as they must be."""
+        name = f"features {self._extract.name}"
+        if not isinstance(batch, FeatureBatch):
+            raise ValueError(f"{name} are a {type(batch).__name__}; they must be a FeatureBatch")
+        parts = [batch.features, batch.probabilities] if self._with_probabilities else [batch.features]
+        for part, what, size in zip(parts, ("they", "their probabilities"), "DK", strict=False):
+            if part is None:
+                raise ValueError(f"{name} have no probabilities, though they say that they have some")
+            if part.ndim != 2 or len(part) != count or not part.is_floating_point():
+                raise ValueError(
+                    f"{name} of {count} images: {what} are {part.dtype} {tuple(part.shape)}; they must be "
+                    f"float32 ({count}, {size})"
+                )
 
     def _finish(self) -> None:
         if self._waiting and len(rest := torch.cat(self._waiting)):
@@ -75,7 +93,8 @@ class FeatureCollector:
     def probabilities(self) -> Tensor:
         """All class probabilities, float32 (N, K)."""
         self._finish()
-        assert self._probabilities is not None
+        if self._probabilities is None:
+            raise ValueError(f"no probabilities of features {self._extract.name} were asked for")
         return self._probabilities[: self._filled]
 
     def statistics(self) -> Statistics:
@@ -95,9 +114,9 @@ class PixelKeeper:
 
     def update(self, images: Tensor) -> None:
         """Take in uint8 images (B, C, H, W)."""
-        room = (self.LARGEST - self._bytes) // images[0].numel()
-        if room > 0:
-            self._kept.append(images[:room].clone())
+        left = (self.LARGEST - self._bytes) // images[0].numel()
+        if left > 0:
+            self._kept.append(images[:left].clone())
             self._bytes += self._kept[-1].numel()
 
     def images(self) -> Tensor:

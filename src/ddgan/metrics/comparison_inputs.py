@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 
-from ddgan.data import check_source
-from ddgan.metrics.features import Features, PixelFeatures
-from ddgan.metrics.frechet import Statistics
-from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, trained_classifier
-from ddgan.metrics.modes import modes_are_countable
-from ddgan.metrics.real_data import RealData, RealFeatures, open_real, real_features
+from ddgan.data.batch import DataConfig
+from ddgan.data.sources import data_named
+from ddgan.metrics.features import Features, FeaturesConfig, features_named
+from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, classifier_features
+from ddgan.metrics.moments import Statistics
+from ddgan.metrics.real_data import RealData, open_real
+from ddgan.metrics.real_features import RealFeatures, real_features
 from ddgan.metrics.samples import Samples
 from ddgan.metrics.statistics_files import published_statistics
-from ddgan.metrics.torchscript import open_torchscript
 
-BY_FEATURES = frozenset(
-    {"frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "memorisation"}
-)
-BY_CLASSIFIER = frozenset({"balance", "classes"})
-WITH_STATISTICS = ("frechet", "inception_score", "speed")
-"""What can be scored against a file of mu and sigma."""
+__all__ = ["AUTO", "Inputs"]
+
+AUTO = "auto"
+"""Stands for the features that suit the data."""
 AUTO_INCEPTION_SIZE = 32
 """Colour images from this size on are compared by Inception features unless others are asked for."""
+NEEDED = ("name", "checksum", "batch_size", "has_probabilities", "metadata")
+"""What all features say of themselves."""
 
 
 @dataclass
@@ -33,8 +34,8 @@ class Inputs:
 
     Attributes:
         samples: what is scored.
-        source: the data, or file of statistics, that it is compared with.
-        features_name: "auto" or what `--features` takes.
+        data: what it is compared with: data by name or by its settings, or a file of statistics.
+        asked_features: the settings of features, or "auto".
         split: of the data.
         held_out: data for memorisation, instead of the split "test".
         seed: of the samples.
@@ -44,14 +45,19 @@ class Inputs:
     """
 
     samples: Samples
-    source: str
-    features_name: str
-    split: str | None
-    held_out: str | None
-    seed: int
-    progress: bool
+    data: str | DataConfig
+    asked_features: Any = AUTO
+    split: str | None = None
+    held_out: str | DataConfig | None = None
+    seed: int = 0
+    progress: bool = False
     asked_device: torch.device | None = None
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def data_name(self) -> str:
+        """What a person calls the data."""
+        return self.data if isinstance(self.data, str) else self.data.name
 
     @cached_property
     def device(self) -> torch.device:
@@ -62,62 +68,32 @@ class Inputs:
 
     @cached_property
     def published(self) -> Statistics | None:
-        """The statistics, if the source is a file of them."""
-        return published_statistics(self.source)
+        """The statistics, if there is a file of them instead of data."""
+        return published_statistics(self.data)
 
     @cached_property
     def real(self) -> RealData | None:
         """The data to compare with; None for a file of statistics."""
         if self.published is not None:
             return None
-        check_source(self.source)
-        return self.open(self.source, self.split)
+        data_named(self.data).check()
+        return self.open(self.data, self.split)
 
     @cached_property
     def training(self) -> RealData:
-        """What classifiers learn from and samples may have been copied from."""
-        assert self.real is not None
-        if self.split in (None, "train"):
-            return self.real
-        return self.open(self.source, None if self.real.split == "all" else "train")
+        """What classifiers learn from and samples may have been copied from.
 
-    def open(self, source: str, split: str | None) -> RealData:
-        """Real data of the samples' shape."""
-        samples = self.samples
-        return open_real(source, split, samples.count, samples.state_shape, progress=self.progress)
-
-    @cached_property
-    def classifier(self) -> TrainedClassifier:
-        """Of the labelled training data."""
-        return trained_classifier(self.training, progress=self.progress)
-
-    @cached_property
-    def classifier_features(self) -> ClassifierFeatures:
-        """Its features."""
-        return ClassifierFeatures(self.classifier, self.training.stacked)
-
-    @cached_property
-    def features(self) -> Features:
-        """The features that distributions are compared by."""
-        name = self._automatic() if self.features_name == "auto" else self.features_name
-        if name == "pixels":
-            return PixelFeatures()
-        if name != "classifier":
-            return open_torchscript(name)
+        Raises:
+            ValueError: if there are only statistics of it.
+        """
         if self.real is None:
             raise ValueError(
-                "features classifier need the labelled data; name a file of statistics' features"
+                f"'{self.data_name}' has statistics only, and a classifier learns from images; name the "
+                "images as data, or the features that the statistics are of"
             )
-        return self.classifier_features
-
-    def _automatic(self) -> str:
-        shape, real = self.samples.state_shape, self.real
-        if len(shape) != 3:
-            return "pixels"
-        is_plain = real is None or not real.stacked
-        if is_plain and shape[0] == 3 and min(shape[1:]) >= AUTO_INCEPTION_SIZE:
-            return "inception"
-        return "classifier" if real is not None and real.labels is not None else "pixels"
+        if self.split in (None, "train"):
+            return self.real
+        return self.open(self.data, None if self.real.split == "all" else "train")
 
     @cached_property
     def unseen(self) -> RealData:
@@ -129,47 +105,55 @@ class Inputs:
         try:
             if self.held_out is not None:
                 return self.open(self.held_out, None)
-            found = self.open(self.source, "test")
+            found = self.open(self.data, "test")
             if found.checksum == self.training.checksum:
-                raise ValueError(f"'{self.source}' is the same in every split")
+                raise ValueError(f"'{self.data_name}' is the same in every split")
         except ValueError as error:
             raise ValueError(
                 f"memorisation needs images that the model was not trained on: {error}; name some as held_out"
             ) from None
         return found
 
+    def open(self, data: str | DataConfig, split: str | None) -> RealData:
+        """Real data of the samples' shape."""
+        samples = self.samples
+        return open_real(data, split, samples.count, samples.sample_shape, progress=self.progress)
+
+    @cached_property
+    def features(self) -> Features:
+        """The features that distributions are compared by."""
+        config: FeaturesConfig = self.asked_features
+        if config == AUTO:
+            config = features_named(self._suitable())
+        if config.kind == ClassifierFeatures.name:
+            return self.classifier_features
+        features = config.open(self)
+        if missing := [name for name in NEEDED if not hasattr(features, name)]:
+            raise ValueError(
+                f"features {config.kind} have no {missing[0]}, which all features have: see "
+                "ddgan.metrics.features.Features"
+            )
+        return features
+
+    def _suitable(self) -> str:
+        shape, real = self.samples.sample_shape, self.real
+        if len(shape) != 3:
+            return "pixels"
+        is_plain = real is None or not real.stacked
+        if is_plain and shape[0] == 3 and min(shape[1:]) >= AUTO_INCEPTION_SIZE:
+            return "inception"
+        return "classifier" if real is not None and real.labels is not None else "pixels"
+
+    @cached_property
+    def classifier_features(self) -> ClassifierFeatures:
+        """Those of a classifier of the labelled training data."""
+        return classifier_features(self)
+
+    @property
+    def classifier(self) -> TrainedClassifier:
+        """The classifier itself."""
+        return self.classifier_features.classifier
+
     def real_features(self, real: RealData, features: Features) -> RealFeatures:
         """Of real data, from the cache or computed now."""
         return real_features(real, features, self.device, progress=self.progress)
-
-    def check(self, asked: set[str]) -> None:
-        """Complain about what cannot be scored, before the work is done."""
-        samples = self.samples
-        if "speed" in asked and samples.model is None:
-            raise ValueError(f"metrics: speed is of models, and '{samples.name}' are samples; leave it out")
-        if self.published is not None and (others := sorted(asked - set(WITH_STATISTICS))):
-            raise ValueError(
-                f"metrics: {', '.join(others)} need real images, and '{self.source}' has statistics only; "
-                f"choose from {', '.join(WITH_STATISTICS)}"
-            )
-        if asked == {"speed"}:
-            return
-        real = self.real
-        if "modes" in asked and (real is None or not modes_are_countable(real)):
-            raise ValueError(
-                "metrics: modes are counted for digits, single_digits, gaussians and stackedmnist:FOLDER, "
-                f"not for {self.source}; use balance, or recall"
-            )
-        if asked & BY_CLASSIFIER and (real is None or real.labels is None):
-            raise ValueError(f"metrics: balance and classes need labels, and '{self.source}' has none")
-        if "classes" in asked and samples.labels is None:
-            raise ValueError(
-                "metrics: classes are for models trained with classes, or a .npz with labels; use balance"
-            )
-        if "memorisation" in asked:
-            assert self.unseen is not None
-        if "inception_score" in asked and not self.features.has_probabilities:
-            raise ValueError(
-                f"metrics: inception_score needs class probabilities, which features {self.features.name} do "
-                "not have; use inception or classifier"
-            )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,270 +13,241 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.metrics.classes import balance_score, classes_score
-from ddgan.metrics.collect import FeatureCollector, PixelKeeper
-from ddgan.metrics.comparison_inputs import BY_CLASSIFIER, BY_FEATURES, Inputs
-from ddgan.metrics.features import check_features, score_name
-from ddgan.metrics.frechet import Statistics, frechet_score
-from ddgan.metrics.inception_score import inception_score
-from ddgan.metrics.kernel import kernel_score
-from ddgan.metrics.memorisation import memorisation_score, neighbours_picture
-from ddgan.metrics.modes import mode_counter, modes_are_countable
-from ddgan.metrics.precision_recall import neighbour_scores
-from ddgan.metrics.resampling import check_finite
-from ddgan.metrics.result import METRICS, FeaturesUsed, Report
-from ddgan.metrics.samples import Sampler, Samples, open_samples
-from ddgan.metrics.speed import SamplingClock, describe_machine, measure_speed
+from ddgan.config.components import find
+from ddgan.data.batch import DataConfig
+from ddgan.metrics.collect import Collector, FeatureCollector
+from ddgan.metrics.comparison_inputs import AUTO, Inputs
+from ddgan.metrics.features import FeaturesConfig, features_named
+from ddgan.metrics.metric import Evidence, Metric, known_metrics, metric_named
+from ddgan.metrics.modes import modes_are_countable
+from ddgan.metrics.result import FeaturesUsed, Report, plain_score
+from ddgan.metrics.samples import Samples, open_samples
+from ddgan.metrics.speed import SamplingClock, describe_machine
+from ddgan.models.model import Model
 from ddgan.models.precision import tf32
 from ddgan.system.progress import progress_bar
 
+__all__ = ["DEFAULT_SAMPLES", "check_metrics", "evaluate"]
+
 DEFAULT_SAMPLES = 26_000
-BY_NEIGHBOURS = ("precision_recall", "density_coverage")
+TAKEN = frozenset(known.name for known in fields(Report))
+"""Names in a report's JSON that no metric can have."""
 
 
 def evaluate(
-    model: Sampler | str | Path | np.ndarray | Tensor,
-    data: str | None = None,
-    metrics: str | Sequence[str] | None = None,
+    model: Model | str | Path | np.ndarray | Tensor,
+    data: str | Path | DataConfig | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | None = None,
     n: int | None = None,
     seed: int = 0,
     *,
-    features: str = "auto",
+    features: str | FeaturesConfig = AUTO,
     split: str | None = None,
-    held_out: str | None = None,
+    held_out: str | Path | DataConfig | None = None,
     progress: bool = False,
     device: str | torch.device = "cpu",
 ) -> Report:
     """Score `n` samples.
 
     Args:
-        model: a DDGAN or a baseline, a run folder, a weights file or what else `DDGAN.from_pretrained` takes;
-            or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared dataset, a
-            uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
-        data: what to compare with, a data source or a published .npz or .npy with mu and sigma; by default
-            what the model was trained on.
-        metrics: one or more of METRICS; by default "modes" where they can be counted, else "frechet", and
-            "speed" of a model.
+        model: a model of any method, or what `ddgan.load` opens: a run folder, a weights file, a name on the
+            Hub; or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared
+            dataset, a uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
+        data: what to compare with: a dataset, or a published .npz or .npy with mu and sigma; by default what
+            the model was trained on.
+        metrics: one or more kinds of metrics, those of other packages included, or settings of them; by
+            default "modes" where they can be counted, else "frechet", and "speed" of a model.
         n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
             protocol (its other scores are of 50,000).
         seed: of the samples.
-        features: "inception", "vgg16", "classifier", "pixels", or a TorchScript file with a .json beside it.
-            "auto" is inception for colour images of 32 pixels and more, else classifier where the data has
-            labels, else pixels.
+        features: "inception", "vgg16", "classifier", "pixels", a TorchScript file with a .json beside it, or
+            a kind of another package. "auto" is inception for colour images of 32 pixels and more, else
+            classifier where the data has labels, else pixels.
         split: of the data to compare with, "train" if none is given.
         held_out: data that the model was not trained on, for memorisation; by default the split "test".
         progress: show progress bars.
         device: where features of samples in files are computed; those of a model are computed where it is.
 
     Returns:
-        A field for each metric, None where it was not asked for, with N, seed, features and versions;
-        `table()` and `to_dict()` give all of it.
+        The scores by metric, with N, seed, features and versions; `table()` and `to_dict()` give all of it.
 
     Raises:
         ValueError: if an argument is unknown, the samples are not like the data, or a file is damaged.
     """
-    asked = check_metrics([metrics] if isinstance(metrics, str) else metrics)
-    if features != "auto":
-        check_features(features)
+    asked = check_metrics(metrics)
+    chosen = AUTO if features == AUTO else features_named(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
-    source = data if data is not None else _trained_on(samples)
-    inputs = Inputs(samples, source, features, split, held_out, seed, progress, torch.device(device))
-    if not asked:
-        countable = inputs.real is not None and modes_are_countable(inputs.real)
-        asked = {"modes" if countable else "frechet"} | ({"speed"} if samples.model else set())
-    report = score(inputs, asked)
+    compared = _trained_on(samples) if data is None else _named(data)
+    unseen = None if held_out is None else _named(held_out)
+    inputs = Inputs(samples, compared, chosen, split, unseen, seed, progress, torch.device(device))
+    report = score(inputs, asked or _usual(inputs))
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)
     return report
 
 
-def check_metrics(metrics: Sequence[str] | None) -> set[str]:
-    """The metrics asked for; none if that is left open.
+def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tuple[Metric, ...]:
+    """The metrics asked for, in the order in which they are shown; none if that is left open.
 
     Raises:
         ValueError: if one is unknown.
     """
-    unknown = sorted(set(metrics or ()) - set(METRICS))
-    if unknown or (metrics is not None and not metrics):
-        given = ", ".join(unknown) or "empty"
-        raise ValueError(f"metrics: {given} is not known; choose from {', '.join(METRICS)}")
-    return set(metrics or ())
+    if metrics is None:
+        return ()
+    given = [metrics] if isinstance(metrics, str | Metric) else list(metrics)
+    if not given:
+        raise ValueError(f"metrics is empty; choose from {', '.join(known_metrics())}, or leave it out")
+    found: dict[str, Metric] = {}
+    for metric in map(metric_named, given):
+        if metric.kind in TAKEN:
+            raise ValueError(
+                f"metrics: {metric.kind} is what a report calls something else; register it by another kind"
+            )
+        if found.setdefault(metric.kind, metric) != metric:
+            raise ValueError(f"metrics: {metric.kind} is asked for with two settings; ask for one at a time")
+    return tuple(found[kind] for kind in known_metrics() if kind in found)
 
 
-def _trained_on(samples: Samples) -> str:
+def _named(data: str | Path | DataConfig) -> str | DataConfig:
+    return str(data) if isinstance(data, Path) else data
+
+
+def _trained_on(samples: Samples) -> DataConfig:
     if samples.model is None:
         raise ValueError(f"'{samples.name}' are samples in files; name what to compare them with: --data")
     return samples.model.config.data
 
 
-def score(inputs: Inputs, asked: set[str]) -> Report:
-    """All scores; the speed is that of the arithmetic which a user has."""
-    inputs.check(asked)
-    scores, pictures, seconds, main = scores_of_samples(inputs, asked)
-    if "speed" in asked:
-        assert inputs.samples.model is not None
-        scores["speed"] = measure_speed(inputs.samples.model)
-    return _report(inputs, scores, pictures, seconds, main)
+def _usual(inputs: Inputs) -> tuple[Metric, ...]:
+    """The metrics where none are asked for."""
+    countable = inputs.real is not None and modes_are_countable(inputs.real)
+    return check_metrics(["modes" if countable else "frechet", *(["speed"] if inputs.samples.model else [])])
 
 
-@tf32(False)
-def scores_of_samples(
-    inputs: Inputs, asked: set[str]
-) -> tuple[dict[str, Any], dict[str, np.ndarray], float, FeatureCollector | None]:
-    """One pass over the samples: scores, pictures, the seconds of making them, and their features."""
-    main = by_class = counter = keeper = None
-    count, device = inputs.samples.count, inputs.device
-    if asked & BY_FEATURES:
-        wanted = "inception_score" in asked or bool(
-            asked & BY_CLASSIFIER and inputs.features.has_probabilities
-        )
-        main = FeatureCollector(inputs.features, count, device, with_probabilities=wanted)
-    if asked & BY_CLASSIFIER:
-        by_class = main
-        if main is None or inputs.features is not inputs.classifier_features:
-            by_class = FeatureCollector(inputs.classifier_features, count, device, with_probabilities=True)
-    if "modes" in asked:
-        assert inputs.real is not None
-        counter = mode_counter(inputs.real, lambda: inputs.classifier.judge)
-    if "memorisation" in asked and len(inputs.samples.state_shape) == 3:
-        keeper = PixelKeeper()
-    seconds = collect(inputs, [main, None if by_class is main else by_class, counter, keeper])
-
-    scores: dict[str, Any] = {}
-    pictures: dict[str, np.ndarray] = {}
-    if counter is not None:
-        scores["modes"] = counter.score()
-    if main is not None:
-        scores |= distribution_scores(inputs, asked, main)
-    if by_class is not None:
-        scores |= class_scores(inputs, asked, by_class)
-    if main is not None and "memorisation" in asked:
-        scores["memorisation"], pictures = memorisation(inputs, main, keeper)
-    return scores, pictures, seconds, main
-
-
-def collect(inputs: Inputs, collectors: Sequence[Any]) -> float:
-    """Show all samples to all collectors; returns the seconds of making them."""
-    used = [collector for collector in collectors if collector is not None]
-    clock = SamplingClock()
-    if used:
-        with progress_bar("scoring", inputs.samples.count, enabled=inputs.progress) as advance:
-            for batch in clock.timed(inputs.samples.batches()):
-                for collector in used:
-                    collector.update(batch)
-                advance(len(batch))
-    return clock.seconds
-
-
-def distribution_scores(inputs: Inputs, asked: set[str], main: FeatureCollector) -> dict[str, Any]:
-    """The scores of features that were collected, against those of the real data."""
-    scores: dict[str, Any] = {}
-    name = inputs.features.name
-    found = check_finite(main.features(), f"features {name} of the samples")
-    if "inception_score" in asked:
-        scores["inception_score"] = inception_score(
-            score_name("inception_score", inputs.features), main.probabilities()
-        )
-    if "frechet" in asked:
-        statistics = main.statistics()
-        reference = inputs.published
-        if reference is None:
-            assert inputs.real is not None
-            reference = inputs.real_features(inputs.real, inputs.features).statistics
-        warn_of_rank(inputs, statistics, reference)
-        scores["frechet"] = frechet_score(
-            score_name("frechet", inputs.features), found, statistics, reference
-        )
-    if asked & {"kernel", *BY_NEIGHBOURS}:
-        assert inputs.real is not None
-        known = inputs.real_features(inputs.real, inputs.features).features
-        if "kernel" in asked:
-            scores["kernel"] = kernel_score(score_name("kernel", inputs.features), known, found)
-        if asked & set(BY_NEIGHBOURS):
-            both = neighbour_scores(known.to(inputs.device), found.to(inputs.device))
-            scores |= {k: v for k, v in zip(BY_NEIGHBOURS, both, strict=True) if k in asked}
-    return scores
-
-
-def warn_of_rank(inputs: Inputs, samples: Statistics, real: Statistics) -> None:
-    """Note where there are fewer samples, or real images, than the features have dimensions."""
-    for statistics, kind in ((samples, "samples"), (real, "real images")):
-        dimensions = len(statistics.mean)
-        if statistics.rank < dimensions:
-            inputs.warnings.append(
-                f"{statistics.count:,} {kind} give a covariance of rank {statistics.rank:,} at most in "
-                f"{dimensions:,} dimensions: the {score_name('frechet', inputs.features)} is too large; take "
-                f"more than {dimensions:,}"
-            )
-
-
-def class_scores(inputs: Inputs, asked: set[str], collector: FeatureCollector) -> dict[str, Any]:
-    """Balance and obedience of samples whose classes were collected."""
-    scores: dict[str, Any] = {}
-    read, accuracy = collector.probabilities().argmax(dim=1), inputs.classifier.accuracy
-    if inputs.training.stacked:
-        accuracy = accuracy**3  # all three digits of a number must be read
-    if "balance" in asked:
-        assert inputs.real is not None
-        scores["balance"] = balance_score(read, inputs.real.class_shares(), accuracy)
-    if "classes" in asked:
-        assert inputs.samples.labels is not None
-        assert inputs.training.labels is not None
-        known = inputs.real_features(inputs.training, inputs.classifier_features)
-        labels = torch.from_numpy(inputs.training.labels)[known.rows]
-        scores["classes"] = classes_score(
-            collector.features(), read, inputs.samples.labels, known.features, labels, accuracy
-        )
-    return scores
-
-
-def memorisation(
-    inputs: Inputs, main: FeatureCollector, keeper: PixelKeeper | None
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """The score of features that were collected, and its picture."""
-    known = inputs.real_features(inputs.training, inputs.features)
-    unseen = inputs.real_features(inputs.unseen, inputs.features)
-    train, held_out, samples = (
-        features.to(inputs.device) for features in (known.features, unseen.features, main.features())
-    )
-    if len(train) < len(inputs.training):
-        inputs.warnings.append(
-            f"memorisation: only {len(train):,} of {len(inputs.training):,} training images were searched, "
-            "so that share of copies is found"
-        )
-    score, distances, which = memorisation_score(train, held_out, samples)
-    if keeper is None or inputs.samples.state_shape[0] > 4:
-        return score, {}
-    shown = neighbours_picture(keeper.images(), distances, known.rows[which], inputs.training.images)
-    return score, {"neighbours": shown}
-
-
-def _report(
-    inputs: Inputs,
-    scores: dict[str, Any],
-    pictures: dict[str, np.ndarray],
-    seconds: float,
-    main: FeatureCollector | None,
-) -> Report:
-    samples, real = inputs.samples, inputs.__dict__.get("real")
-    model = samples.model
-    used = None
-    if main is not None or scores.keys() & BY_CLASSIFIER:
-        shown = inputs.features if main is not None else inputs.classifier_features
-        used = FeaturesUsed(shown.name, shown.checksum, shown.facts)
+def score(inputs: Inputs, metrics: Sequence[Metric]) -> Report:
+    """All scores of one pass over the samples; what is measured on the model follows, in its arithmetic."""
+    check(inputs, metrics)
+    with tf32(False):
+        evidence, seconds = gather(inputs, metrics)
+        scores = {m.kind: _scored(m, evidence) for m in metrics if "model" not in m.needs}
+    scores |= {m.kind: _scored(m, evidence) for m in metrics if "model" in m.needs}
+    samples, real = inputs.samples, inputs.__dict__.get("real")  # None also where it was not asked for
     return Report(
-        data=inputs.source,
+        data=inputs.data_name,
         split=None if real is None else real.split,
         data_checksum=None if real is None else real.checksum,
         num_real=None if real is None else len(real),
         samples=samples.name,
         num_samples=samples.count,
         seed=inputs.seed,
-        num_steps=None if model is None else model.calls_per_image,
-        features=used,
+        nfe=None if samples.model is None else samples.model.nfe,
+        features=_features_used(inputs, metrics),
         seconds=seconds,
         machine=describe_machine(inputs.device),
-        warnings=(*samples.warnings, *inputs.warnings),
-        pictures=pictures,
-        **scores,
+        scores={metric.kind: scores[metric.kind] for metric in metrics},
+        warnings=(*samples.warnings, *evidence.warnings),
+        pictures=evidence.pictures,
     )
+
+
+def check(inputs: Inputs, metrics: Sequence[Metric]) -> None:
+    """Complain about what cannot be scored, before the work is done.
+
+    Raises:
+        ValueError: saying what can be scored instead.
+    """
+    samples = inputs.samples
+    if samples.model is None and (timed := _needing(metrics, "model")):
+        raise ValueError(
+            f"metrics: {_and(timed, 'is', 'are')} of models, and '{samples.name}' are samples; leave it out"
+        )
+    if inputs.published is not None and (others := _needing(metrics, "real", "classes")):
+        able = [kind for kind in known_metrics() if not {"real", "classes"} & set(_needs_of(kind))]
+        raise ValueError(
+            f"metrics: {_and(others, 'needs', 'need')} real images, and '{inputs.data_name}' has statistics "
+            f"only; choose from {', '.join(able)}"
+        )
+    if any(metric.needs != ("model",) for metric in metrics):
+        real = inputs.real  # opened now, so that data of another shape is refused before the work
+        if (of_classes := _needing(metrics, "classes")) and (real is None or real.labels is None):
+            raise ValueError(
+                f"metrics: {_and(of_classes, 'needs', 'need')} labels, and '{inputs.data_name}' has none"
+            )
+    for metric in metrics:
+        metric.check(inputs)
+    if (of_probabilities := _needing(metrics, "probabilities")) and not inputs.features.has_probabilities:
+        raise ValueError(
+            f"metrics: {_and(of_probabilities, 'needs', 'need')} class probabilities, which features "
+            f"{inputs.features.name} do not have; use inception or classifier"
+        )
+
+
+def _needing(metrics: Iterable[Metric], *needs: str) -> list[str]:
+    return [metric.kind for metric in metrics if set(needs) & set(metric.needs)]
+
+
+def _needs_of(kind: str) -> tuple[str, ...]:
+    found: Any = find("metric", kind)
+    return getattr(found, "needs", ())
+
+
+def _and(names: list[str], one: str, many: str) -> str:
+    return f"{' and '.join(names)} {one if len(names) == 1 else many}"
+
+
+def gather(inputs: Inputs, metrics: Sequence[Metric]) -> tuple[Evidence, float]:
+    """Show all samples to what the metrics need; returns that, and the seconds of making the samples."""
+    needs = {need for metric in metrics for need in metric.needs}
+    count, device = inputs.samples.count, inputs.device
+    by_features = by_classifier = None
+    if needs & {"features", "probabilities"}:
+        wanted = "probabilities" in needs or ("classes" in needs and inputs.features.has_probabilities)
+        by_features = FeatureCollector(inputs.features, count, device, with_probabilities=wanted)
+    if "classes" in needs:
+        by_classifier = by_features
+        if by_features is None or inputs.features is not inputs.classifier_features:
+            features = inputs.classifier_features
+            by_classifier = FeatureCollector(features, count, device, with_probabilities=True)
+    own = {metric.kind: one for metric in metrics if (one := metric.collector(inputs)) is not None}
+    shared = [by_features, None if by_classifier is by_features else by_classifier]
+    seconds = show(inputs, [*(one for one in shared if one is not None), *own.values()])
+    return Evidence(inputs, by_features, by_classifier, own), seconds
+
+
+def show(inputs: Inputs, collectors: Sequence[Collector]) -> float:
+    """Show all samples to all collectors; returns the seconds of making them."""
+    clock = SamplingClock()
+    if collectors:
+        with progress_bar("scoring", inputs.samples.count, enabled=inputs.progress) as advance:
+            for batch in clock.timed(inputs.samples.batches()):
+                for collector in collectors:
+                    collector.update(batch)
+                advance(len(batch))
+    return clock.seconds
+
+
+def _scored(metric: Metric, evidence: Evidence) -> Any:
+    found = metric.score(evidence)
+    if not is_dataclass(found) or isinstance(found, type):
+        raise ValueError(
+            f"metrics: the score of {metric.kind} is a {type(found).__name__}; it must be a dataclass"
+        )
+    try:
+        json.dumps(plain_score(found))
+    except TypeError as error:
+        raise ValueError(
+            f"metrics: the score of {metric.kind} has no JSON form ({error}); its fields must be numbers, "
+            "texts, or lists of them"
+        ) from None
+    return found
+
+
+def _features_used(inputs: Inputs, metrics: Sequence[Metric]) -> FeaturesUsed | None:
+    """The features that were compared; those of the classifier alone if only classes were."""
+    if _needing(metrics, "features", "probabilities"):
+        used = inputs.features
+    elif _needing(metrics, "classes"):
+        used = inputs.classifier_features
+    else:
+        return None
+    return FeaturesUsed(used.name, used.checksum, dict(used.metadata))

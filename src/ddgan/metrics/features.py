@@ -1,26 +1,62 @@
-"""Features: what the scores compare instead of pixels, and the names that scores of them bear.
+"""Features: what the scores compare instead of pixels. The slot `features`, and how a kind is named.
 
     inception       2,048 features of the network of all published FIDs, from inception-2015-12-05.pt
     vgg16           4,096 features of the network of the paper's recall
-    FILE.pt         any TorchScript network, described by FILE.json beside it
     classifier      a small network trained here on the labelled data; needs no download
     pixels          the pixels, or the coordinates of points
+    X.pt            any TorchScript network, described by X.json beside it (the kind `torchscript`)
 
-All take what a person would see: uint8 images. Only scores of Inception's features are called FID.
+All take what a person would see: uint8 images. A kind of your own is one file:
+
+    class MeanColour(Features):
+        name, checksum = "mean_colour", "version 1"
+
+        def __call__(self, images, with_probabilities=False):
+            return FeatureBatch(images.float().mean(dim=(2, 3)))
+
+    @ddgan.register("features", "mean_colour")
+    class MeanColourConfig:
+        def open(self, inputs):
+            return MeanColour()
+
+    ddgan.evaluate(model, metrics=["frechet"], features="mean_colour")
 """
 
 from __future__ import annotations
 
-import hashlib
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from ddgan.config.components import SHORTHANDS, kinds, make
+from ddgan.config.settings import SettingError, shown
+from ddgan.metrics.real_data import RealData
+
+__all__ = [
+    "NAMES",
+    "Compared",
+    "FeatureBatch",
+    "Features",
+    "FeaturesConfig",
+    "did_you_mean",
+    "features_named",
+    "known_features",
+    "score_name",
+]
+
 NAMES = ("inception", "vgg16", "classifier", "pixels")
-MOST_PIXELS = 8192
-"""More dimensions than this have covariances too large to work with."""
+"""The kinds that come with ddgan and need no settings."""
+TORCHSCRIPT = "torchscript"
+ENDINGS = (".pt", ".pth", ".ts")
+"""What ends the name of a TorchScript file."""
+SHORTHANDS["features"] = lambda text: (
+    {"kind": TORCHSCRIPT, "path": text} if Path(text).suffix in ENDINGS else {"kind": text}
+)
 
 
 class FeatureBatch(NamedTuple):
@@ -30,82 +66,106 @@ class FeatureBatch(NamedTuple):
     probabilities: Tensor | None = None
 
 
-class Features(Protocol):
-    """A function from images to features.
+class Features:
+    """A function from images to features: the base of all kinds.
 
     Attributes:
         name: what `--features` calls it.
-        checksum: SHA-256 of all that decides its values.
+        checksum: changes with all that decides its values; features of real data are kept under it.
         batch_size: how many images it takes at a time, always the same, so that results are too.
         has_probabilities: whether it also is a classifier, as the Inception score needs.
-        facts: what else a reader of the scores should know, such as a classifier's accuracy.
+        metadata: what else a reader of the scores should know, such as a classifier's accuracy.
     """
 
     name: str
     checksum: str
-    batch_size: int
-    has_probabilities: bool
-    facts: dict[str, Any]
+    batch_size: int = 64
+    has_probabilities: bool = False
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
-        """Features of uint8 images (B, C, H, W), or of points float32 (B, F)."""
-        ...
+        """Features of uint8 images (B, C, H, W), or of float32 points (B, ...)."""
+        raise NotImplementedError
 
-    def to(self, device: torch.device) -> Features:
+    def to(self, device: torch.device) -> Self:
         """Move to a device; returns self."""
-        ...
-
-
-SCORE_NAMES = {
-    "frechet": ("FID", "Fréchet distance"),
-    "kernel": ("KID", "kernel distance"),
-    "inception_score": ("Inception score", "class score"),
-}
-"""Of each score: its name for Inception features, and for others."""
-
-
-def score_name(metric: str, features: Features) -> str:
-    """What a score of these features is called."""
-    short, plain = SCORE_NAMES[metric]
-    return short if features.name == "inception" else f"{plain} ({features.name} features)"
-
-
-class PixelFeatures:
-    """The pixels in [-1, 1], flattened; points as they are."""
-
-    name = "pixels"
-    checksum = hashlib.sha256(b"pixels 1").hexdigest()
-    batch_size = 4096
-    has_probabilities = False
-
-    def __init__(self) -> None:
-        self.facts: dict[str, Any] = {}
-
-    def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
-        flat = images.flatten(1)
-        if flat.shape[1] > MOST_PIXELS:
-            raise ValueError(
-                f"features pixels are for small images: these have {flat.shape[1]:,} values, more than "
-                f"{MOST_PIXELS:,}; use inception, vgg16 or classifier"
-            )
-        return FeatureBatch(flat if flat.is_floating_point() else flat.float() / 127.5 - 1)
-
-    def to(self, device: torch.device) -> PixelFeatures:
         return self
 
 
-def check_features(name: str) -> None:
-    """Complain where `name` is no kind of features, before any work is done.
+class Compared(Protocol):
+    """What an evaluation tells features that are opened for it."""
+
+    @property
+    def training(self) -> RealData:
+        """The real images to learn from.
+
+        Raises:
+            ValueError: if there are only statistics of them.
+        """
+        ...
+
+    @property
+    def progress(self) -> bool:
+        """Whether to show progress bars."""
+        ...
+
+
+class FeaturesConfig(Protocol):
+    """Settings of features: the slot `features`."""
+
+    kind: ClassVar[str]
+
+    def open(self, inputs: Compared) -> Features:
+        """The features, for an evaluation.
+
+        Raises:
+            ValueError: if they cannot be had.
+        """
+        ...
+
+
+def known_features() -> list[str]:
+    """The kinds that can be named without settings: those of ddgan, then those of other packages."""
+    return [*NAMES, *(kind for kind in kinds("features") if kind not in (*NAMES, TORCHSCRIPT))]
+
+
+def features_named(given: str | FeaturesConfig) -> Any:
+    """The settings of features: a kind, the path of a TorchScript file, or settings themselves.
 
     Raises:
         ValueError: saying what features may be.
     """
-    path = Path(name).expanduser()
-    if name in NAMES:
-        return
-    if path.suffix not in (".pt", ".pth", ".ts") or not path.is_file():
-        problem = "does not exist" if path.suffix in (".pt", ".pth", ".ts") else "is not known"
+    if isinstance(given, str) and Path(given).suffix in ENDINGS and not Path(given).expanduser().is_file():
+        raise _unknown(given, "does not exist")
+    try:
+        config = make("features", given)
+    except SettingError as error:
+        if error.name == "kind":
+            raise _unknown(given, "is not known") from None
+        raise error.within("features") from None
+    if not callable(getattr(config, "open", None)):
         raise ValueError(
-            f"features '{name}' {problem}; choose from {', '.join(NAMES)}, or name a TorchScript file X.pt "
-            "with X.json beside it"
+            f"features: {type(config).__name__} is registered as {config.kind}, but has no method "
+            "open(inputs); see ddgan.metrics.features.FeaturesConfig"
         )
+    return config
+
+
+def _unknown(given: Any, problem: str) -> ValueError:
+    name, known = f"'{given}'" if isinstance(given, str) else shown(given), known_features()
+    return ValueError(
+        f"features {name} {problem}; {did_you_mean(given, known)}choose from {', '.join(known)}, or name a "
+        "TorchScript file X.pt with X.json beside it (a package that adds others is named by --import "
+        "PACKAGE, or imported before)"
+    )
+
+
+def did_you_mean(given: Any, known: Iterable[str]) -> str:
+    """The beginning of advice: the known name that is nearest to an unknown one, if one is near."""
+    near = difflib.get_close_matches(given, known, 1, 0.6) if isinstance(given, str) else []
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def score_name(features: Features, published: str, plain: str) -> str:
+    """What a score of these features is called: `published`, such as FID, for Inception's alone."""
+    return published if features.name == "inception" else f"{plain} ({features.name} features)"

@@ -14,78 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.metrics.resampling import Interval, bootstrap_interval
+from ddgan.config.components import register
+from ddgan.metrics.features import score_name
+from ddgan.metrics.metric import Evidence, Figure, Metric
+from ddgan.metrics.moments import BLOCK, Statistics
+from ddgan.metrics.resampling import Interval, bootstrap_interval, within
 
-BLOCK = 4096
-"""Rows that are taken in float64 at a time."""
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The Gaussian that stands for a set of features.
-
-    Attributes:
-        mean: float64 (D,).
-        covariance: float64 (D, D), with N - 1 in the denominator.
-        count: N; None where a published file does not tell it.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-    count: int | None
-
-    @property
-    def rank(self) -> int:
-        """The largest rank that the covariance of so many samples can have."""
-        return len(self.mean) if self.count is None else min(len(self.mean), self.count - 1)
-
-
-class Moments:
-    """Mean and covariance of features that come in batches, in float64, at any batch size.
-
-    A batch is merged by its own mean and scatter, so that a large common mean costs no digits.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean: Tensor = torch.zeros(())
-        self._scatter: Tensor = torch.zeros(())
-
-    def update(self, features: Tensor) -> None:
-        """Take in features (B, D)."""
-        for part in features.split(BLOCK):
-            self._merge(part.double())
-
-    def _merge(self, part: Tensor) -> None:
-        mean = part.mean(dim=0)
-        centred = part - mean
-        scatter = centred.T @ centred
-        if not self.count:
-            self.count, self._mean, self._scatter = len(part), mean, scatter
-            return
-        total = self.count + len(part)
-        shift = mean - self._mean
-        self._scatter += scatter
-        self._scatter.addr_(shift, shift, alpha=self.count * len(part) / total)
-        self._mean = self._mean + shift * (len(part) / total)
-        self.count = total
-
-    def statistics(self) -> Statistics:
-        """The Gaussian of what was taken in.
-
-        Raises:
-            ValueError: if that were fewer than two samples.
-        """
-        if self.count < 2:
-            raise ValueError(f"a covariance needs at least 2 samples, not {self.count}")
-        return Statistics(self._mean.cpu(), (self._scatter / (self.count - 1)).cpu(), self.count)
-
-
-def statistics_of(features: Tensor) -> Statistics:
-    """The Gaussian of features (N, D)."""
-    moments = Moments()
-    moments.update(features)
-    return moments.statistics()
+__all__ = ["Frechet", "FrechetScore", "frechet_distance", "frechet_score"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +42,11 @@ class FrechetScore:
     num_features: int
     rank: int
     num_real: int | None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        rank = f", rank {self.rank} of {self.num_features}" if self.rank < self.num_features else ""
+        return [(self.name, f"{self.value:.4g}{within(self.interval)}{rank}")]
 
 
 @dataclass(frozen=True)
@@ -194,3 +134,23 @@ def frechet_score(
         low, high = bootstrap_interval(change - change.mean(), seed)
         interval = (max(distance + low, 0.0), max(distance + high, 0.0))
     return FrechetScore(name, distance, interval, len(samples.mean), samples.rank, real.count)
+
+
+@register("metric", "frechet")
+class Frechet(Metric):
+    """The Fréchet distance of the samples' features from those of all real images."""
+
+    needs = ("features",)
+    figures = (Figure("quality", "Fréchet distance", "value", "lower", ("interval",)),)
+
+    def score(self, evidence: Evidence) -> FrechetScore:
+        name = score_name(evidence.kind_of_features, "FID", "Fréchet distance")
+        samples, real = evidence.statistics, evidence.reference
+        for statistics, what in ((samples, "samples"), (real, "real images")):
+            dimensions = len(statistics.mean)
+            if statistics.rank < dimensions:
+                evidence.warnings.append(
+                    f"{statistics.count:,} {what} give a covariance of rank {statistics.rank:,} at most in "
+                    f"{dimensions:,} dimensions: the {name} is too large; take more than {dimensions:,}"
+                )
+        return frechet_score(name, evidence.features, samples, real)

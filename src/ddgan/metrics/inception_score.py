@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
+from ddgan.metrics.features import score_name
+from ddgan.metrics.metric import Evidence, Figure, Metric
 from ddgan.metrics.resampling import check_finite, shuffled
+
+__all__ = ["Inception", "InceptionScore", "exponential_information", "inception_score"]
 
 NUM_SPLITS = 10
 
@@ -35,6 +40,11 @@ class InceptionScore:
     mean_of_splits: float
     deviation_of_splits: float
     num_splits: int
+
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        spread = f"{self.mean_of_splits:.3f} +- {self.deviation_of_splits:.3f}"
+        return [(self.name, f"{self.value:.3f} ({spread} in {self.num_splits} splits)")]
 
 
 def exponential_information(probabilities: Tensor) -> float:
@@ -66,3 +76,15 @@ def inception_score(name: str, probabilities: Tensor, num_splits: int = NUM_SPLI
         deviation_of_splits=float(values.std(correction=0)),
         num_splits=num_splits,
     )
+
+
+@register("metric", "inception_score")
+class Inception(Metric):
+    """The Inception score of the samples' class probabilities; it asks nothing of the real images."""
+
+    needs = ("probabilities",)
+    figures = (Figure("quality", "Inception score", "value", "higher"),)
+
+    def score(self, evidence: Evidence) -> InceptionScore:
+        name = score_name(evidence.kind_of_features, "Inception score", "class score")
+        return inception_score(name, evidence.probabilities)

@@ -13,8 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
+from ddgan.metrics.features import score_name
+from ddgan.metrics.metric import Evidence, Figure, Metric
 from ddgan.metrics.resampling import check_finite, shuffled
 from ddgan.system.randomness import generator_for
+
+__all__ = ["Kernel", "KernelScore", "kernel_score", "squared_mmd"]
 
 NUM_SUBSETS, SUBSET_SIZE = 100, 1000
 
@@ -36,6 +41,11 @@ class KernelScore:
     deviation: float
     num_subsets: int
     subset_size: int
+
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        spread = f"+- {self.deviation:.1e} over {self.num_subsets} subsets"
+        return [(self.name, f"{self.value:.3e} {spread}")]
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> float:
@@ -84,3 +94,15 @@ def kernel_score(
     return KernelScore(
         name, float(values.mean()), float(values.std(correction=0)), num_subsets, subset_size=size
     )
+
+
+@register("metric", "kernel")
+class Kernel(Metric):
+    """The kernel distance of the samples' features from the real ones."""
+
+    needs = ("features", "real")
+    figures = (Figure("quality", "kernel distance", "value", "lower", form=".3e"),)
+
+    def score(self, evidence: Evidence) -> KernelScore:
+        name = score_name(evidence.kind_of_features, "KID", "kernel distance")
+        return kernel_score(name, evidence.real.features, evidence.features)

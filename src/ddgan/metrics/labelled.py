@@ -17,21 +17,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
 from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
 from ddgan.metrics.classifier import (
     ImageClassifier,
-    Judge,
+    MeasuredClassifier,
     fit_classifier,
     from_uint8,
     keep_classifier,
     kept_classifier,
-    measured_judge,
+    measured,
 )
-from ddgan.metrics.features import FeatureBatch
+from ddgan.metrics.features import Compared, FeatureBatch, Features
 from ddgan.metrics.real_data import RealData
 from ddgan.system.progress import progress_bar
 from ddgan.system.randomness import generator_for
+
+__all__ = [
+    "ClassifierFeatures",
+    "ClassifierFeaturesConfig",
+    "Labelled",
+    "TrainedClassifier",
+    "classifier_features",
+    "trained_classifier",
+]
 
 VERSION = 1
 """Grows whenever the same data would give another classifier."""
@@ -57,14 +67,18 @@ class Labelled:
         """What the classifier of this data learns from.
 
         Raises:
-            ValueError: if the data has no labels.
+            ValueError: if the data has no labels, or no images.
         """
         if data.labels is None:
             raise ValueError(
-                f"'{data.source}' has no labels, which a classifier needs; use the features inception, "
+                f"'{data.name}' has no labels, which a classifier needs; use the features inception, "
                 "vgg16 or pixels"
             )
-        if data.source in ("digits", "single_digits"):
+        if data.images.ndim != 4:
+            raise ValueError(
+                f"'{data.name}' has no images, which a classifier learns from; use the features pixels"
+            )
+        if data.name in ("digits", "single_digits"):
             train, test = split_digits("train"), split_digits("test")
             return cls(train[0][:, None], train[1], test[0][:, None], test[1], 10)
         images, labels, num_classes = data.images, data.labels, data.num_classes
@@ -75,7 +89,7 @@ class Labelled:
         count = max(len(labels) // HELD_OUT, 1)
         test_rows, train_rows = np.sort(order[:count]), np.sort(order[count:])
         if not len(train_rows):
-            raise ValueError(f"'{data.source}' has one image; a classifier needs more")
+            raise ValueError(f"'{data.name}' has one image; a classifier needs more")
         return cls(images[train_rows], labels[train_rows], images[test_rows], labels[test_rows], num_classes)
 
 
@@ -104,7 +118,8 @@ class TrainedClassifier:
     Attributes:
         network: of images, or of single channels of stacks.
         accuracy: on held-out images.
-        confidence: for digits in channels, how sure it is of real and of shuffled ones.
+        confidence: for digits in channels, the high-confidence shares (p >= 0.9) of real and of shuffled
+            ones.
         checksum: SHA-256 of its weights.
     """
 
@@ -114,26 +129,26 @@ class TrainedClassifier:
     checksum: str
 
     @cached_property
-    def judge(self) -> Judge:
-        """The same as a reader of digits."""
-        return Judge(self.network, self.accuracy, *self.confidence)
+    def of_channels(self) -> MeasuredClassifier:
+        """The same, for digits in channels."""
+        return MeasuredClassifier(self.network, self.accuracy, *self.confidence)
 
 
 def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClassifier:
     """The classifier of this data, from the cache or trained now: seconds to minutes on a CPU.
 
     Raises:
-        ValueError: if the data has no labels.
+        ValueError: if the data has no labels, or no images.
     """
     key = hashlib.sha256(json.dumps([data.checksum, data.split, VERSION]).encode()).hexdigest()[:20]
     path = cache_folder() / "classifiers" / f"{key}.safetensors"
     if not path.is_file():
         _train(Labelled.of(data), data.stacked, path, progress)
-    tensors, facts = kept_classifier(path)
-    network = ImageClassifier(facts["channels"], facts["size"], facts["num_classes"])
+    tensors, about = kept_classifier(path)
+    network = ImageClassifier(about["channels"], about["size"], about["num_classes"])
     network.load_state_dict(tensors)
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    return TrainedClassifier(network.eval(), facts["accuracy"], tuple(facts["confidence"]), checksum)
+    return TrainedClassifier(network.eval(), about["accuracy"], tuple(about["confidence"]), checksum)
 
 
 def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> None:
@@ -150,13 +165,13 @@ def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> Non
             batch_size=BATCH_SIZE,
             on_step=lambda: step(1),
         )
-    facts: dict[str, Any] = {"channels": channels, "size": size, "num_classes": labelled.num_classes}
-    facts["accuracy"] = _accuracy(network, labelled)
-    facts["confidence"] = [0.0, 0.0]
+    about: dict[str, Any] = {"channels": channels, "size": size, "num_classes": labelled.num_classes}
+    about["accuracy"] = _accuracy(network, labelled)
+    about["confidence"] = [0.0, 0.0]
     if channels == 1:
-        judge = measured_judge(network, labelled.held_out_images, labelled.held_out_labels)
-        facts["confidence"] = [judge.confident_real, judge.confident_shuffled]
-    keep_classifier(path, network, facts)
+        found = measured(network, labelled.held_out_images, labelled.held_out_labels)
+        about["confidence"] = [found.confident_real, found.confident_shuffled]
+    keep_classifier(path, network, about)
 
 
 @torch.no_grad()
@@ -169,17 +184,23 @@ def _accuracy(network: ImageClassifier, labelled: Labelled) -> float:
     return right / len(labelled.held_out_labels)
 
 
-class ClassifierFeatures:
-    """Features by a classifier of the data; see `Features`."""
+class ClassifierFeatures(Features):
+    """Features by a classifier of the data; see `Features`.
+
+    Args:
+        classifier: what tells the classes.
+        stacked: whether it reads each channel by itself.
+    """
 
     name = "classifier"
     batch_size = 512
     has_probabilities = True
 
     def __init__(self, classifier: TrainedClassifier, stacked: bool) -> None:
+        self.classifier = classifier
         self._network, self._stacked = classifier.network, stacked
         self.checksum = hashlib.sha256(f"{classifier.checksum} {stacked}".encode()).hexdigest()
-        self.facts: dict[str, Any] = {"classifier_accuracy": classifier.accuracy}
+        self.metadata = {"classifier_accuracy": classifier.accuracy}
 
     def to(self, device: torch.device) -> ClassifierFeatures:
         self._network.to(device)
@@ -199,3 +220,21 @@ class ClassifierFeatures:
             r, g, b = probabilities.view(len(images), 3, -1).unbind(dim=1)
             probabilities = torch.einsum("nr,ng,nb->nrgb", r, g, b).flatten(1)
         return FeatureBatch(whole, probabilities)
+
+
+def classifier_features(inputs: Compared) -> ClassifierFeatures:
+    """The features of a classifier of the training data.
+
+    Raises:
+        ValueError: if that has no labels, or there are only statistics of it.
+    """
+    data = inputs.training
+    return ClassifierFeatures(trained_classifier(data, progress=inputs.progress), data.stacked)
+
+
+@register("features", "classifier")
+class ClassifierFeaturesConfig:
+    """Features of a classifier of the data; there is nothing to choose."""
+
+    def open(self, inputs: Compared) -> ClassifierFeatures:
+        return classifier_features(inputs)

@@ -17,12 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
+from ddgan.metrics.collect import PixelKeeper
+from ddgan.metrics.comparison_inputs import Inputs
+from ddgan.metrics.metric import Evidence, Metric
 from ddgan.metrics.neighbours import centre_of, centred, nearest
-from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite
+from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite, within
 from ddgan.system import images
+
+__all__ = ["Memorisation", "MemorisationScore", "memorisation_score", "neighbours_picture"]
 
 NUM_SHOWN = 12
 NUM_NEIGHBOURS = 5
+MOST_CHANNELS = 4
+"""Of images that can be shown."""
 NEAR = 0.01
 """A sample is near if it is nearer to its training image than this share of the held-out images."""
 
@@ -48,6 +56,17 @@ class MemorisationScore:
     copies: float
     num_train: int
     num_held_out: int
+
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        return [
+            (
+                "chance to be nearer to training images",
+                f"{self.nearer:.3f}{within(self.interval)}; held-out: 0.5",
+            ),
+            ("nearer than 99% of held-out images", f"{self.near:.1%}"),
+            ("copies of training images", f"{self.copies:.1%}"),
+        ]
 
 
 def memorisation_score(
@@ -99,3 +118,35 @@ def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train:
     stacked = np.stack(tiles).transpose(0, 2, 3, 1)
     zoom = images.zoom_for(stacked.shape[1])
     return images.grid(stacked, columns=1 + which.shape[1], zoom=zoom, gap=3)
+
+
+@register("metric", "memorisation")
+class Memorisation(Metric):
+    """Whether samples lie nearer to training images than held-out ones do; with a picture of the nearest."""
+
+    needs = ("features", "real")
+
+    def check(self, inputs: Inputs) -> None:
+        assert inputs.unseen is not None  # which complains if there are none
+
+    def collector(self, inputs: Inputs) -> PixelKeeper | None:
+        shape = inputs.samples.sample_shape
+        return PixelKeeper() if len(shape) == 3 and shape[0] <= MOST_CHANNELS else None
+
+    def score(self, evidence: Evidence) -> MemorisationScore:
+        inputs, device = evidence.inputs, evidence.device
+        known = inputs.real_features(inputs.training, inputs.features)
+        unseen = inputs.real_features(inputs.unseen, inputs.features)
+        if len(known.features) < len(inputs.training):
+            evidence.warnings.append(
+                f"memorisation: only {len(known.features):,} of {len(inputs.training):,} training images "
+                "were searched, so that share of copies is found"
+            )
+        score, distances, which = memorisation_score(
+            known.features.to(device), unseen.features.to(device), evidence.features.to(device)
+        )
+        if (keeper := evidence.collector(self)) is not None:
+            evidence.pictures["neighbours"] = neighbours_picture(
+                keeper.images(), distances, known.rows[which], inputs.training.images
+            )
+        return score

@@ -1,14 +1,13 @@
 """Mode coverage: which modes samples reach and how evenly (paper section 6, Table 3 and Fig 6).
 
-For stacked digits a classifier reads the three channels of each sample; the number read is its mode.
-The KL divergence is from the uniform distribution over all K modes, KL = sum p ln(K p). Even a perfect
+For stacked digits a classifier reads the three channels of each sample; the number that they make is its
+mode. The KL divergence is from the uniform distribution over all K modes, KL = sum p ln(K p). Even a perfect
 model scores about (K - 1) / (2 N) from N samples, and a little for classes that are not equally frequent in
 the real data; that floor is computed and reported beside the score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -16,11 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data import EMBEDDED, toy
+from ddgan.config.components import register
+from ddgan.data import toy
 from ddgan.data.digits import split_digits
-from ddgan.metrics.classifier import CONFIDENT, Judge, digits_judge
+from ddgan.metrics.classifier import CONFIDENT, MeasuredClassifier, digits_classifier
+from ddgan.metrics.comparison_inputs import Inputs
+from ddgan.metrics.metric import Evidence, Figure, Metric
 from ddgan.metrics.real_data import RealData
 from ddgan.system.randomness import generator_for
+
+__all__ = [
+    "CoverageScore",
+    "DigitCounter",
+    "DigitsScore",
+    "GaussianCounter",
+    "GaussiansScore",
+    "ModeCounter",
+    "Modes",
+    "digit_shares",
+    "kl_floor",
+    "kl_from_uniform",
+    "modes_are_countable",
+]
 
 
 def kl_from_uniform(counts: Tensor) -> float:
@@ -48,17 +64,44 @@ class CoverageScore:
     kl: float
     kl_floor: float
 
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        values = asdict(self)
+        rows = [("modes covered", f"{values.pop('modes')} of {values.pop('num_modes')}")]
+        for name, value in values.items():
+            is_share = isinstance(value, float) and not name.startswith("kl")
+            text = (
+                f"{value:.1%}" if is_share else f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+            )
+            rows.append((LABELS[name], text))
+        return rows
+
+
+LABELS = {
+    "num_samples": "samples (N)",
+    "kl": "KL from uniform",
+    "kl_floor": "KL of N real samples",
+    "confident_modes": "modes classified with p >= 0.9",
+    "confident": "channels classified with p >= 0.9",
+    "confident_real": "the same for held-out real digits",
+    "confident_shuffled": "the same for pixel-shuffled digits",
+    "classifier_accuracy": "classifier's accuracy on held-out digits",
+    "within": "samples within 3 sigma of a centre",
+    "within_real": "the same for real samples",
+}
+"""What a person calls the fields of a score."""
+
 
 @dataclass(frozen=True)
 class DigitsScore(CoverageScore):
     """Coverage of stacked digits, with the classifier's own trustworthiness.
 
     The classifier finds some number in anything, so that blurred or noisy images reach all modes by chance;
-    `confident_modes` counts only what is surely read.
+    `confident_modes` counts only modes classified with high confidence (p >= 0.9).
 
     Attributes:
-        confident_modes: modes reached by images whose channels are all read with probability >= 0.9.
-        confident: share of the samples' channels read with probability >= 0.9.
+        confident_modes: modes reached by images whose channels are all classified with p >= 0.9.
+        confident: share of the samples' channels that are classified with p >= 0.9.
         confident_real: the same share for held-out real digits.
         confident_shuffled: the same share for held-out digits with shuffled pixels.
         classifier_accuracy: on held-out real digits.
@@ -115,26 +158,27 @@ class ModeCounter(Protocol):
 
 
 class DigitCounter:
-    """Counts the numbers 0..10^C - 1 that a judge reads in the C channels of images.
+    """Counts the numbers 0..10^C - 1 that a classifier reads in the C channels of images.
 
     Args:
-        judge: what reads digits.
+        classifier: what reads digits.
         shares: how often each number occurs in the real data, (10^C,), for the floor.
     """
 
-    def __init__(self, judge: Judge, shares: Tensor) -> None:
-        self._judge, self._shares = judge, shares
+    def __init__(self, classifier: MeasuredClassifier, shares: Tensor) -> None:
+        self._classifier, self._shares = classifier, shares
         self._counts = torch.zeros(len(shares), dtype=torch.int64)
-        self._sure_counts = torch.zeros_like(self._counts)
+        self._confident_counts = torch.zeros_like(self._counts)
         self._confident = self._channels = 0
 
     def update(self, images: Tensor) -> None:
-        digits, confidence = self._judge.read(as_float(images.cpu()))
+        digits, confidence = self._classifier.read(as_float(images.cpu()))
         place = 10 ** torch.arange(digits.shape[1] - 1, -1, -1)
-        numbers, sure = digits @ place, confidence >= CONFIDENT
+        numbers, is_confident = digits @ place, confidence >= CONFIDENT
+        whole = numbers[is_confident.all(dim=1)]
         self._counts += torch.bincount(numbers, minlength=len(self._counts))
-        self._sure_counts += torch.bincount(numbers[sure.all(dim=1)], minlength=len(self._counts))
-        self._confident += int(sure.sum())
+        self._confident_counts += torch.bincount(whole, minlength=len(self._counts))
+        self._confident += int(is_confident.sum())
         self._channels += confidence.numel()
 
     def score(self) -> DigitsScore:
@@ -145,11 +189,11 @@ class DigitCounter:
             num_modes=len(self._counts),
             kl=kl_from_uniform(self._counts),
             kl_floor=kl_floor(self._shares, total),
-            confident_modes=int((self._sure_counts > 0).sum()),
+            confident_modes=int((self._confident_counts > 0).sum()),
             confident=self._confident / self._channels,
-            confident_real=self._judge.confident_real,
-            confident_shuffled=self._judge.confident_shuffled,
-            classifier_accuracy=self._judge.accuracy,
+            confident_real=self._classifier.confident_real,
+            confident_shuffled=self._classifier.confident_shuffled,
+            classifier_accuracy=self._classifier.accuracy,
         )
 
 
@@ -166,7 +210,7 @@ class GaussianCounter:
 
     def score(self) -> GaussiansScore:
         near = int(self._counts.sum())
-        real = _nearest_counts(toy.Gaussians(seed=1).batch(0, self._total).images)
+        real = _nearest_counts(toy.Gaussians(seed=1).batch(0, self._total).x)
         return GaussiansScore(
             num_samples=self._total,
             modes=int((self._counts > 0).sum()),
@@ -193,41 +237,43 @@ def digit_shares(num_channels: int) -> Tensor:
     return shares
 
 
+COUNTABLE = ("digits", "single_digits", "gaussians")
+"""Embedded data whose modes can be counted."""
+
+
 def modes_are_countable(real: RealData) -> bool:
-    """Whether `mode_counter` has one for this data."""
-    return real.source in EMBEDDED or real.stacked
+    """Whether `modes` can be had for this data."""
+    return real.name in COUNTABLE or real.stacked
 
 
-def mode_counter(real: RealData, trained_judge: Callable[[], Judge]) -> ModeCounter:
-    """The counter for data whose modes can be counted.
+@register("metric", "modes")
+class Modes(Metric):
+    """How many modes the samples cover, for data whose modes are known."""
 
-    `trained_judge` is called for stacked digits other than the embedded ones.
-    """
-    if real.source == "gaussians":
-        return GaussianCounter()
-    if real.source in EMBEDDED:
-        return DigitCounter(digits_judge(), digit_shares(real.images.shape[1]))
-    return DigitCounter(trained_judge(), real.class_shares())
+    needs = ("real",)
+    figures = (
+        Figure("quality", "channels classified with p >= 0.9", "confident", "higher"),
+        Figure("quality", "points near a mode", "within", "higher"),
+        Figure("coverage", "modes", "modes", "higher", form=".0f"),
+        Figure("coverage", "modes classified with p >= 0.9", "confident_modes", "higher", form=".0f"),
+        Figure("coverage", "KL of the modes", "kl", "lower"),
+    )
 
+    def check(self, inputs: Inputs) -> None:
+        if inputs.real is None or not modes_are_countable(inputs.real):
+            raise ValueError(
+                "metrics: modes are counted for digits, single_digits, gaussians and stackedmnist:FOLDER, "
+                f"not for {inputs.data_name}; use balance, or recall"
+            )
 
-def as_table(score: CoverageScore) -> list[tuple[str, str]]:
-    """Rows (name, value) for a person to read."""
-    labels = {
-        "num_samples": "samples (N)",
-        "kl": "KL from uniform",
-        "kl_floor": "KL of N real samples",
-        "confident_modes": "modes of confidently read images",
-        "confident": "channels read with confidence >= 0.9",
-        "confident_real": "the same for held-out real digits",
-        "confident_shuffled": "the same for pixel-shuffled digits",
-        "classifier_accuracy": "classifier's accuracy on held-out digits",
-        "within": "samples within 3 sigma of a centre",
-        "within_real": "the same for real samples",
-    }
-    values = asdict(score)
-    rows = [("modes covered", f"{values.pop('modes')} of {values.pop('num_modes')}")]
-    for name, value in values.items():
-        shares = isinstance(value, float) and not name.startswith("kl")
-        text = f"{value:.1%}" if shares else f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-        rows.append((labels[name], text))
-    return rows
+    def collector(self, inputs: Inputs) -> ModeCounter:
+        real = inputs.real
+        assert real is not None
+        if real.name == "gaussians":
+            return GaussianCounter()
+        if real.name in COUNTABLE:
+            return DigitCounter(digits_classifier(), digit_shares(real.images.shape[1]))
+        return DigitCounter(inputs.classifier.of_channels, real.class_shares())
+
+    def score(self, evidence: Evidence) -> CoverageScore:
+        return evidence.collector(self).score()

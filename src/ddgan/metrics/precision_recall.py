@@ -15,8 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddgan.config.components import register
+from ddgan.metrics.metric import Evidence, Figure, Metric
 from ddgan.metrics.neighbours import centre_of, centred, own_distances, squared_distances
-from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite
+from ddgan.metrics.resampling import Interval, bootstrap_interval, check_finite, within
+
+__all__ = ["DensityCoverage", "DensityScore", "ManifoldScore", "PrecisionRecall", "neighbour_scores"]
 
 K_MANIFOLD, K_DENSITY = 3, 5
 
@@ -41,6 +45,13 @@ class ManifoldScore:
     k: int
     num_real: int
 
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        return [
+            (f"precision (k = {self.k})", f"{self.precision:.4f}{within(self.precision_interval)}"),
+            (f"recall (k = {self.k})", f"{self.recall:.4f}{within(self.recall_interval)}"),
+        ]
+
 
 @dataclass(frozen=True)
 class DensityScore:
@@ -61,6 +72,13 @@ class DensityScore:
     coverage_interval: Interval
     k: int
     num_real: int
+
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        return [
+            (f"density (k = {self.k})", f"{self.density:.4f}{within(self.density_interval)}"),
+            (f"coverage (k = {self.k})", f"{self.coverage:.4f}{within(self.coverage_interval)}"),
+        ]
 
 
 def neighbour_scores(
@@ -112,3 +130,36 @@ def neighbour_scores(
 
 def _mean(values: Tensor) -> float:
     return float(values.double().mean())
+
+
+def _both(evidence: Evidence) -> tuple[ManifoldScore, DensityScore]:
+    real, samples = evidence.real.features, evidence.features
+    return neighbour_scores(real.to(evidence.device), samples.to(evidence.device))
+
+
+@register("metric", "precision_recall")
+class PrecisionRecall(Metric):
+    """Precision and recall of the samples' features among the real ones."""
+
+    needs = ("features", "real")
+    figures = (
+        Figure("quality", "precision", "precision", "higher", ("precision_interval",)),
+        Figure("coverage", "recall", "recall", "higher", ("recall_interval",)),
+    )
+
+    def score(self, evidence: Evidence) -> ManifoldScore:
+        return evidence.shared(_both)[0]
+
+
+@register("metric", "density_coverage")
+class DensityCoverage(Metric):
+    """Density and coverage of the samples' features among the real ones."""
+
+    needs = ("features", "real")
+    figures = (
+        Figure("quality", "density", "density", "higher", ("density_interval",)),
+        Figure("coverage", "coverage", "coverage", "higher", ("coverage_interval",)),
+    )
+
+    def score(self, evidence: Evidence) -> DensityScore:
+        return evidence.shared(_both)[1]

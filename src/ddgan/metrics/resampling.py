@@ -13,10 +13,13 @@ from torch import Tensor
 
 from ddgan.system.randomness import generator_for
 
+__all__ = ["Interval", "bootstrap_interval", "check_finite", "shuffled", "within"]
+
 REPLICATES = 1000
 """Resamples of a bootstrap."""
 
 Interval = tuple[float, float]
+"""Its low and its high end."""
 
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> Interval:
@@ -29,6 +32,11 @@ def bootstrap_interval(values: Tensor, seed: int = 0) -> Interval:
         means[replicate] = ordered[chosen].mean()
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
+
+
+def within(interval: Interval | None) -> str:
+    """An interval, for a table, to stand behind its value."""
+    return "" if interval is None else f" [{interval[0]:.4g}, {interval[1]:.4g}]"
 
 
 def shuffled(features: Tensor, seed: int = 0) -> Tensor:

@@ -5,38 +5,33 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 import torch
 
-from ddgan.metrics.classes import BalanceScore, ClassesScore
+from ddgan.metrics.balance import BalanceScore
+from ddgan.metrics.classes import ClassesScore
 from ddgan.metrics.frechet import FrechetScore
 from ddgan.metrics.inception_score import InceptionScore
 from ddgan.metrics.kernel import KernelScore
 from ddgan.metrics.memorisation import MemorisationScore
-from ddgan.metrics.modes import CoverageScore, as_table
+from ddgan.metrics.metric import METRICS
+from ddgan.metrics.modes import CoverageScore
 from ddgan.metrics.precision_recall import DensityScore, ManifoldScore
-from ddgan.metrics.resampling import Interval
 from ddgan.metrics.speed import SpeedScore
 from ddgan.system import images
+from ddgan.system.files import write_atomically
+from ddgan.system.version import __version__
+
+__all__ = ["PROTOCOL", "FeaturesUsed", "Report", "plain_score", "versions"]
 
 PROTOCOL = 2
 """Grows whenever a score changes for the same samples."""
-METRICS = (
-    "frechet",
-    "kernel",
-    "precision_recall",
-    "density_coverage",
-    "inception_score",
-    "modes",
-    "balance",
-    "classes",
-    "speed",
-    "memorisation",
-)
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -45,19 +40,17 @@ class FeaturesUsed:
 
     Attributes:
         name: what `--features` calls them.
-        checksum: SHA-256 of all that decides their values.
-        facts: such as a classifier's accuracy, or the file of the weights.
+        checksum: of all that decides their values.
+        metadata: such as a classifier's accuracy, or the file of the weights.
     """
 
     name: str
     checksum: str
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def versions() -> dict[str, str]:
     """The software that scores depend on."""
-    from ddgan import __version__
-
     return {
         "ddgan": __version__,
         "torch": torch.__version__,
@@ -66,30 +59,49 @@ def versions() -> dict[str, str]:
     }
 
 
+class Score(Generic[S]):
+    """An attribute of a report: the score of this name in `scores`, None if it was not asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, report: None, owner: type) -> Score[S]: ...
+
+    @overload
+    def __get__(self, report: Report, owner: type) -> S | None: ...
+
+    def __get__(self, report: Report | None, owner: type) -> Score[S] | S | None:
+        return self if report is None else report.scores.get(self.name)
+
+
 @dataclass(frozen=True)
 class Report:
-    """The scores of one set of samples; those that were not asked for are None.
+    """The scores of one set of samples.
 
     Attributes:
-        data: the data source, or file of statistics, that the samples were compared with.
+        data: what the samples were compared with: a dataset, or a file of statistics.
+        num_samples: N.
+        seed: of the samples, if a model made them.
+        nfe: network evaluations per sample; None for files.
+        seconds: wall time of making, or reading, all N samples.
+        machine: where that was measured.
+        samples: "model", or the name of the file or folder.
         split: of the data.
         data_checksum: of its images and labels.
         num_real: how many real images there were.
-        samples: "model", or the name of the file or folder.
-        num_samples: N.
-        seed: of the samples, if a model made them.
-        num_steps: T of the model, or how often a baseline calls its network; None for files.
         features: which features were compared, if any were.
-        seconds: wall time of making, or reading, all N samples.
-        machine: where that was measured.
+        scores: by metric; those that come with ddgan are attributes too, None if they were not asked for.
         warnings: what a reader of the scores should know.
         pictures: by name, uint8 (H, W, 3 or 1); written beside the JSON.
+        versions: the software that made them.
+        protocol: under which scores compare.
     """
 
     data: str
     num_samples: int
     seed: int
-    num_steps: int | None
+    nfe: int | None
     seconds: float
     machine: str
     samples: str = "model"
@@ -97,20 +109,22 @@ class Report:
     data_checksum: str | None = None
     num_real: int | None = None
     features: FeaturesUsed | None = None
-    frechet: FrechetScore | None = None
-    kernel: KernelScore | None = None
-    precision_recall: ManifoldScore | None = None
-    density_coverage: DensityScore | None = None
-    inception_score: InceptionScore | None = None
-    modes: CoverageScore | None = None
-    balance: BalanceScore | None = None
-    classes: ClassesScore | None = None
-    speed: SpeedScore | None = None
-    memorisation: MemorisationScore | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     versions: dict[str, str] = field(default_factory=versions)
     protocol: int = PROTOCOL
+
+    frechet = Score[FrechetScore]()
+    kernel = Score[KernelScore]()
+    precision_recall = Score[ManifoldScore]()
+    density_coverage = Score[DensityScore]()
+    inception_score = Score[InceptionScore]()
+    modes = Score[CoverageScore]()
+    balance = Score[BalanceScore]()
+    classes = Score[ClassesScore]()
+    memorisation = Score[MemorisationScore]()
+    speed = Score[SpeedScore]()
 
     @property
     def images_per_second(self) -> float | None:
@@ -118,107 +132,71 @@ class Report:
         return None if self.speed is None else self.speed.images_per_second
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, which has no infinity: it is None there."""
-        pictures, plain = self.pictures, {}
+        """Plain values for JSON, each score under its metric's name; an infinite number is None there."""
+        plain: dict[str, Any] = {}
         for known in fields(self):
-            if known.name != "pictures":
-                value = getattr(self, known.name)
-                plain[known.name] = asdict(value) if hasattr(value, "__dataclass_fields__") else value
-        return _finite(plain | ({"pictures": sorted(pictures)} if pictures else {}))
+            value = getattr(self, known.name)
+            if known.name == "scores":
+                plain |= dict.fromkeys(METRICS)
+                plain |= {name: plain_score(score) for name, score in value.items()}
+            elif known.name == "features":
+                plain["features"] = None if value is None else asdict(value)
+            elif known.name != "pictures":
+                plain[known.name] = value
+        return finite(plain | ({"pictures": sorted(self.pictures)} if self.pictures else {}))
 
     def save(self, path: Path) -> None:
         """Write as JSON; pictures become X.NAME.png beside X.json."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         for name, picture in self.pictures.items():
             images.save_png(picture, path.with_suffix(f".{name}.png"))
+        write_atomically(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     def table(self) -> list[tuple[str, str]]:
         """Rows (name, value) for a person to read."""
-        rows: list[tuple[str, str]] = []
-        if self.modes is not None:
-            rows += as_table(self.modes)
-        else:
-            rows.append(("samples (N)", f"{self.num_samples:,}"))
-        rows += self._distribution_rows() + self._class_rows() + self._memorisation_rows()
-        rows += self._speed_rows()
+        rows = [] if "modes" in self.scores else [("samples (N)", f"{self.num_samples:,}")]
+        for name in sorted(
+            self.scores, key=lambda name: name != "modes"
+        ):  # those first, the others as they are
+            rows += rows_of(name, self.scores[name])
+        if self.nfe is not None:
+            rows.append(("network evaluations per sample (NFE)", str(self.nfe)))
+        rows.append(("seconds for all samples", f"{self.seconds:.1f}"))
         if self.features is not None:
-            facts = "".join(f", {name} {shown(value)}" for name, value in self.features.facts.items())
-            rows.append(("features", f"{self.features.name} ({self.features.checksum[:12]}{facts})"))
+            about = "".join(f", {name} {shown(value)}" for name, value in self.features.metadata.items())
+            rows.append(("features", f"{self.features.name} ({self.features.checksum[:12]}{about})"))
         if self.num_real is not None:
             rows.append(("real images", f"{self.num_real:,} of {self.data}, {self.split}"))
         return rows + [("warning", warning) for warning in self.warnings]
 
-    def _distribution_rows(self) -> list[tuple[str, str]]:
-        rows: list[tuple[str, str]] = []
-        if (f := self.frechet) is not None:
-            rank = f", rank {f.rank} of {f.num_features}" if f.rank < f.num_features else ""
-            rows.append((f.name, f"{f.value:.4g}{within(f.interval)}{rank}"))
-        if (k := self.kernel) is not None:
-            rows.append((k.name, f"{k.value:.3e} +- {k.deviation:.1e} over {k.num_subsets} subsets"))
-        if (p := self.precision_recall) is not None:
-            rows.append((f"precision (k = {p.k})", f"{p.precision:.4f}{within(p.precision_interval)}"))
-            rows.append((f"recall (k = {p.k})", f"{p.recall:.4f}{within(p.recall_interval)}"))
-        if (d := self.density_coverage) is not None:
-            rows.append((f"density (k = {d.k})", f"{d.density:.4f}{within(d.density_interval)}"))
-            rows.append((f"coverage (k = {d.k})", f"{d.coverage:.4f}{within(d.coverage_interval)}"))
-        if (i := self.inception_score) is not None:
-            splits = f"{i.mean_of_splits:.3f} +- {i.deviation_of_splits:.3f} in {i.num_splits} splits"
-            rows.append((i.name, f"{i.value:.3f} ({splits})"))
-        return rows
 
-    def _class_rows(self) -> list[tuple[str, str]]:
-        rows: list[tuple[str, str]] = []
-        if (b := self.balance) is not None:
-            rows.append(("classes found", f"{b.classes_found} of {b.num_classes}"))
-            rows.append(("KL of class shares from the real ones", f"{b.kl:.4f}"))
-            rows.append(("the same of N real samples", f"{b.kl_floor:.4f}"))
-            rows.append(("classifier's accuracy on held-out images", f"{b.classifier_accuracy:.1%}"))
-        if (c := self.classes) is not None:
-            rows.append(("samples read as the class asked for", f"{c.agreement:.1%}"))
-            rows.append(("the same for held-out real images", f"{c.agreement_real:.1%}"))
-            least = f"least {c.least_diversity:.3f} in class {c.least_diverse}"
-            rows.append(("distance within a class, over the real one", f"{c.diversity:.3f} ({least})"))
-        return rows
-
-    def _memorisation_rows(self) -> list[tuple[str, str]]:
-        if (m := self.memorisation) is None:
-            return []
-        return [
-            ("chance to be nearer to training images", f"{m.nearer:.3f}{within(m.interval)}; held-out: 0.5"),
-            ("nearer than 99% of held-out images", f"{m.near:.1%}"),
-            ("copies of training images", f"{m.copies:.1%}"),
-        ]
-
-    def _speed_rows(self) -> list[tuple[str, str]]:
-        rows: list[tuple[str, str]] = []
-        if (s := self.speed) is not None:
-            hundred = s.seconds_per_100
-            spread = f"{hundred.fastest:.3g} to {hundred.slowest:.3g}, {hundred.repeats} times"
-            best = f"{s.images_per_second:,.0f} images/s at a batch of {s.best_batch}"
-            rows.append(("sampling speed", f"{best} ({s.device}, {s.dtype})"))
-            rows.append(("seconds per 100 images, batch of 100", f"{hundred.median:.3g} ({spread})"))
-            rows.append(("seconds for one image", f"{s.latency.median:.3g}"))
-            rows.append(("peak memory", f"{s.peak_memory / 2**20:,.0f} MiB"))
-        if self.num_steps is not None:
-            rows.append(("generator calls per image (NFE)", str(self.num_steps)))
-        rows.append(("seconds for all samples", f"{self.seconds:.1f}"))
-        return rows
-
-
-def within(interval: Interval | None) -> str:
-    """A 95 % interval, for a table."""
-    return "" if interval is None else f" [{interval[0]:.4g}, {interval[1]:.4g}]"
+def rows_of(metric: str, score: Any) -> list[tuple[str, str]]:
+    """Rows (name, value) of a score: its own, or one for each field."""
+    if hasattr(score, "rows"):
+        return list(score.rows())
+    name = metric.replace("_", " ")
+    return [
+        (f"{name}: {known.name.replace('_', ' ')}", shown(getattr(score, known.name)))
+        for known in fields(score)
+    ]
 
 
 def shown(value: Any) -> str:
-    """A fact, for a table."""
+    """A value, for a table."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)[:40]
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+def plain_score(score: Any) -> Any:
+    """A score as nested plain values: numbers of numpy and torch as Python's."""
+    return finite(asdict(score))
+
+
+def finite(value: Any) -> Any:
+    """The same plain values without infinities and NaN, which become None."""
+    if isinstance(value, Mapping):
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
+    if isinstance(value, np.generic | np.ndarray | torch.Tensor):
+        return finite(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,69 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddgan.config.run_config import RunConfig
 from ddgan.data.decode import decode
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import open_reader
 from ddgan.data.readers.arrays import ArrayReader
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.model import Model
+from ddgan.models.opening import load
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.images import finite, to_uint8
 
+__all__ = ["Samples", "holds_samples", "open_samples", "quantised"]
+
 BATCH_SIZE = 500
 LOSSY = (".jpg", ".jpeg", ".webp")
-
-
-@runtime_checkable
-class Sampler(Protocol):
-    """A model that can be scored: a `DDGAN`, or one of the baselines it is compared with.
-
-    Attributes:
-        config: the settings of its run.
-        generator: the network that is called.
-    """
-
-    @property
-    def config(self) -> RunConfig: ...
-
-    @property
-    def generator(self) -> nn.Module: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def state_shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def num_classes(self) -> int: ...
-
-    @property
-    def is_compiled(self) -> bool: ...
-
-    @property
-    def precision(self) -> str:
-        """What the generator computes in."""
-        ...
-
-    @property
-    def calls_per_image(self) -> int:
-        """How often the generator is called for a sample (NFE)."""
-        ...
-
-    def default_batch_size(self) -> int:
-        """How many samples fit in memory at once."""
-        ...
-
-    def batches(self, n: int, seed: int = 0, batch_size: int | None = None) -> Iterator[Tensor]:
-        """Yield n samples in batches (B, *state_shape); sample i depends on (seed, i) alone."""
-        ...
 
 
 class Samples:
@@ -78,9 +34,9 @@ class Samples:
 
     Args:
         name: what a person calls them.
-        state_shape: the shape of one.
+        sample_shape: the shape of one.
         count: how many there are.
-        stream: makes uint8 batches (B, C, H, W), or points float32 (B, F), anew each time it is called.
+        stream: makes uint8 batches (B, C, H, W), or float32 points (B, ...), anew each time it is called.
         labels: the class that each was asked to be, int64 (N,), or None.
         model: what makes them, or None for files.
         warnings: what a reader of the scores should know.
@@ -89,14 +45,14 @@ class Samples:
     def __init__(
         self,
         name: str,
-        state_shape: tuple[int, ...],
+        sample_shape: tuple[int, ...],
         count: int,
         stream: Callable[[], Iterator[Tensor]],
         labels: Tensor | None = None,
-        model: Sampler | None = None,
+        model: Model | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.state_shape, self.count, self.batches = name, state_shape, count, stream
+        self.name, self.sample_shape, self.count, self.batches = name, sample_shape, count, stream
         self.labels, self.model, self.warnings = labels, model, warnings
 
 
@@ -113,7 +69,12 @@ def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Sampl
         if is_prepared(path):
             return _cut(_from_dataset(ImageDataset(path)), n)
         return _cut(_from_npz(path) if path.suffix == ".npz" else _from_folder(path), n)
-    model = source if isinstance(source, Sampler) else DDGAN.from_pretrained(source)
+    model = load(source) if isinstance(source, (str, Path)) else source
+    if not isinstance(model, Model):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be scored; pass a model (see ddgan.models.model.Model), a "
+            "path, or samples as an array or a tensor"
+        )
     return _from_model(model, default_n if n is None else n, seed)
 
 
@@ -128,23 +89,24 @@ def holds_samples(source: str | Path) -> bool:
     return path.suffix == ".npz"
 
 
-def _from_model(model: Sampler, n: int, seed: int) -> Samples:
+def _from_model(model: Model, n: int, seed: int) -> Samples:
     def stream() -> Iterator[Tensor]:
         for batch in model.batches(n, seed):
             yield quantised(batch)
 
-    labels = torch.arange(n) % model.num_classes if model.num_classes else None
-    return Samples("model", model.state_shape, n, stream, labels, model)
+    count = model.conditions.num_classes
+    labels = torch.arange(n) % count if count else None
+    return Samples("model", model.sample_shape, n, stream, labels, model)
 
 
 def quantised(batch: Tensor) -> Tensor:
-    """A model's samples, images (B, C, H, W) in [-1, 1] or points (B, F), as scores see them, on the CPU.
+    """A model's samples, images (B, C, H, W) in [-1, 1] or points (B, ...), as scores see them, on the CPU.
 
     Raises:
         ValueError: if a value is NaN or infinite.
     """
     finite(batch)
-    if batch.ndim == 2:
+    if batch.ndim != 4:
         return batch.float().cpu()
     return torch.from_numpy(to_uint8(batch)).permute(0, 3, 1, 2)
 
@@ -194,7 +156,7 @@ def _from_dataset(dataset: ImageDataset) -> Samples:
             yield torch.from_numpy(np.array(dataset.images[first : first + BATCH_SIZE]))
 
     labels = None if dataset.labels is None else torch.from_numpy(dataset.labels)
-    return Samples(dataset.path.name, dataset.state_shape, len(dataset), stream, labels)
+    return Samples(dataset.path.name, dataset.sample_shape, len(dataset), stream, labels)
 
 
 def _from_npz(path: Path) -> Samples:

@@ -15,8 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddgan.metrics.samples import Sampler
+from ddgan.config.components import register
+from ddgan.metrics.metric import Evidence, Figure, Metric
+from ddgan.models.model import Model
 from ddgan.system.devices import wait_for
+
+__all__ = ["SamplingClock", "Speed", "SpeedScore", "Timing", "describe_machine", "measure_speed"]
 
 PAPER_BATCH = 100
 BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)
@@ -45,7 +49,7 @@ class SpeedScore:
         latency: seconds for one image.
         images_per_second: at the best batch size.
         best_batch: that size.
-        calls_per_image: generator calls (NFE).
+        nfe: how often the generator is called for a sample (number of function evaluations).
         peak_memory: bytes; on a GPU what sampling allocated at most, on the CPU of the whole process.
         device: in words.
         dtype: what the generator computes in.
@@ -55,13 +59,25 @@ class SpeedScore:
     latency: Timing
     images_per_second: float
     best_batch: int
-    calls_per_image: int
+    nfe: int
     peak_memory: int
     device: str
     dtype: str
 
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person to read."""
+        hundred = self.seconds_per_100
+        spread = f"{hundred.fastest:.3g} to {hundred.slowest:.3g}, {hundred.repeats} times"
+        best = f"{self.images_per_second:,.0f} images/s at a batch of {self.best_batch}"
+        return [
+            ("sampling speed", f"{best} ({self.device}, {self.dtype})"),
+            ("seconds per 100 images, batch of 100", f"{hundred.median:.3g} ({spread})"),
+            ("seconds for one image", f"{self.latency.median:.3g}"),
+            ("peak memory", f"{self.peak_memory / 2**20:,.0f} MiB"),
+        ]
 
-def measure_speed(model: Sampler, budget: float = BUDGET) -> SpeedScore:
+
+def measure_speed(model: Model, budget: float = BUDGET) -> SpeedScore:
     """Time a model's sampling; a task that takes longer than `budget` seconds is timed only once."""
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
@@ -84,14 +100,14 @@ def measure_speed(model: Sampler, budget: float = BUDGET) -> SpeedScore:
         latency=latency,
         images_per_second=rates[best],
         best_batch=best,
-        calls_per_image=model.calls_per_image,
+        nfe=model.nfe,
         peak_memory=_peak_memory(model.device),
         device=describe_machine(model.device),
         dtype=model.precision,
     )
 
 
-def _timing(model: Sampler, size: int, budget: float) -> Timing:
+def _timing(model: Model, size: int, budget: float) -> Timing:
     times = [_seconds(model, size)]
     if times[0] < budget / MOST_REPEATS or model.is_compiled:
         times = []  # that was the warm-up at this size
@@ -100,7 +116,7 @@ def _timing(model: Sampler, size: int, budget: float) -> Timing:
     return Timing(statistics.median(times), min(times), max(times), len(times))
 
 
-def _seconds(model: Sampler, size: int) -> float:
+def _seconds(model: Model, size: int) -> float:
     start = time.perf_counter()
     for _ in model.batches(size, seed=0, batch_size=size):
         pass
@@ -119,6 +135,34 @@ def _peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def describe_machine(device: torch.device) -> str:
+    """The device that ran, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {torch.get_num_threads()} threads, {platform.machine()}"
+
+
+@register("metric", "speed")
+class Speed(Metric):
+    """How fast a model samples, where it is and in the precision that it has."""
+
+    needs = ("model",)
+    figures = (
+        Figure(
+            "speed",
+            "seconds per 100 images",
+            "seconds_per_100.median",
+            "lower",
+            ("seconds_per_100.fastest", "seconds_per_100.slowest"),
+        ),
+        Figure("speed", "images per second", "images_per_second", "higher"),
+        Figure("speed", "seconds for one image", "latency.median", "lower"),
+    )
+
+    def score(self, evidence: Evidence) -> SpeedScore:
+        return measure_speed(evidence.model)
+
+
 class SamplingClock:
     """Counts the time spent in making batches, not in what is done with them."""
 
@@ -135,10 +179,3 @@ class SamplingClock:
             wait_for(batch.device)
             self.seconds += time.perf_counter() - start
             yield batch
-
-
-def describe_machine(device: torch.device) -> str:
-    """The device that ran, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads, {platform.machine()}"

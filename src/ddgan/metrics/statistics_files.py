@@ -8,20 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddgan.data import EMBEDDED
 from ddgan.data.readers.pickles import load_arrays_only
 from ddgan.data.readers.stored import npy_header
-from ddgan.metrics.frechet import Statistics
+from ddgan.metrics.moments import Statistics
+
+__all__ = ["published_statistics", "read_statistics"]
 
 
-def published_statistics(source: str) -> Statistics | None:
-    """The statistics in a published .npz or .npy file with mu and sigma; None for other sources.
+def published_statistics(data: Any) -> Statistics | None:
+    """The statistics in a published .npz or .npy file with mu and sigma; None for other data.
+
+    Args:
+        data: what `--data` takes, or the settings of data.
 
     Raises:
         ValueError: if there are mu and sigma, but not of a Gaussian.
     """
-    path = Path(source).expanduser()
-    if source in EMBEDDED or path.suffix not in (".npz", ".npy") or not path.is_file():
+    if not isinstance(data, str):
+        return None
+    path = Path(data).expanduser()
+    if path.suffix not in (".npz", ".npy") or not path.is_file():
         return None
     found = read_statistics(path)
     if found is None:

@@ -1,4 +1,9 @@
-"""Features by a TorchScript file: the two published ones, or any with a description beside it."""
+"""Features by a TorchScript file: the two published ones, or any with a description beside it.
+
+inception    the network of all published FIDs
+vgg16        the network of the paper's recall
+torchscript  X.pt, described by X.json beside it
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,27 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ddgan.config.components import register
+from ddgan.config.settings import Interval, SettingError, settings, shown
 from ddgan.metrics.feature_weights import Weights
-from ddgan.metrics.features import FeatureBatch
+from ddgan.metrics.features import Compared, FeatureBatch, Features
 from ddgan.system.files import sha256_of
+
+__all__ = ["InceptionConfig", "Sidecar", "TorchScriptConfig", "TorchScriptFeatures", "VGG16Config"]
 
 PUBLISHED = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
 INCEPTION = Weights("inception", PUBLISHED + "inception-2015-12-05.pt", "DDGAN_INCEPTION")
 VGG16 = Weights("vgg16", PUBLISHED + "vgg16.pt", "DDGAN_VGG16")
-FILTERS = ("bilinear", "bicubic", "nearest")
 
 
-@dataclass(frozen=True)
+@settings
 class Sidecar:
     """How a TorchScript network wants its images: what X.json beside X.pt may say.
 
@@ -46,55 +53,42 @@ class Sidecar:
     input_range: tuple[float, float] = (0, 255)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    size: int = 0
+    size: Annotated[int, Interval(ge=0, le=4096)] = 0
     filter: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    channels: int = 3
-    arguments: dict[str, Any] = field(default_factory=dict)
+    channels: Literal[1, 3] = 3
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     probability_arguments: dict[str, Any] | None = None
     output: str = ""
-    batch_size: int = 64
+    batch_size: Annotated[int, Interval(ge=1, le=65_536)] = 64
 
     def __post_init__(self) -> None:
-        rules = {
-            "dtype": (self.dtype in ("uint8", "float32"), "must be uint8 or float32"),
-            "input_range": (len(self.input_range) == 2, "must be two numbers"),
-            "mean": (len(self.mean) in (0, self.channels), "must be one number per channel"),
-            "std": (len(self.std) in (0, self.channels) and 0 not in self.std, "must be one per channel"),
-            "size": (self.size >= 0, "must be 0 or more"),
-            "filter": (self.filter in FILTERS, f"must be one of {', '.join(FILTERS)}"),
-            "channels": (self.channels in (1, 3), "must be 1 or 3"),
-            "batch_size": (self.batch_size >= 1, "must be at least 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it {rule}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (0, self.channels):
+                raise SettingError(name, f"is {shown(values)}; it must be one number per channel")
+        if 0 in self.std:
+            raise SettingError("std", f"is {shown(self.std)}; it must not be 0")
         changed = tuple(self.input_range) != (0, 255) or self.mean or self.std
         if self.dtype == "uint8" and changed:
-            raise ValueError("dtype is uint8, whose values cannot be scaled; set dtype to float32")
+            raise SettingError("dtype", "is uint8, whose values cannot be scaled; set it to float32")
 
     @classmethod
     def read(cls, path: Path) -> Sidecar:
         """From a JSON file.
 
         Raises:
-            ValueError: if it is missing, is no JSON object, or says what is not known.
+            ValueError: if it is missing, is not a JSON object, or says what is not known.
         """
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            unknown = sorted(set(said) - {known.name for known in dataclasses.fields(cls)})
-            if unknown:
-                known = ", ".join(known.name for known in dataclasses.fields(cls))
-                raise ValueError(f"{', '.join(unknown)} is not known; it may say {known}")
-            for name in ("input_range", "mean", "std"):
-                if name in said:
-                    said[name] = tuple(said[name])
+            if not isinstance(said, dict):
+                raise ValueError(f"it holds {shown(said)}, which is not an object")
             return cls(**said)
         except OSError:
             raise ValueError(
                 f"'{path}' is missing; it describes the features' input, such as "
                 '{"dtype": "float32", "input_range": [-1, 1], "size": 224}'
             ) from None
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"'{path}' does not describe features: {error}") from None
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -127,7 +121,7 @@ INCEPTION_SIDECAR = Sidecar(
 VGG16_SIDECAR = Sidecar(arguments={"return_features": True}, batch_size=32)
 
 
-class TorchScriptFeatures:
+class TorchScriptFeatures(Features):
     """Features by a scripted network; see `Features`."""
 
     def __init__(self, name: str, path: Path, checksum: str, sidecar: Sidecar) -> None:
@@ -136,7 +130,7 @@ class TorchScriptFeatures:
         self.checksum = hashlib.sha256(f"{checksum} {described}".encode()).hexdigest()
         self.batch_size = sidecar.batch_size
         self.has_probabilities = sidecar.probability_arguments is not None
-        self.facts: dict[str, Any] = {"file": path.name, "file_sha256": checksum}
+        self.metadata = {"file": path.name, "file_sha256": checksum}
         self._sidecar, self._network = sidecar, _load(path)
 
     def to(self, device: torch.device) -> TorchScriptFeatures:
@@ -165,7 +159,7 @@ class TorchScriptFeatures:
                 )
             result = result[output]
         if not isinstance(result, Tensor) or len(result) != len(x):
-            raise ValueError(f"'{self.path}' returns no tensor (B, D) for B images")
+            raise ValueError(f"'{self.path}' does not return a tensor (B, D) for B images")
         return result.flatten(1).float()
 
 
@@ -175,27 +169,58 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # torch announces what will follow TorchScript
             return torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"'{path}' is no whole TorchScript file: {_last_line(error)}") from None
+        raise ValueError(f"'{path}' is not a whole TorchScript file: {_last_line(error)}") from None
 
 
 def _last_line(error: Exception) -> str:
     return next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
-def open_torchscript(name: str) -> TorchScriptFeatures:
-    """The features `inception`, `vgg16` or those of a file X.pt.
+def published(weights: Weights, sidecar: Sidecar) -> TorchScriptFeatures:
+    """Published features, whose weights are downloaded at first use.
 
     Raises:
-        ValueError: if the file is missing, damaged or changed, or is described wrongly.
+        ValueError: if the file cannot be had, or is damaged or changed.
     """
-    published = {"inception": (INCEPTION, INCEPTION_SIDECAR), "vgg16": (VGG16, VGG16_SIDECAR)}
-    if name in published:
-        weights, sidecar = published[name]
-        path, checksum = weights.fetch()
-        return TorchScriptFeatures(name, path, checksum, sidecar)
-    path = Path(name).expanduser()
-    try:
-        checksum = sha256_of(path)
-    except OSError as error:
-        raise ValueError(f"'{path}' cannot be read: {error.strerror}") from None
-    return TorchScriptFeatures(path.name, path, checksum, Sidecar.read(path.with_suffix(".json")))
+    path, checksum = weights.fetch()
+    return TorchScriptFeatures(weights.name, path, checksum, sidecar)
+
+
+@register("features", "inception")
+class InceptionConfig:
+    """Features of the Inception network; scores of them are called FID, KID and Inception score."""
+
+    def open(self, inputs: Compared) -> TorchScriptFeatures:
+        return published(INCEPTION, INCEPTION_SIDECAR)
+
+
+@register("features", "vgg16")
+class VGG16Config:
+    """Features of the VGG network."""
+
+    def open(self, inputs: Compared) -> TorchScriptFeatures:
+        return published(VGG16, VGG16_SIDECAR)
+
+
+@register("features", "torchscript")
+class TorchScriptConfig:
+    """Features by a file.
+
+    Args:
+        path: X.pt, described by X.json beside it, see `Sidecar`.
+    """
+
+    path: str
+
+    def open(self, inputs: Compared) -> TorchScriptFeatures:
+        """The features of the file.
+
+        Raises:
+            ValueError: if it is missing or damaged, or described wrongly.
+        """
+        path = Path(self.path).expanduser()
+        try:
+            checksum = sha256_of(path)
+        except OSError as error:
+            raise ValueError(f"'{path}' cannot be read: {error.strerror}") from None
+        return TorchScriptFeatures(path.name, path, checksum, Sidecar.read(path.with_suffix(".json")))

@@ -6,19 +6,25 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ddgan.models.ddgan import DDGAN
+from ddgan.config.settings import plain
+from ddgan.models.model import TrainedModel
 
 UNSTATED = "Not stated by whoever trained the weights; ask before you use them."
 USE = """```python
 import ddgan
 
-model = ddgan.DDGAN.from_pretrained("{name}")
+model = ddgan.load("{name}")
 images = model.sample(64, seed=0)  # (64, {shape}) in [-1, 1]
 ```"""
 
 
 def model_card(
-    model: DDGAN, name: str, *, scores: Mapping[str, Any] | None = None, picture: str = "", use: str = USE
+    model: TrainedModel,
+    name: str,
+    *,
+    scores: Mapping[str, Any] | None = None,
+    picture: str = "",
+    use: str = USE,
 ) -> str:
     """The card as Markdown, its first lines the metadata that the Hub reads.
 
@@ -37,12 +43,11 @@ def model_card(
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["ddgan", "denoising-diffusion-gan", "diffusion", "gan"],
     }
-    shape = ", ".join(map(str, model.state_shape))
+    shape = ", ".join(map(str, model.sample_shape))
     parts = [
         f"---\n{yaml.safe_dump(about, sort_keys=False)}---",
         f"# {name.rsplit('/', 1)[-1]}",
-        "A denoising diffusion GAN (Xiao, Kreis, Vahdat, ICLR 2022): "
-        f"{model.diffusion.num_steps} calls of the generator make an image.",
+        about_method(model),
         f"![A grid of samples]({picture})" if picture else "",
         use.format(name=name, shape=shape),
         f"## Licence\n\n{model.license or UNSTATED}",
@@ -51,6 +56,19 @@ def model_card(
         f"## Settings\n\n```yaml\n{model.config.to_yaml()}```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def about_method(model: TrainedModel) -> str:
+    """How the samples come about, in one sentence."""
+    if model.config.method.kind == "denoising_gan":
+        return (
+            "A denoising diffusion GAN (Xiao, Kreis, Vahdat, ICLR 2022): "
+            f"{model.nfe} calls of the generator make an image."
+        )
+    return (
+        f"A model trained by the method {model.config.method.kind}: {model.nfe} calls of the network make an "
+        "image."
+    )
 
 
 def _license_metadata(license: str) -> dict[str, str]:
@@ -68,17 +86,21 @@ def _license_metadata(license: str) -> dict[str, str]:
     }
 
 
-def facts(model: DDGAN) -> dict[str, Any]:
+def facts(model: TrainedModel) -> dict[str, Any]:
     """What a model is, by name, in words and numbers."""
-    diffusion = model.config.diffusion
+    config = model.config
+    schedule = plain(config.diffusion.schedule)
+    numbers = ", ".join(f"{name} {value:g}" for name, value in schedule.items() if name != "kind")
     return {
-        "data": model.config.data or "not stated",
-        "sample": " x ".join(map(str, model.state_shape)),
+        "data": config.data.name or "not stated",
+        "sample": " x ".join(map(str, model.sample_shape)),
         "classes": model.num_classes or "none",
-        "steps T": diffusion.num_steps,
-        "schedule": f"{diffusion.schedule}, beta {diffusion.beta_min} .. {diffusion.beta_max}",
-        "the generator predicts": diffusion.prediction,
-        "generator": model.config.generator.kind,
+        "method": config.method.kind,
+        "steps T": config.diffusion.num_steps,
+        "calls of the network per sample (NFE)": model.nfe,
+        "schedule": f"{schedule['kind']}, {numbers}",
+        "the generator predicts": config.diffusion.prediction,
+        "generator": config.generator.kind,
         "parameters": f"{model.num_parameters:,}",
     }
 

@@ -1,71 +1,119 @@
-"""Where the weights of a model may be: a run folder, one of its checkpoints, a file, or the Hub."""
+"""Opening a trained model, wherever it is: a run folder, one of its checkpoints, a file, or the Hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import nn
 
-from ddgan.config.run_config import RunConfig
-from ddgan.models.weights_file import WEIGHTS_NAME, average_in, no_average, read_weights
+from ddgan.config.settings import SettingError
+from ddgan.models.checkpoint_file import STATE_NAME, is_checkpoint, read_checkpoint
+from ddgan.models.hub import download_weights
+from ddgan.models.precision import Precision, channels_innermost
+from ddgan.models.weights_file import (
+    WEIGHTS_NAME,
+    Weights,
+    check_weights,
+    ema_in,
+    no_ema,
+    read_metadata,
+    read_weights,
+)
+
+__all__ = ["load", "open_weights"]
 
 
-class Opened(NamedTuple):
-    """What was read: weights by name, settings, the licence in words, and from where."""
+def load(
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    ema: float | None = None,
+    precision: Precision = "float32",
+) -> Any:
+    """Open any trained model: what its method makes of it, such as a `DDGAN`.
 
-    tensors: dict[str, Tensor]
-    config: RunConfig
-    license: str
-    path: Path
+    Args:
+        source: a run folder, a checkpoint of it, a .safetensors file, or "user/name" (perhaps with
+            "@revision") on the Hub; what exists locally wins.
+        device: where the weights go.
+        ema: of a run with several EMAs, the one with this half-life in thousands of images
+            (optimization.ema.half_lives); by default the one of optimization.ema.decay.
+        precision: what the generator computes in: float32, bf16, or auto.
+
+    Returns:
+        A `Model`: it has sample_shape, nfe, sample and save.
+
+    Raises:
+        ValueError: if `source` is none of these or cannot be fetched, the file is damaged or of another
+            version, it was trained with a component that is not known here, or the run has no such EMA.
+    """
+    weights, path = open_weights(source, ema)
+    generator = _built(weights, path)
+    if weights.config.training.channels_last:
+        channels_innermost(generator)
+    model = weights.config.method.open(
+        generator.to(device), weights.config, weights.sample_shape, weights.license
+    )
+    model.source = path
+    if hasattr(model, "set_precision"):
+        model.set_precision(precision)
+    return model
 
 
-def open_weights(source: str | Path, ema: float | None = None) -> Opened:
-    """The averaged weights of a model, by whatever name `DDGAN.from_pretrained` takes.
+def _built(weights: Weights, path: Path) -> nn.Module:
+    """The generator with its weights; its shapes alone are made until the file's are found to be the same."""
+    shapes = weights.sample_shape, weights.config.conditions.shapes
+    try:
+        with torch.device("meta"):
+            generator = weights.config.generator.build(*shapes)
+        check_weights(generator, weights.tensors, path)
+        if {name for name, _ in generator.named_buffers()} - generator.state_dict().keys():
+            generator = weights.config.generator.build(*shapes)  # with what is in no file
+    except SettingError as error:
+        raise ValueError(f"the settings in '{path}' cannot be used: {error.within('generator')}") from None
+    dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}
+    tensors = {name: tensor.to(dtypes[name]) for name, tensor in weights.tensors.items()}
+    generator.load_state_dict(tensors, assign=True)
+    return generator
+
+
+def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights, Path]:
+    """The EMA weights of a model, by whatever name `load` takes, and the file that they are in.
 
     Raises:
         ValueError: if `source` is none of these or cannot be fetched, is damaged or of another format, or
-            has no average of this half-life.
+            has no EMA of this half-life.
     """
     path = Path(source)
     if (checkpoint := _checkpoint_at(path)) is not None:
-        return _of_checkpoint(checkpoint, ema)
+        return _of_checkpoint(checkpoint, ema), checkpoint / STATE_NAME
     if path.is_dir():
         if not (path / WEIGHTS_NAME).is_file():
-            raise ValueError(f"'{source}' is no run folder: it holds no {WEIGHTS_NAME}")
-        path = average_in(path, ema)
+            raise ValueError(f"'{source}' is not a run folder: it holds no {WEIGHTS_NAME}")
+        path = ema_in(path, ema)
     elif ema is not None:
-        raise ValueError(f"ema is {ema:g}, but '{source}' is no run folder; its averages are files of it")
+        raise ValueError(f"ema is {ema:g}, but '{source}' is not a run folder; its EMAs are files of it")
     elif not path.is_file():
-        from ddgan.models.hub import download_weights
-
         path = download_weights(str(source))
-    return Opened(*read_weights(path, RunConfig.from_dict), path)
+    return read_weights(path), path
 
 
 def _checkpoint_at(path: Path) -> Path | None:
     """The folder of the checkpoint that a path names by its folder or by its tensors; None if it is none."""
-    from ddgan.training.checkpoint import STATE_NAME, is_checkpoint
-
     folder = path.parent if path.name == STATE_NAME else path
     return folder if is_checkpoint(folder) else None
 
 
-def _of_checkpoint(path: Path, ema: float | None) -> Opened:
-    from ddgan.training.checkpoint import STATE_NAME, read_checkpoint
-
+def _of_checkpoint(path: Path, ema: float | None) -> Weights:
     try:
-        found = read_checkpoint(path, prefix="average")
+        found = read_checkpoint(path, prefix="ema")
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
-    if "method" in found.facts.get("config", {}):
-        raise ValueError(f"'{path}' is no checkpoint of a denoising diffusion GAN but of a baseline")
-    try:
-        config = RunConfig.from_dict(found.facts["config"])
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"'{path}' is no checkpoint of a denoising diffusion GAN: {error}") from None
-    half_lives = config.optimization.ema_half_lives
+    config, sample_shape, license = read_metadata(found.facts, f"'{path}'")
+    half_lives = config.optimization.ema.half_lives
     if ema is not None and ema not in half_lives:
-        raise no_average(path, ema, [f"{one:g}" for one in half_lives])
-    weights = found.weights(f"average{0 if ema is None else 1 + half_lives.index(ema)}")
-    return Opened(weights, config, found.facts.get("license", ""), path / STATE_NAME)
+        raise no_ema(path, ema, [f"{one:g}" for one in half_lives])
+    tensors = found.weights(f"ema{0 if ema is None else 1 + half_lives.index(ema)}")
+    return Weights(tensors, config, sample_shape, license)

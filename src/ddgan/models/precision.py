@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ddgan.networks.conditions import Condition
+
 Precision = Literal["auto", "float32", "bf16"]
 PRECISIONS = ("auto", "float32", "bf16")
 
@@ -66,16 +68,16 @@ class InItsType(nn.Module):
     """A network whose weights are of a shorter type: it takes and gives what it would in float32.
 
     Args:
-        network: (x_t, t, z, y) -> prediction, all weights of one type.
+        network: (x_t, t, z, condition) -> prediction, all weights of one type.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
-        return self.network(x_t.to(dtype), t, z.to(dtype), y).to(x_t.dtype)
+        return self.network(x_t.to(dtype), t, z.to(dtype), condition).to(x_t.dtype)
 
 
 def in_its_type(network: nn.Module) -> nn.Module:

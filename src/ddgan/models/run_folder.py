@@ -1,28 +1,24 @@
-"""The folder of a run: what it holds, who may write in it.
+"""The folder of a run: what it holds.
 
 RUN/config.yaml        the whole configuration
 RUN/log.jsonl          one JSON object per log step: losses, also per t, speed, learning rates
-RUN/checkpoints/       what training goes on from, see `checkpoint`
-RUN/model.safetensors  the averaged weights of the generator, with the configuration
-RUN/model-ema50k.safetensors  a further average, by its half-life in thousands of images
-RUN/best.safetensors   the averaged weights that scored best on the way, if scores were asked for
+RUN/checkpoints/       what training goes on from, see `checkpoint_file`
+RUN/model.safetensors  the EMA weights of the generator, with the configuration
+RUN/model-ema50k.safetensors  a further EMA, by its half-life in thousands of images
+RUN/best.safetensors   the EMA weights that scored best on the way, if scores were asked for
 RUN/samples.png        a grid of samples (images only), and RUN/grids/ those on the way
 RUN/scores.json        the scores, and RUN/report.html, a page to look at (if scores were asked for)
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
-
-from ddgan.config.training import TrainingConfig
 from ddgan.models.weights_file import WEIGHTS_NAME
-from ddgan.system.files import remove_partial
-from ddgan.training.checkpoint import Checkpoints, is_checkpoint, read_checkpoint
+
+__all__ = ["CONFIG_NAME", "LOG_NAME", "REPORT_NAME", "SCORES_NAME", "read_log"]
 
 CONFIG_NAME, LOG_NAME, LOCK_NAME = "config.yaml", "log.jsonl", ".lock"
 BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
@@ -36,59 +32,12 @@ FOLDERS = ("checkpoints", "grids", "trackers")
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 
 
-def check_folder(path: Path, overwrite: bool) -> None:
-    """Complain where a run cannot be put.
-
-    Raises:
-        ValueError: if the folder is in use, or is a file.
-    """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"out is '{path}', which is a file; name a folder")
-    if path.is_dir() and any(entry.name != LOCK_NAME for entry in path.iterdir()) and not overwrite:
-        resume = f", or go on with ddgan train --resume {path}" if (path / CONFIG_NAME).is_file() else ""
-        raise ValueError(f"out is '{path}', which exists; name another folder or pass --overwrite{resume}")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock vanishes with the process, however it ends.
-
-    Raises:
-        ValueError: if another process is training in it.
-    """
-    from filelock import FileLock, Timeout
-
-    path.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path / LOCK_NAME, timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(
-            f"'{path}' is in use: another process is training there; wait or name another"
-        ) from None
-
-
-def clear(path: Path) -> None:
-    """Remove what an earlier run left in the folder, and only that; its configuration goes first."""
-    remove_partial(path)
-    for file in [path / name for name in FILES] + list(path.glob("model-ema*.safetensors")):
-        file.unlink(missing_ok=True)
-    for name in FOLDERS:
-        shutil.rmtree(path / name, ignore_errors=True)
-
-
-def checkpoints_of(path: Path, training: TrainingConfig) -> Checkpoints:
-    """The checkpoints of the run, kept as its settings say."""
-    return Checkpoints(path / "checkpoints", training.keep_last, training.keep_every)
-
-
-def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
-    """The discriminator of a checkpoint, or of a run's newest whole one; None if `source` has none."""
-    source = Path(source)
-    own = [source] if is_checkpoint(source) else []
-    for path in own or reversed(Checkpoints(source / "checkpoints").paths()):
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a log file; a last line that a kill cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            return read_checkpoint(path).weights("discriminator")
-        except (ValueError, OSError):
-            continue
-    return None
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.model import TrainedModel
 from ddgan.system import images
 from ddgan.system.progress import progress_bar
 
@@ -60,7 +60,7 @@ def check_pictures(path: Path, overwrite: bool) -> Path:
 
 
 def save_samples(
-    model: DDGAN,
+    model: TrainedModel,
     n: int,
     seed: int,
     out: Path,
@@ -94,7 +94,7 @@ def save_samples(
         "n": n,
         "seed": seed,
         "class": classes,
-        "num_steps": model.diffusion.num_steps,
+        "nfe": model.nfe,
         "seconds": seconds,
         "images_per_second": n / seconds,
         "config": model.config.to_dict(),
@@ -105,19 +105,19 @@ def save_samples(
     return record
 
 
-def has_png_form(model: DDGAN) -> bool:
+def has_png_form(model: TrainedModel) -> bool:
     """Whether the model makes images of one to four channels."""
-    return len(model.state_shape) == 3 and model.state_shape[0] <= 4
+    return len(model.sample_shape) == 3 and model.sample_shape[0] <= 4
 
 
-def check_form(model: DDGAN, out: Path) -> None:
+def check_form(model: TrainedModel, out: Path) -> None:
     """Refuse PNG for what has no such form, before any work is done.
 
     Raises:
         ValueError: for points or more than four channels, unless `out` is X.npz.
     """
     if out.suffix != ".npz" and not has_png_form(model):
-        raise ValueError(f"samples of shape {model.state_shape} have no PNG form; give --out X.npz")
+        raise ValueError(f"samples of shape {model.sample_shape} have no PNG form; give --out X.npz")
 
 
 def as_array(samples: Tensor) -> np.ndarray:
@@ -148,6 +148,6 @@ def write_record(record: dict[str, Any], out: Path) -> None:
     beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def save_grid(model: DDGAN, path: Path, n: int = 64) -> None:
+def save_grid(model: TrainedModel, path: Path, n: int = 64) -> None:
     """Write a PNG grid of the first n samples of seed 0."""
     write_arrays(as_array(model.sample(n)), path, model.grid_columns())

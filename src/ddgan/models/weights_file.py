@@ -1,93 +1,142 @@
-"""The weights file: one .safetensors with the tensors of a generator and the whole configuration."""
+"""The weights file: one .safetensors with the tensors of a generator and all that is needed to build it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
 from ddgan.system.files import read_tensors, save_tensors
 
+__all__ = [
+    "FORMAT",
+    "WEIGHTS_NAME",
+    "Weights",
+    "check_weights",
+    "ema_file_name",
+    "read_weights",
+    "write_weights",
+]
+
 WEIGHTS_NAME = "model.safetensors"
-FORMAT, BASELINE_FORMAT = "ddgan-1", "ddgan-baseline-1"
-OPENED_BY = {
-    FORMAT: "a denoising diffusion GAN, which ddgan.DDGAN.from_pretrained opens",
-    BASELINE_FORMAT: "a baseline, which ddgan.training.methods.load_baseline opens",
-}
-C = TypeVar("C", bound=RunConfig)
+FORMAT = 2
+METADATA = "ddgan"
+"""The one key of the file's metadata; its value is JSON, so that the same model is the same file."""
+
+
+class Weights(NamedTuple):
+    """What a weights file holds: tensors by name, settings, the shape of a sample, the licence in words."""
+
+    tensors: dict[str, Tensor]
+    config: RunConfig
+    sample_shape: tuple[int, ...]
+    license: str
+
+
+def metadata_of(config: RunConfig, sample_shape: Sequence[int], license: str) -> dict[str, Any]:
+    """What is known of weights, as plain values."""
+    return {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "sample_shape": list(sample_shape),
+        "license": license,
+    }
 
 
 def write_weights(
-    path: Path, tensors: dict[str, Tensor], config: RunConfig, license: str = "", format: str = FORMAT
+    path: Path, tensors: dict[str, Tensor], config: RunConfig, sample_shape: Sequence[int], license: str = ""
 ) -> None:
     """Write the file; it appears whole or not at all."""
-    metadata = {"format": format, "config": json.dumps(config.to_dict())}
-    if license:
-        metadata["license"] = license
-    save_tensors(path, tensors, metadata)
+    metadata = metadata_of(config, sample_shape, license)
+    save_tensors(path, tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
-def average_name(half_life: float | None) -> str:
-    """The file of a run's average with this half-life (thousands of images), or of its first."""
+def ema_file_name(half_life: float | None) -> str:
+    """The file of a run's EMA with this half-life (thousands of images), or of its first."""
     return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
 
 
-def average_in(run: Path, half_life: float | None) -> Path:
-    """The file of an average of a run.
+def ema_in(run: Path, half_life: float | None) -> Path:
+    """The file of an EMA of a run.
 
     Raises:
         ValueError: if the run has none of that half-life.
     """
-    path = run / average_name(half_life)
+    path = run / ema_file_name(half_life)
     if not path.is_file():
         found = sorted(
             file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
         )
         assert half_life is not None  # the other file was looked for before
-        raise no_average(run, half_life, found)
+        raise no_ema(run, half_life, found)
     return path
 
 
-def no_average(place: Path, half_life: float, found: Sequence[str]) -> ValueError:
-    """The complaint that `place` has averages of other half-lives only."""
-    there = ", ".join(found) or "only the one of optimization.ema_decay"
-    return ValueError(f"ema is {half_life:g}, but '{place}' has no average of that half-life; it has {there}")
+def no_ema(place: Path, half_life: float, found: Sequence[str]) -> ValueError:
+    """The complaint that `place` has EMAs of other half-lives only."""
+    there = ", ".join(found) or "only the one of optimization.ema.decay"
+    return ValueError(f"ema is {half_life:g}, but '{place}' has no EMA of that half-life; it has {there}")
 
 
-def read_weights(
-    path: Path, parse: Callable[[Mapping[str, Any]], C], format: str = FORMAT
-) -> tuple[dict[str, Tensor], C, str]:
-    """Tensors by name, the configuration and the licence of a file that `write_weights` wrote.
-
-    Args:
-        path: the file.
-        parse: plain values -> configuration, as `RunConfig.from_dict`.
-        format: what the file must say it is.
+def read_weights(path: Path) -> Weights:
+    """What `write_weights` wrote.
 
     Raises:
-        ValueError: if it is damaged, or not of this format.
+        ValueError: if the file is damaged, of another version, or not of this program.
     """
     try:
         tensors, metadata = read_tensors(path)
     except (ValueError, OSError) as error:
         hint = "; is it a published checkpoint? ddgan convert" if path.suffix in (".pth", ".pt") else ""
-        raise ValueError(f"'{path}' is no whole .safetensors file: {error}{hint}") from None
-    found = metadata.get("format", "")
-    if found != format and found in OPENED_BY:
-        raise ValueError(f"'{path}' holds {OPENED_BY[found]}")
-    if found != format or "config" not in metadata:
-        raise ValueError(f"'{path}' was not written by ddgan: its metadata has no {format} config")
+        raise ValueError(f"'{path}' is not a whole .safetensors file: {error}{hint}") from None
+    if metadata.get("format", "").startswith("ddgan-"):
+        raise ValueError(
+            f"'{path}' was written by ddgan 0.1, and this version reads format {FORMAT}; open it with "
+            "ddgan 0.1, or train it again"
+        )
     try:
-        config = parse(json.loads(metadata["config"]))
+        found = json.loads(metadata.get(METADATA, "null"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the metadata in '{path}' is damaged: {error}") from None
+    if found is None:
+        raise ValueError(f"'{path}' was not written by ddgan: its metadata has no entry {METADATA}")
+    config, sample_shape, license = read_metadata(found, f"'{path}'")
+    return Weights(tensors, config, sample_shape, license)
+
+
+def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], str]:
+    """Settings, shape of a sample and licence of what `metadata_of` gave.
+
+    Raises:
+        ValueError: in one line that names `place`, if it is damaged or of another version.
+    """
+    if not isinstance(found, Mapping) or "format" not in found:
+        raise ValueError(f"the metadata in {place} is damaged: it has no format")
+    if found["format"] != FORMAT:
+        raise ValueError(
+            f"{place} has format {str(found['format'])[:20]}, and this version of ddgan reads "
+            f"format {FORMAT}; open it with the version that wrote it"
+        )
+    shape, license = found.get("sample_shape"), found.get("license", "")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 4 or not all(_is_size(size) for size in shape):
+        raise ValueError(f"the metadata in {place} is damaged: its sample_shape is not a list of sizes")
+    if not isinstance(license, str):
+        raise ValueError(f"the metadata in {place} is damaged: its license is not text")
+    try:
+        config = RunConfig.from_dict(found.get("config", {}))
     except ValueError as error:
-        raise ValueError(f"the config in '{path}' is damaged: {error}") from None
-    if config.num_classes == "auto":
-        raise ValueError(f"the config in '{path}' is damaged: num_classes is auto")
-    return tensors, config, metadata.get("license", "")
+        raise ValueError(f"the settings in {place} cannot be used: {error}") from None
+    if config.conditions.label is not None and config.conditions.label.classes == "auto":
+        raise ValueError(f"the metadata in {place} is damaged: conditions.label.classes is auto")
+    return config, tuple(shape), license
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= 2**20
 
 
 def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -97,15 +146,14 @@ def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
 
 
-def load_weights(generator: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put the tensors of the file `path` into a generator.
+def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Complain where the tensors of the file `path` are not those of a network.
 
     Raises:
         ValueError: if one is missing, unknown or of another shape.
     """
-    if wrong := misfits(generator, tensors):
+    if wrong := misfits(network, tensors):
         raise ValueError(
-            f"'{path}' does not fit its own config: {len(wrong)} tensors are missing, unknown or of another "
-            f"shape, the first '{wrong[0]}'"
+            f"'{path}' does not fit its own settings: {len(wrong)} tensors are missing, unknown or of "
+            f"another shape, the first '{wrong[0]}'"
         )
-    generator.load_state_dict(tensors)

@@ -13,7 +13,23 @@ from torch.nn import functional as F
 
 from ddgan.networks import resample
 from ddgan.networks.kernels.group_norm import group_norm_silu
-from ddgan.networks.kernels.winograd import Conv2d
+from ddgan.networks.kernels.winograd import Conv2d, kernels_kept
+
+__all__ = [
+    "AdaptiveGroupNorm",
+    "Attention",
+    "ClassEmbedding",
+    "ClassProjection",
+    "Conv2d",
+    "TimeEmbedding",
+    "conv",
+    "group_norm",
+    "group_norm_silu",
+    "kernels_kept",
+    "linear",
+    "sinusoidal_embedding",
+    "variance_scaling_",
+]
 
 NEARLY_ZERO = 1e-10
 """The scale of layers that start as (almost) nothing, so that a block starts as its skip path."""

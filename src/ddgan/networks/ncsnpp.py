@@ -8,40 +8,40 @@ filtered and strided, is added at each scale (the "residual" input pyramid).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddgan.networks.kernels.group_norm import group_norm_silu
+from ddgan.config.components import register
+from ddgan.config.settings import Interval, SettingError
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import (
     NEARLY_ZERO,
     RESAMPLERS,
     AdaptiveGroupNorm,
     Attention,
+    ClassEmbedding,
     TimeEmbedding,
     conv,
     group_norm,
+    group_norm_silu,
     linear,
 )
-from ddgan.networks.mapping import MappingNetwork
 from ddgan.networks.resample import blur
 
 HALF = math.sqrt(0.5)
 """A sum of two branches is multiplied by this, so that its variance stays."""
 
 
-@dataclass(frozen=True)
+@register("generator", "ncsnpp")
 class NCSNppConfig:
     """Settings of the U-Net generator; the defaults are the paper's for CIFAR-10.
 
     Args:
-        kind: names this network in a configuration.
-        image_size: height and width in pixels; divisible by 2^(levels - 1).
-        image_channels: channels of an image (1 grey, 3 RGB, any number).
         base_channels: features at full resolution, before the multipliers; even.
         channel_multipliers: one per level, from full resolution down; each level halves the size.
         num_blocks: residual blocks per level on the way down (one more on the way up).
@@ -52,55 +52,87 @@ class NCSNppConfig:
         tanh: whether the output is squashed to [-1, 1].
     """
 
-    kind: Literal["ncsnpp"] = "ncsnpp"
-    image_size: int = 32
-    image_channels: int = 3
-    base_channels: int = 128
-    channel_multipliers: tuple[int, ...] = (1, 2, 2, 2)
-    num_blocks: int = 2
-    attention_resolutions: tuple[int, ...] = (16,)
-    latent_size: int = 100
-    mapping_features: int = 256
-    mapping_depth: int = 4
+    base_channels: Annotated[int, Interval(ge=4, le=4096)] = 128
+    channel_multipliers: Annotated[
+        tuple[Annotated[int, Interval(ge=1, le=64)], ...], Len(min_length=1, max_length=12)
+    ] = (1, 2, 2, 2)
+    num_blocks: Annotated[int, Interval(ge=1, le=64)] = 2
+    attention_resolutions: Annotated[
+        tuple[Annotated[int, Interval(ge=1, le=4096)], ...], Len(max_length=12)
+    ] = (16,)
+    latent_size: Annotated[int, Interval(ge=0, le=65_536)] = 100
+    mapping_features: Annotated[int, Interval(ge=1, le=65_536)] = 256
+    mapping_depth: Annotated[int, Interval(ge=0, le=64)] = 4
     tanh: bool = True
 
     def __post_init__(self) -> None:
-        positive = ("image_size", "image_channels", "base_channels", "num_blocks", "mapping_features")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ValueError(f"generator.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("latent_size", "mapping_depth"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"generator.{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.base_channels < 4 or self.base_channels % 2:
-            raise ValueError(
-                f"generator.base_channels is {self.base_channels}; it must be even and at least 4"
-            )
-        if not self.channel_multipliers or min(self.channel_multipliers) < 1:
-            raise ValueError(
-                f"generator.channel_multipliers is {list(self.channel_multipliers)}; "
-                "it must name at least one level, each at least 1"
-            )
+        if self.base_channels % 2:
+            raise SettingError("base_channels", f"is {self.base_channels}; it must be even")
+
+    def resolutions(self, sample_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Height and width of each level, from full resolution down.
+
+        Raises:
+            SettingError: if the samples are not images, or cannot be halved so often.
+        """
         halvings = len(self.channel_multipliers) - 1
-        if self.image_size % 2**halvings:
-            raise ValueError(
-                f"generator.image_size is {self.image_size}, which {halvings + 1} channel_multipliers "
-                f"cannot halve {halvings} times; use a multiple of {2**halvings} or fewer multipliers"
+        if len(sample_shape) != 3:
+            raise SettingError(
+                "kind",
+                f"is ncsnpp, which makes images, but the samples have shape {list(sample_shape)}; "
+                "use the kind mlp",
             )
+        if any(size % 2**halvings for size in sample_shape[1:]):
+            height, width = sample_shape[1:]
+            raise SettingError(
+                "channel_multipliers",
+                f"is {list(self.channel_multipliers)}, which halves the size {halvings} times, but the "
+                f"samples have {height} x {width} pixels; use sizes that are multiples of {2**halvings}, or "
+                "fewer multipliers",
+            )
+        return [tuple(size >> level for size in sample_shape[1:]) for level in range(halvings + 1)]
 
-    @property
-    def state_shape(self) -> tuple[int, ...]:
-        """The shape of one x_t: (C, H, W)."""
-        return (self.image_channels, self.image_size, self.image_size)
+    def build(
+        self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
+    ) -> Generator:
+        """The network for samples (C, H, W); its weights are new."""
+        return Generator(self, sample_shape, conditions)
 
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """The size in pixels of each level, from full resolution down."""
-        return tuple(self.image_size >> level for level in range(len(self.channel_multipliers)))
+    def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
+        """About how many numbers a sample takes at once when the network is called: 12 feature maps."""
+        return 12 * self.base_channels * math.prod(sample_shape[1:])
+
+
+def pixel_norm(z: Tensor) -> Tensor:
+    """(B, F) with a mean square of 1 per row."""
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class MappingNetwork(nn.Module):
+    """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU].
+
+    With classes, the pixel-normalised embedding of the class stands beside z.
+    """
+
+    def __init__(self, latent_size: int, features: int, depth: int, num_classes: int = 0) -> None:
+        super().__init__()
+        self.classes = ClassEmbedding(num_classes, features) if num_classes else None
+        sizes = [latent_size + (features if num_classes else 0)] + [features] * (depth + 1)
+        self.layers = nn.ModuleList(map(linear, sizes[:-1], sizes[1:]))
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        w = pixel_norm(z) if z.shape[1] else z
+        if self.classes is not None:
+            w = torch.cat([w, pixel_norm(self.classes(y, z.shape[0]))], dim=1)
+        for layer in self.layers:
+            w = F.silu(layer(w))
+        return w
 
 
 class ResidualBlock(nn.Module):
     """BigGAN-type block: AdaGN, SiLU, resample, conv, + t, AdaGN, SiLU, conv; plus skip, / sqrt(2)."""
+
+    is_recomputable = True
 
     def __init__(
         self,
@@ -205,17 +237,28 @@ class DecoderLevel(nn.Module):
         return h if self.up is None else self.up(h, t, w)
 
 
-class Generator(nn.Module):
-    """G(x_t, t, z, y) -> prediction, all of shape (B, C, H, W); with tanh the output is in [-1, 1].
+def level_name(resolution: tuple[int, ...]) -> str:
+    """What a level is called among the modules: "32x32"."""
+    return "x".join(map(str, resolution))
 
-    `t` is int64 (B,) in 1..T, `z` is (B, latent_size), `y` int64 (B,) in 0..num_classes or None. Source:
-    paper section 4 and appendix, but for the classes, which are ours; at the default settings it has
-    48,432,515 parameters, as published.
+
+class Generator(nn.Module):
+    """G(x_t, t, z, condition) -> prediction, of the shape of x_t (B, C, H, W); with tanh it is in [-1, 1].
+
+    `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix, but for the
+    classes, which are ours; at the default settings it has 48,432,515 parameters for CIFAR-10, as published.
     """
 
-    def __init__(self, config: NCSNppConfig, num_classes: int = 0) -> None:
+    def __init__(
+        self,
+        config: NCSNppConfig,
+        sample_shape: tuple[int, ...],
+        conditions: ConditionShapes = ConditionShapes(),
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.sample_shape = config, sample_shape
+        resolutions, channels = config.resolutions(sample_shape), sample_shape[0]
+        num_classes = conditions.only_label("the generator ncsnpp")
         base = config.base_channels
         widths = [base * multiplier for multiplier in config.channel_multipliers]
         style = config.mapping_features if config.latent_size or num_classes else 0
@@ -225,18 +268,18 @@ class Generator(nn.Module):
         self.mapping = (
             MappingNetwork(config.latent_size, style, config.mapping_depth, num_classes) if style else None
         )
-        self.input = conv(config.image_channels, base, 3)
+        self.input = conv(channels, base, 3)
 
-        skips, width, pyramid = [base], base, config.image_channels
+        skips, width, pyramid = [base], base, channels
         self.encoder = nn.ModuleDict()
-        for resolution, outputs in zip(config.resolutions, widths, strict=True):
-            last = resolution == config.resolutions[-1]
-            self.encoder[f"{resolution}x{resolution}"] = EncoderLevel(
+        for resolution, outputs in zip(resolutions, widths, strict=True):
+            last = resolution == resolutions[-1]
+            self.encoder[level_name(resolution)] = EncoderLevel(
                 width,
                 outputs,
                 config.num_blocks,
                 embedding,
-                attention=resolution in config.attention_resolutions,
+                attention=max(resolution) in config.attention_resolutions,
                 pyramid_channels=None if last else pyramid,
             )
             skips += [outputs] * (config.num_blocks + (not last))
@@ -247,22 +290,23 @@ class Generator(nn.Module):
         self.middle_block2 = ResidualBlock(width, width, *embedding)
 
         self.decoder = nn.ModuleDict()
-        for resolution, outputs in zip(config.resolutions[::-1], widths[::-1], strict=True):
-            self.decoder[f"{resolution}x{resolution}"] = DecoderLevel(
+        for resolution, outputs in zip(resolutions[::-1], widths[::-1], strict=True):
+            self.decoder[level_name(resolution)] = DecoderLevel(
                 width,
                 [skips.pop() for _ in range(config.num_blocks + 1)],
                 outputs,
                 embedding,
-                attention=resolution in config.attention_resolutions,
-                up=resolution != config.image_size,
+                attention=max(resolution) in config.attention_resolutions,
+                up=resolution != resolutions[0],
             )
             width = outputs
         self.output_norm = group_norm(width)
-        self.output = conv(width, config.image_channels, 3, scale=NEARLY_ZERO)
+        self.output = conv(width, channels, 3, scale=NEARLY_ZERO)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         time = F.silu(self.time_embedding(t))
-        w = None if self.mapping is None else self.mapping(z, y)
+        label = None if condition is None else condition.label
+        w = None if self.mapping is None else self.mapping(z, label)
         h, pyramid = self.input(x_t), x_t
         skips = [h]
         for level in self.encoder.values():

@@ -7,13 +7,16 @@ large (256 px) ones, which differ in the number of blocks and in where they halv
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import torch
+from annotated_types import Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddgan.config.components import register
+from ddgan.config.settings import Interval, SettingError
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear
 from ddgan.networks.resample import downsample
 
@@ -21,14 +24,13 @@ SLOPE = 0.2
 """Negative slope of every leaky ReLU."""
 
 
-@dataclass(frozen=True)
+@register("discriminator", "resnet")
 class ResNetDiscriminatorConfig:
     """Settings of the convolutional discriminator; the defaults are the paper's for CIFAR-10.
 
     The published large one has channel_multipliers (2, 4, 4, 4, 4, 4), each block halving the size.
 
     Args:
-        kind: names this network in a configuration.
         base_channels: features after the first convolution.
         channel_multipliers: output features of each residual block, in units of base_channels.
         downsample: for each block, whether it halves height and width.
@@ -36,38 +38,57 @@ class ResNetDiscriminatorConfig:
         stddev_group: images per group of the minibatch standard deviation; 0 leaves it out.
     """
 
-    kind: Literal["resnet"] = "resnet"
-    base_channels: int = 128
-    channel_multipliers: tuple[int, ...] = (1, 2, 4, 4)
-    downsample: tuple[bool, ...] = (False, True, True, True)
-    time_features: int = 256
-    stddev_group: int = 4
+    base_channels: Annotated[int, Interval(ge=1, le=4096)] = 128
+    channel_multipliers: Annotated[
+        tuple[Annotated[int, Interval(ge=1, le=64)], ...], Len(min_length=1, max_length=32)
+    ] = (1, 2, 4, 4)
+    downsample: Annotated[tuple[bool, ...], Len(min_length=1, max_length=32)] = (False, True, True, True)
+    time_features: Annotated[int, Interval(ge=2, le=65_536)] = 256
+    stddev_group: Annotated[int, Interval(ge=0, le=65_536)] = 4
 
     def __post_init__(self) -> None:
-        if self.base_channels < 1:
-            raise ValueError(f"discriminator.base_channels is {self.base_channels}; it must be at least 1")
-        if len(self.downsample) != len(self.channel_multipliers) or not self.downsample:
-            raise ValueError(
-                f"discriminator.downsample has {len(self.downsample)} entries and channel_multipliers "
-                f"{len(self.channel_multipliers)}; each needs one per block"
+        if len(self.downsample) != len(self.channel_multipliers):
+            raise SettingError(
+                "downsample",
+                f"has {len(self.downsample)} entries and channel_multipliers "
+                f"{len(self.channel_multipliers)}; each needs one per block",
             )
-        if min(self.channel_multipliers) < 1:
-            raise ValueError("discriminator.channel_multipliers must each be at least 1")
-        if self.time_features < 2 or self.time_features % 2:
-            raise ValueError(
-                f"discriminator.time_features is {self.time_features}; it must be even and at least 2"
-            )
-        if self.stddev_group < 0:
-            raise ValueError(f"discriminator.stddev_group is {self.stddev_group}; it must be 0 or more")
+        if self.time_features % 2:
+            raise SettingError("time_features", f"is {self.time_features}; it must be even")
 
     @property
     def size_divisor(self) -> int:
         """Height and width must be multiples of this."""
         return int(2 ** sum(self.downsample))
 
+    def build(
+        self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
+    ) -> Discriminator:
+        """The network for samples (C, H, W); its weights are new.
+
+        Raises:
+            SettingError: if the samples are not images, or cannot be halved so often.
+        """
+        if len(sample_shape) != 3:
+            raise SettingError(
+                "kind",
+                f"is resnet, which takes images, but the samples have shape {list(sample_shape)}; "
+                "use the kind mlp",
+            )
+        if any(size % self.size_divisor for size in sample_shape[1:]):
+            height, width = sample_shape[1:]
+            raise SettingError(
+                "downsample",
+                f"halves the size {sum(self.downsample)} times, but the samples have {height} x "
+                f"{width} pixels; use sizes that are multiples of {self.size_divisor}, or fewer halvings",
+            )
+        return Discriminator(self, sample_shape[0], conditions)
+
 
 class DiscriminatorBlock(nn.Module):
     """act, conv, + t, act, [FIR / 2 on both branches], conv; plus skip, / sqrt(2)."""
+
+    is_recomputable = True
 
     def __init__(self, inputs: int, outputs: int, time_features: int, *, down: bool) -> None:
         super().__init__()
@@ -111,19 +132,25 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """D(x_prev, x_t, t, y) -> (B,) logits: is (x_{t-1}, x_t) a true pair of the forward process?
+    """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a true pair of the forward process?
 
-    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T, y int64 (B,) in 0..num_classes or None.
-    Classes, which the paper does not have, enter as a projection (Miyato and Koyama, 2018).
+    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T. Classes, which the paper does not have, enter as
+    a projection (Miyato and Koyama, 2018).
     """
 
-    def __init__(self, config: ResNetDiscriminatorConfig, image_channels: int, num_classes: int = 0) -> None:
+    def __init__(
+        self,
+        config: ResNetDiscriminatorConfig,
+        channels: int,
+        conditions: ConditionShapes = ConditionShapes(),
+    ) -> None:
         super().__init__()
         self.config = config
+        num_classes = conditions.only_label("the discriminator resnet")
         features = config.time_features
         widths = [config.base_channels * m for m in (1, *config.channel_multipliers)]
         self.time_embedding = TimeEmbedding(features, features, nn.LeakyReLU(SLOPE))
-        self.input = conv(2 * image_channels, widths[0], 1)
+        self.input = conv(2 * channels, widths[0], 1)
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(a, b, features, down=down)
             for a, b, down in zip(widths[:-1], widths[1:], config.downsample, strict=True)
@@ -133,7 +160,7 @@ class Discriminator(nn.Module):
         self.output = linear(last, 1)
         self.projection = ClassProjection(num_classes, last) if num_classes else None
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         time = F.leaky_relu(self.time_embedding(t), SLOPE)
         h = self.input(torch.cat([x_prev, x_t], dim=1))
         for block in self.blocks:
@@ -143,4 +170,6 @@ class Discriminator(nn.Module):
         h = F.leaky_relu(self.output_conv(h), SLOPE)
         features = h.sum(dim=(2, 3))
         logits = self.output(features).squeeze(1)
-        return logits if self.projection is None else logits + self.projection(features, y)
+        if self.projection is None:
+            return logits
+        return logits + self.projection(features, None if condition is None else condition.label)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ddgan.data.toy import Gaussians
+from ddgan.diffusion.ancestral import ChainConfig
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import at
 from ddgan.paper.scoring import POINTS, Method, Pass, scores
 from ddgan.paper.specs import point_models
-from ddgan.training.methods import ChainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +116,7 @@ def draw(request: Request, methods: list[Method], values: dict[str, dict[str, li
     """The data and the points of each method."""
     figure = plots.new_figure(14.5, 2.75)
     panels = figure.subplots(1, len(methods) + 1)
-    plots.scatter(panels[0], Gaussians(seed=1).batch(0, NUM_SHOWN).images, "data", plots.BLACK)
+    plots.scatter(panels[0], Gaussians(seed=1).batch(0, NUM_SHOWN).x, "data", plots.BLACK)
     panels[0].set_xlabel("25 modes", fontsize=plots.FONT)
     for axes, method in zip(panels[1:], methods, strict=True):
         points = torch.cat(list(method.open(request.store, request.seeds[0]).batches(NUM_SHOWN)))

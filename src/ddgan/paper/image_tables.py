@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddgan.data import open_source
+from ddgan.data.sources import open_data
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import FRECHET, INCEPTION, RECALL
@@ -76,8 +76,8 @@ class ImageTable:
         base = base_of(self.preset, self.make_data(request.out / "data" / self.preset))
         tiny = changed(
             base,
+            data={"size": SMOKE_SIZE},
             generator={
-                "image_size": SMOKE_SIZE,
                 "base_channels": 8,
                 "channel_multipliers": (1, 1),
                 "num_blocks": 1,
@@ -86,11 +86,11 @@ class ImageTable:
                 "mapping_features": 16,
                 "mapping_depth": 1,
             },
-            discriminator={
-                "base_channels": 8,
-                "channel_multipliers": (1, 1),
-                "downsample": (True, True),
-                "time_features": 16,
+            method={
+                "discriminators.pair.base_channels": 8,
+                "discriminators.pair.channel_multipliers": (1, 1),
+                "discriminators.pair.downsample": (True, True),
+                "discriminators.pair.time_features": 16,
             },
             training=TINY_TRAINING,
         )
@@ -124,7 +124,7 @@ class ImageTable:
             if request.scale == "paper"
             else "-",
             "recall": plots.written([RECALL.of(r) for r in reports], ".2f"),
-            "NFE": str(timed["calls_per_image"]),
+            "NFE": str(timed["nfe"]),
             "s / 100 images": f"{timed['seconds_per_100']['median']:.2g}",
         }
         ours = (f"ours ({request.scale})", *(cells[name] for name in self.head))
@@ -143,7 +143,7 @@ class ImageTable:
     def draw(self, request: Request, spec: ModelSpec) -> Figure:
         """Real images beside samples."""
         model = request.store.open(spec, request.seeds[0])
-        real = open_source(spec.config.data, 1, "cpu", model.state_shape).batch(0, NUM_SHOWN).images
+        real = open_data(spec.config.data, 1, "cpu", tuple(model.sample_shape)).batch(0, NUM_SHOWN).x
         made = next(iter(model.batches(NUM_SHOWN, batch_size=NUM_SHOWN)))
         figure = plots.new_figure(9, 4.7)
         for axes, batch, title in zip(

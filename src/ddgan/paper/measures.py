@@ -70,8 +70,8 @@ def basis_note(scores: dict[str, Any]) -> str:
     features = scores.get("features")
     if not features:
         return ""
-    facts = features.get("facts") or {}
-    accuracy = facts.get("classifier_accuracy")
+    metadata = features.get("metadata") or features.get("facts") or {}  # 0.1 wrote "facts"
+    accuracy = metadata.get("classifier_accuracy")
     name = f"a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else features["name"]
     warned = [f"Warning: {text}." for text in scores.get("warnings") or ()]
     told = f"Distances, precision and recall are measured in the features of {name}"
@@ -106,7 +106,7 @@ class Measured:
     def calls(self) -> int:
         """Calls of the network for one image (NFE)."""
         assert self.speed is not None
-        return self.speed["calls_per_image"]
+        return self.speed["nfe"]
 
     def values(self, measure: Measure, *, long: bool = False) -> list[float]:
         """The seeds' values that are there."""

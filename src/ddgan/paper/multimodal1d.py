@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddgan.diffusion.process import DiffusionConfig, step_betas
+from ddgan.diffusion.schedules import VPConfig, step_betas
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CENTRES, SHARES, WIDTH = (-1.5, -0.55, 0.4, 1.5), (0.25, 0.2, 0.3, 0.25), 0.1
 """The modes of q(x_0): where they are, their weights, and their standard deviation."""
-DIFFUSION = DiffusionConfig(num_steps=5, beta_min=0.1, beta_max=3.0)
+NUM_STEPS, SCHEDULE = 5, VPConfig(beta_min=0.1, beta_max=3.0)
 """Mild enough that x_5 still says something about x_0."""
 GIVEN = 0.1
 """X, the state that the reverse distributions are conditioned on."""
@@ -79,7 +79,7 @@ def posterior(q_s: np.ndarray, ratio: float, given: float) -> np.ndarray:
 
 def densities() -> Densities:
     """All densities of the figure."""
-    alpha_bar = np.concatenate([[1.0], np.cumprod(1 - step_betas(DIFFUSION).numpy())])
+    alpha_bar = np.concatenate([[1.0], np.cumprod(1 - step_betas(SCHEDULE, NUM_STEPS).numpy())])
     q_0 = data_density(GRID)
     marginals = np.stack([marginal(q_0, power) for power in alpha_bar])
     last = len(alpha_bar) - 1
@@ -144,7 +144,7 @@ def run(request: Request) -> Outcome:
         notes=[
             f"Four Gaussians at {CENTRES} of standard deviation {WIDTH}; the paper does not give its "
             f"density.",
-            f"T = 5, variance preserving, beta_max {DIFFUSION.beta_max:g}. Nothing is trained.",
+            f"T = 5, variance preserving, beta_max {SCHEDULE.beta_max:g}. Nothing is trained.",
         ],
     )
 

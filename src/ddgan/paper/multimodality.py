@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ddgan.data import open_source
+from ddgan.data.sources import open_data
 from ddgan.models.ddgan import DDGAN
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
@@ -42,13 +42,13 @@ def proposals(model: DDGAN, x_0: Tensor, t: int, num_latents: int, seed: int = 0
 
     Args:
         model: with prediction x_0 or noise.
-        x_0: images (B, *state_shape) in [-1, 1].
+        x_0: images (B, *sample_shape) in [-1, 1].
         t: the step, in 1..T.
         num_latents: K.
         seed: of x_t's noise and of the latents.
 
     Returns:
-        x_t (B, *state_shape), and x^_0 (B, K, *state_shape).
+        x_t (B, *sample_shape), and x^_0 (B, K, *sample_shape).
     """
     rng = generator_for(seed, "multimodality", t)
     steps = torch.full((len(x_0),), t)
@@ -71,9 +71,9 @@ def run(request: Request) -> Outcome:
     names = [name for name in COLUMNS if name in models]
     drawn = PLAIN if PLAIN in models else FULL
     count = request.chosen(16, 256, 64)
-    shape = models[FULL].config.generator.state_shape
-    x_0 = open_source(models[FULL].config.data, 1, "cpu", shape).batch(0, count).images
     opened = {name: [request.store.open(models[name], seed) for seed in request.seeds] for name in names}
+    shape = tuple(opened[FULL][0].sample_shape)
+    x_0 = open_data(models[FULL].config.data, 1, "cpu", shape).batch(0, count).x
     num_steps = opened[FULL][0].diffusion.num_steps
     steps = range(1, num_steps + 1)
     values = {

@@ -15,17 +15,19 @@ from functools import cache, partial
 from typing import Any
 
 from ddgan.data.digits import split_digits
+from ddgan.diffusion.ancestral import ChainConfig
 from ddgan.metrics import evaluate
-from ddgan.metrics.classifier import Judge, measured_judge, train_judge
+from ddgan.metrics.classifier import MeasuredClassifier, measured, train_digit_classifier
 from ddgan.metrics.modes import DigitCounter, digit_shares
 from ddgan.metrics.result import PROTOCOL
-from ddgan.metrics.samples import Sampler, quantised
+from ddgan.metrics.samples import quantised
 from ddgan.metrics.speed import measure_speed
+from ddgan.models.gaussian import GaussianDiffusion
+from ddgan.models.model import TrainedModel
 from ddgan.paper.experiment import Request
 from ddgan.paper.provenance import machine
 from ddgan.paper.store import SCORES_FOLDER, ModelSpec, Store
 from ddgan.system.files import write_atomically
-from ddgan.training.methods import ChainConfig, GaussianDiffusion
 
 LONG_CHAIN = 100
 """Chains of more steps than this are scored at the short N alone."""
@@ -48,7 +50,7 @@ class Plan:
         short: the passes at that N.
         num_long: N for chains of at most 100 steps.
         long: the passes at that N.
-        quick_judge: whether a judge that learned for one epoch counts the modes (smoke).
+        quick_classifier: whether a classifier that learned for one epoch counts the modes (smoke).
         speed_budget: seconds that a time may take to be taken again.
     """
 
@@ -56,7 +58,7 @@ class Plan:
     short: tuple[Pass, ...]
     num_long: int
     long: tuple[Pass, ...]
-    quick_judge: bool = False
+    quick_classifier: bool = False
     speed_budget: float = 2.0
 
 
@@ -66,7 +68,7 @@ PLANS = {
         (Pass(("frechet", "modes"), "pixels"),),
         90,
         (Pass(("modes",), "pixels"),),
-        quick_judge=True,
+        quick_classifier=True,
         speed_budget=0.02,
     ),
     "cpu": Plan(
@@ -103,9 +105,9 @@ class Method:
         forward = "-forward" if self.chain.variance == "forward" else ""
         return f"{kind}{forward}-{self.chain.num_steps}"
 
-    def open(self, store: Store, seed: int) -> Sampler:
+    def open(self, store: Store, seed: int) -> TrainedModel:
         """The trained model under this chain."""
-        model = store.open(self.spec, seed)
+        model: TrainedModel = store.open(self.spec, seed)
         if self.chain is None:
             return model
         assert isinstance(model, GaussianDiffusion)
@@ -139,7 +141,7 @@ def scores(request: Request, method: Method, seed: int, n: int, passes: tuple[Pa
 def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> dict[str, Any]:
     request.say(f"scoring {method.label}, seed {seed}, N = {n:,}")
     model = method.open(request.store, seed)
-    quick = PLANS[request.scale].quick_judge and "modes" in one.metrics and len(model.state_shape) == 3
+    quick = PLANS[request.scale].quick_classifier and "modes" in one.metrics and len(model.sample_shape) == 3
     metrics = [metric for metric in one.metrics if not (quick and metric == "modes")]
     plain: dict[str, Any] = {}
     if metrics:
@@ -147,7 +149,7 @@ def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> d
             warnings.simplefilter("ignore", UserWarning)  # they are in the report
             plain = evaluate(model, metrics=metrics, n=n, seed=seed, features=one.features).to_dict()
     if quick:
-        counter = DigitCounter(quick_judge(), digit_shares(3))
+        counter = DigitCounter(quick_classifier(), digit_shares(3))
         for batch in model.batches(n, seed):
             counter.update(quantised(batch))
         plain["modes"] = asdict(counter.score())
@@ -191,8 +193,8 @@ def _kept(
 
 
 @cache
-def quick_judge() -> Judge:
-    """A judge of digits that learned for one epoch: enough to see that counting works."""
+def quick_classifier() -> MeasuredClassifier:
+    """A classifier of digits that learned for one epoch: enough to see that counting works."""
     images, labels = split_digits("test")
-    judge = train_judge(*split_digits("train"), seed=0, num_epochs=1)
-    return measured_judge(judge, images[:, None], labels)
+    classifier = train_digit_classifier(*split_digits("train"), seed=0, num_epochs=1)
+    return measured(classifier, images[:, None], labels)

@@ -1,6 +1,6 @@
 """The models that the experiments train: by name, at each scale, each a change of one base configuration.
 
-    digits      three stacked digits; base: the preset digits_quick with another objective and D, see
+    digits      three stacked digits; base: the preset digits_quick with another loss and D, see
                 `digits_base` (smoke: tiny networks)
     paper       CIFAR-10; base: the preset cifar10
     gaussians   25 Gaussians in the plane; base: the preset gaussians
@@ -11,14 +11,13 @@ DDGAN have its other settings too, and the name says what is changed; the baseli
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from ddgan.config.run_config import RunConfig, preset_names, read_settings
-from ddgan.losses.adversarial import PenaltyConfig
-from ddgan.networks import MLPDiscriminatorConfig
+from ddgan.config.presets import preset_names
+from ddgan.config.run_config import RunConfig
+from ddgan.config.settings import plain
 from ddgan.paper.store import ModelSpec
-from ddgan.training.methods import BaselineConfig, CriticConfig
+from ddgan.training.trainer import configured
 
 STEPS = (1, 2, 4, 8)
 PAPER_STEPS = 4
@@ -34,18 +33,17 @@ TINY_MLP = {"hidden_features": 32, "num_blocks": 1, "latent_size": 4, "time_feat
 TINY_TRAINING = {"batch_size": 16, "num_iterations": 12, "log_every": 3, "device": "cpu"}
 
 
-def changed(config: Any, **changes: dict[str, Any]) -> Any:
+def changed(config: RunConfig, **changes: dict[str, Any]) -> RunConfig:
     """A configuration with some settings changed, by section: diffusion={"num_steps": 2}, say."""
-    sections = {name: replace(getattr(config, name), **values) for name, values in changes.items()}
-    return replace(config, **sections)
+    return config.changed(
+        {f"{section}.{name}": value for section, values in changes.items() for name, value in values.items()}
+    )
 
 
 def base_of(preset: str, data: str | None = None) -> RunConfig:
     """The settings of a preset, without scores at the end, perhaps for other data."""
     assert preset in preset_names()
-    config = RunConfig.from_dict(read_settings(preset))
-    config = changed(config, training={"score_samples": 0})
-    return config if data is None else replace(config, data=data)
+    return configured(preset, data, None, {"training.score_samples": 0})
 
 
 def image_base(scale: str, data: str | None = None) -> RunConfig:
@@ -66,7 +64,8 @@ def denoiser_base(scale: str, data: str | None = None) -> RunConfig:
 
 def tiny(base: RunConfig, discriminator: dict[str, Any]) -> RunConfig:
     """A base of digits as scale smoke has it."""
-    return changed(base, generator=TINY_MLP, discriminator=discriminator, training=TINY_TRAINING)
+    own = {f"discriminators.pair.{name}": value for name, value in discriminator.items()}
+    return changed(base, generator=TINY_MLP, method=own, training=TINY_TRAINING)
 
 
 def digits_base() -> RunConfig:
@@ -74,11 +73,13 @@ def digits_base() -> RunConfig:
 
     The preset itself is tuned for clean digits at T = 8. Both are measured in docs/results/learning.md.
     """
-    base = replace(base_of("digits_quick"), discriminator=MLPDiscriminatorConfig(hidden_features=512))
     return changed(
-        base,
-        objective={"reconstruction_weight": 25.0},
-        optimization={"generator_lr": 2e-3, "discriminator_lr": 1e-3},
+        base_of("digits_quick"),
+        method={
+            "discriminators.pair": {"kind": "mlp", "hidden_features": 512},
+            "reconstruction.weight": 25.0,
+        },
+        optimization={"generator.lr": 2e-3, "discriminator.lr": 1e-3},
     )
 
 
@@ -87,7 +88,7 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
     base = image_base(scale, data)
     of_gan = gan if scale == "paper" else critic_guided
     four = changed(base, diffusion={"num_steps": PAPER_STEPS})
-    plain = changed(four, objective={"reconstruction": "none"})
+    bare = changed(four, method={"reconstruction": None})
     specs = [
         *(
             ModelSpec(
@@ -105,19 +106,19 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
         ),
         ModelSpec(
             "ddgan-x_prev",
-            changed(plain, diffusion={"prediction": "x_prev"}, generator={"tanh": False}),
+            changed(bare, diffusion={"prediction": "x_prev"}, generator={"tanh": False}),
             "T = 4, G outputs x_{t-1} (so there is no x_0 for the reconstruction term)",
         ),
         of_gan(base, "gan", 1, "one-step GAN, the same generator"),
         of_gan(base, "gan-augmented", AUGMENTATION_STEPS, "one-step GAN, D sees both sides noised"),
         denoiser("ddpm", denoiser_base(scale, data), DENOISER_STEPS[scale]),
     ]
-    if base.objective.reconstruction != "none":
+    if base.method.reconstruction is not None:
         specs += [
-            ModelSpec(PLAIN, plain, "T = 4 without the reconstruction term"),
+            ModelSpec(PLAIN, bare, "T = 4 without the reconstruction term"),
             ModelSpec(
                 "ddgan-no-latent-no-reconstruction",
-                changed(plain, generator={"latent_size": 0}),
+                changed(bare, generator={"latent_size": 0}),
                 "T = 4 without the reconstruction term, G without latent z",
             ),
         ]
@@ -126,8 +127,11 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
 
 def gan(base: RunConfig, name: str, num_levels: int, about: str, **method: Any) -> ModelSpec:
     """A one-step GAN of a base's networks, with its loss or another `method`; it reconstructs no x_0."""
-    config = changed(base, objective={"reconstruction": "none"}, diffusion={"num_steps": num_levels})
-    return ModelSpec(name, BaselineConfig.like(config, **{"method": "gan"} | method), about)
+    loss = {"adversarial": plain(base.method.adversarial), "penalties": plain(base.method.penalties)}
+    chosen = method or {"kind": "one_step_gan"} | loss
+    networks = {"discriminator": plain(base.method.discriminators["pair"])}
+    config = changed(base, diffusion={"num_steps": num_levels}).changed({"method": chosen | networks})
+    return ModelSpec(name, config, about)
 
 
 def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
@@ -136,9 +140,14 @@ def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> Mo
     It covers most of what was tried in the same time: the non-saturating loss collapses with the base's D,
     and reaches 350 of 1,000 modes with the preset's (docs/results/learning.md).
     """
-    rates = {"betas": (0.0, 0.9), "generator_lr": 1e-3, "discriminator_lr": 1e-3}
-    critic = CriticConfig(updates=1)
-    return gan(changed(base, optimization=rates), name, num_levels, about, method="wgan_gp", critic=critic)
+    rated = changed(base, optimization=both_rates(1e-3))
+    return gan(rated, name, num_levels, about, kind="wgan_gp", critic_updates=1)
+
+
+def both_rates(lr: float) -> dict[str, Any]:
+    """Adam as GANs without a chain take it, for both networks."""
+    sides, values = ("generator", "discriminator"), {"lr": lr, "betas": (0.0, 0.9)}
+    return {f"{side}.{name}": value for side in sides for name, value in values.items()}
 
 
 def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
@@ -147,24 +156,21 @@ def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
     Its schedule and its Adam are those of DDPM (beta_max 20; second beta 0.999), and it predicts the noise,
     as DDPM's. Fully connected networks of images alone learn almost nothing that way in the same number of
     iterations, because they must first learn to pass their input through: they predict x_0, which is the
-    stronger baseline (`DenoiserConfig`).
+    stronger baseline (see `ddgan.training.methods.gaussian_diffusion`).
     """
-    is_unet, is_image = base.generator.kind == "ncsnpp", len(base.generator.state_shape) == 3
-    predicts_image = is_image and not is_unet
+    is_unet = base.generator.kind == "ncsnpp"
+    predicts_image = base.data.kind != "gaussians" and not is_unet
     config = changed(
         base,
         generator={"latent_size": 0} | ({} if predicts_image else {"tanh": False}),
-        objective={"reconstruction": "none"},
         diffusion={
             "num_steps": num_steps,
             "prediction": "x_0" if predicts_image else "noise",
-            "schedule": "vp",
-            "beta_min": 0.1,
-            "beta_max": 20.0,
+            "schedule": {"kind": "vp", "beta_min": 0.1, "beta_max": 20.0},
         },
-        optimization={"betas": (0.9, 0.999), "generator_lr": 2e-4 if is_unet else 2e-3},
-    )
-    return ModelSpec(name, BaselineConfig.like(config, method="ddpm"), f"Gaussian denoiser, N = {num_steps}")
+        optimization={"generator.betas": (0.9, 0.999), "generator.lr": 2e-4 if is_unet else 2e-3},
+    ).changed({"method": "gaussian_diffusion"})
+    return ModelSpec(name, config, f"Gaussian denoiser, N = {num_steps}")
 
 
 def point_base(scale: str) -> RunConfig:
@@ -173,13 +179,14 @@ def point_base(scale: str) -> RunConfig:
     if scale == "paper":
         networks: dict[str, dict[str, Any]] = {
             "generator": {"hidden_features": 512},
-            "discriminator": {"hidden_features": 512},
+            "method": {"discriminators.pair.hidden_features": 512},
         }
         return changed(base, **networks, training={"num_iterations": 50_000})
     if scale == "cpu":
         return base
     small = {"hidden_features": 32, "time_features": 16}
-    tiny = changed(base, generator=small | {"num_blocks": 1}, discriminator=small)
+    own = {f"discriminators.pair.{name}": value for name, value in small.items()}
+    tiny = changed(base, generator=small | {"num_blocks": 1}, method=own)
     return changed(tiny, training=TINY_TRAINING | {"batch_size": 64})
 
 
@@ -191,16 +198,18 @@ def point_models(scale: str) -> dict[str, ModelSpec]:
     base = point_base(scale)
     rivals = changed(
         base,
-        discriminator={"num_frequencies": 0},
-        objective={"penalties": (PenaltyConfig("r1", 1.0),)},
-        optimization={"generator_lr": 5e-4, "discriminator_lr": 5e-4, "betas": (0.0, 0.9)},
+        method={
+            "discriminators.pair.num_frequencies": 0,
+            "penalties": [{"kind": "r1", "gamma": 1.0}],
+        },
+        optimization=both_rates(5e-4),
     )
     longer = changed(rivals, training={"num_iterations": base.training.num_iterations * CRITIC_LENGTH[scale]})
-    told, critic = "WGAN-GP, five updates of the critic for one of G", CriticConfig(penalty_weight=0.1)
+    told = "WGAN-GP, five updates of the critic for one of G"
     specs = [
         ModelSpec("gaussians-ddgan-t4", base, "DDGAN with T = 4"),
         gan(rivals, "gaussians-gan", 1, "one-step GAN"),
-        gan(longer, "gaussians-wgan-gp", 1, told, method="wgan_gp", critic=critic),
+        gan(longer, "gaussians-wgan-gp", 1, told, kind="wgan_gp", penalty_weight=0.1),
         denoiser("gaussians-ddpm", base, DENOISER_STEPS[scale]),
     ]
     return {spec.name: spec for spec in specs}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ddgan.diffusion.ancestral import ChainConfig
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import at
@@ -15,7 +16,6 @@ from ddgan.paper.published import TABLE_3, TABLE_3_HEAD
 from ddgan.paper.scoring import PLANS, Method, Pass, scores
 from ddgan.paper.specs import base_of, gan, image_models
 from ddgan.paper.store import ModelSpec
-from ddgan.training.methods import ChainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +92,7 @@ def notes(request: Request, score: dict[str, Any]) -> list[str]:
             judge,
             "Settings but for the networks and T are CIFAR-10's: the paper does not publish its own.",
         ]
-    told = "Here the digits are scikit-learn's 1,797 of 8 x 8 pixels, not MNIST: compare orders, not values."
+    told = "Here the digits are UCI's 1,797 of 8 x 8 pixels, not MNIST: compare orders, not values."
     if request.scale == "smoke":
         told += " The judge of this scale has learned for one epoch."
     return [judge, told]

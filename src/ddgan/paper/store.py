@@ -17,17 +17,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ddgan.config.run_config import RunConfig, read_settings
-from ddgan.models.ddgan import DDGAN
-from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, checkpoints_of
+from ddgan.config.run_config import RunConfig
+from ddgan.models.opening import load
+from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, read_log
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.paper.provenance import commit, machine
 from ddgan.system.devices import choose_device
 from ddgan.system.files import write_atomically
-from ddgan.training.methods import BaselineConfig, load_baseline, resume_baseline, train_baseline
+from ddgan.training.methods.gaussian_diffusion import GaussianDiffusionMethod
+from ddgan.training.methods.wgan_gp import WGANGP
 from ddgan.training.resuming import check_same_settings
-from ddgan.training.statistics import read_log
 from ddgan.training.trainer import Run, resume, train
+from ddgan.training.workspace import checkpoints_of
 
 TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
 
@@ -40,27 +41,21 @@ class ModelSpec:
     config: RunConfig
     about: str = ""
 
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is one of `ddgan.training.methods`."""
-        return isinstance(self.config, BaselineConfig)
-
 
 def settings_in_words(config: RunConfig) -> str:
     """Where two models of a comparison may differ: loss, D, learning rates."""
-    rates, objective = config.optimization, config.objective
-    if isinstance(config, BaselineConfig) and config.method == "ddpm":
-        return f"squared error of {config.diffusion.prediction}; rate {rates.generator_lr:g}"
-    if isinstance(config, BaselineConfig) and config.method == "wgan_gp":
-        critic = config.critic
-        loss = [f"WGAN-GP {critic.penalty_weight:g}, updates of D to G {critic.updates}:1"]
+    rates, method = config.optimization, config.method
+    if isinstance(method, GaussianDiffusionMethod):
+        return f"squared error of {config.diffusion.prediction}; rate {rates.generator.lr:g}"
+    if isinstance(method, WGANGP):
+        loss = [f"WGAN-GP {method.penalty_weight:g}, updates of D to G {method.critic_updates}:1"]
     else:
-        loss = [objective.adversarial.replace("nonsaturating", "non-saturating")]
-        loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in objective.penalties]
-    if objective.reconstruction != "none":
-        loss.append(f"reconstruction {objective.reconstruction} x {objective.reconstruction_weight:g}")
-    d = f"D {config.discriminator.kind}"
-    return f"{', '.join(loss)}; {d}; rates {rates.generator_lr:g}, {rates.discriminator_lr:g}"
+        loss = [method.adversarial.kind.replace("nonsaturating", "non-saturating")]
+        loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in method.penalties]
+    if (term := getattr(method, "reconstruction", None)) is not None:
+        loss.append(f"reconstruction {term.kind} x {term.weight:g}")
+    (d,) = method.discriminators_of().values()
+    return f"{', '.join(loss)}; D {d.kind}; rates {rates.generator.lr:g}, {rates.discriminator.lr:g}"
 
 
 def is_main() -> bool:
@@ -69,16 +64,15 @@ def is_main() -> bool:
 
 
 @lru_cache
-def _settings(path: Path, written: int) -> dict[str, Any]:
+def _settings(path: Path, written: int) -> RunConfig:
     """The settings in a file that was written at that time."""
-    return read_settings(path)
+    return RunConfig.load(path)
 
 
 @lru_cache(maxsize=16)
-def _opened(path: Path, is_baseline: bool, written: int) -> Any:
-    """The model in a run folder whose weights were written at that time."""
-    model: Any = load_baseline(path) if is_baseline else DDGAN.from_pretrained(path)
-    return model.to(choose_device("auto"))
+def _opened(path: Path, written: int) -> Any:
+    """The model in a run folder whose weights were written at that time, on the best device."""
+    return load(path, choose_device("auto"))
 
 
 class Store:
@@ -119,7 +113,7 @@ class Store:
         """
         self._train(spec, seed, timeout=-1)
         path = self.path(spec, seed)
-        return _opened(path, spec.is_baseline, (path / WEIGHTS_NAME).stat().st_mtime_ns)
+        return _opened(path, (path / WEIGHTS_NAME).stat().st_mtime_ns)
 
     def train_all(self, specs: Iterable[ModelSpec], seeds: Iterable[int]) -> None:
         """Train what is not done yet.
@@ -174,10 +168,8 @@ class Store:
         if is_main():
             (path / TRAINED_NAME).unlink(missing_ok=True)  # of a model whose weights are lost
         if checkpoints_of(path, config.training).newest()[0] is not None:
-            return (resume_baseline if spec.is_baseline else resume)(path, verbose=False)
+            return resume(path, verbose=False)
         shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)
-        if isinstance(config, BaselineConfig):
-            return train_baseline(config, path, verbose=False, overwrite=True)
         return train(config, path, verbose=False, overwrite=True)
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:

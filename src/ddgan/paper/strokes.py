@@ -17,13 +17,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ddgan.diffusion.ancestral import ChainConfig
 from ddgan.editing import stroke
 from ddgan.editing.inputs import read_images
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.published import STROKE_SECONDS
 from ddgan.paper.specs import DENOISER_STEPS, image_models
-from ddgan.training.methods import ChainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

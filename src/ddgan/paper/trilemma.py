@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ddgan.diffusion.ancestral import ChainConfig
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import (
@@ -34,7 +35,6 @@ from ddgan.paper.measures import (
 from ddgan.paper.published import TABLE_1, TABLE_1_HEAD
 from ddgan.paper.scoring import LONG_CHAIN, Method
 from ddgan.paper.specs import PAPER_STEPS, STEPS, image_models
-from ddgan.training.methods import ChainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

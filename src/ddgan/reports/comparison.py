@@ -1,89 +1,32 @@
-"""Scores side by side: a table, and the plot of quality, coverage and speed (the paper's Figs 1 and 4)."""
+"""Scores side by side: a table, and the plot of quality, coverage and speed (the paper's Figs 1 and 4).
+
+What is shown of a score its metric says, see `ddgan.metrics.Figure`.
+"""
 
 from __future__ import annotations
 
-import html
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ddgan.config.components import find
+from ddgan.metrics import METRICS, Figure, known_metrics
 from ddgan.models.run_folder import SCORES_NAME
-from ddgan.reports.run_report import COLORS, PAGE, png, section
+from ddgan.reports.page import COLORS, Section, page, png, table
+from ddgan.system.files import write_atomically
+
+__all__ = ["Comparison", "compare", "read_reports"]
 
 MARKERS = "osD^vPX*"
 WIDTH, HEIGHT = 4.6, 4.2
 """Of a panel, in inches."""
+ASPECTS = ("quality", "coverage", "speed")
+NFE = Figure("speed", "network evaluations per sample (NFE)", "nfe", "lower", form=".0f")
+"""What a report says beside its scores."""
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of merit that reports may have.
-
-    Attributes:
-        label: for the table and the axis.
-        path: where it is in the JSON.
-        interval: where its interval is, or the fastest and slowest of a time.
-        better: "lower" or "higher".
-        form: how the number is written.
-    """
-
-    label: str
-    path: str
-    better: str
-    interval: tuple[str, ...] = ()
-    form: str = ".4g"
-
-    def of(self, report: dict[str, Any]) -> float | None:
-        """Its value in a report, if it has one."""
-        value = _at(report, self.path)
-        return None if value is None else float(value)
-
-    def title(self, reports: list[dict[str, Any]]) -> str:
-        """Its label; where the reports agree on a name for the score, such as FID, that name."""
-        place = self.path.rpartition(".")[0]
-        names = {_at(report, f"{place}.name") for report in reports} - {None}
-        name = str(names.pop()) if len(names) == 1 else self.label
-        return f"{name} ({self.better} is better)"
-
-    def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
-        """Its interval in a report, if it has one."""
-        found = [_at(report, path) for path in self.interval]
-        ends = found[0] if len(found) == 1 else found
-        return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
-
-
-QUALITY = (
-    Figure("Fréchet distance", "frechet.value", "lower", ("frechet.interval",)),
-    Figure("kernel distance", "kernel.value", "lower", form=".3e"),
-    Figure("precision", "precision_recall.precision", "higher", ("precision_recall.precision_interval",)),
-    Figure("density", "density_coverage.density", "higher", ("density_coverage.density_interval",)),
-    Figure("Inception score", "inception_score.value", "higher"),
-    Figure("channels read with confidence", "modes.confident", "higher"),
-    Figure("points near a mode", "modes.within", "higher"),
-    Figure("read as the class asked for", "classes.agreement", "higher"),
-)
-COVERAGE = (
-    Figure("recall", "precision_recall.recall", "higher", ("precision_recall.recall_interval",)),
-    Figure("coverage", "density_coverage.coverage", "higher", ("density_coverage.coverage_interval",)),
-    Figure("modes", "modes.modes", "higher", form=".0f"),
-    Figure("modes of confidently read images", "modes.confident_modes", "higher", form=".0f"),
-    Figure("KL of the modes", "modes.kl", "lower"),
-    Figure("KL of the classes", "balance.kl", "lower"),
-    Figure("distance within a class", "classes.diversity", "higher"),
-)
-SPEED = (
-    Figure(
-        "seconds per 100 images",
-        "speed.seconds_per_100.median",
-        "lower",
-        ("speed.seconds_per_100.fastest", "speed.seconds_per_100.slowest"),
-    ),
-    Figure("images per second", "speed.images_per_second", "higher"),
-    Figure("seconds for one image", "speed.latency.median", "lower"),
-    Figure("generator calls (NFE)", "num_steps", "lower", form=".0f"),
-)
 SETTINGS = {
     "protocol": "protocol",
     "data": "data",
@@ -94,13 +37,66 @@ SETTINGS = {
     "device": "speed.device",
 }
 """What must agree before scores can be compared."""
+BESIDE = ("features", "versions")
+"""What a report says of itself in mappings that are not scores."""
 
 
-def _at(report: dict[str, Any], path: str) -> Any:
+@dataclass(frozen=True)
+class Measure:
+    """A number that reports may have: a figure of a metric's score, by its place in the JSON.
+
+    Attributes:
+        figure: what it is.
+        score: where the JSON has the score, with a dot at the end; empty for what stands at its top.
+    """
+
+    figure: Figure
+    score: str
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return self.figure.label
+
+    def of(self, report: dict[str, Any]) -> float | None:
+        """Its value in a report, if it has one."""
+        value = at(report, self.score + self.figure.path)
+        return None if value is None else float(value)
+
+    def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
+        """Its interval in a report, if it has one."""
+        found = [at(report, self.score + path) for path in self.figure.interval]
+        ends = found[0] if len(found) == 1 else found
+        return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
+
+    def title(self, reports: list[dict[str, Any]]) -> str:
+        """Its label; where the reports agree on a name for the score, such as FID, that name."""
+        above = (self.score + self.figure.path).rpartition(".")[0]
+        names = {at(report, f"{above}.name") for report in reports} - {None}
+        name = str(names.pop()) if len(names) == 1 else self.label
+        return f"{name} ({self.figure.better} is better)"
+
+
+def known_measures() -> list[Measure]:
+    """The figures of all metrics that are known here, in the order in which they are shown."""
+    found: list[Measure] = []
+    for kind in known_metrics():
+        metric: Any = find("metric", kind)
+        found += [Measure(figure, f"{kind}.") for figure in getattr(metric, "figures", ())]
+    return [*found, Measure(NFE, "")]
+
+
+def at(report: dict[str, Any], path: str) -> Any:
+    """What is at a dotted path; None where there is nothing."""
     value: Any = report
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a report is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -115,22 +111,39 @@ class Comparison:
     names: list[str]
     reports: list[dict[str, Any]]
 
-    def figures(self) -> list[Figure]:
-        """Those that at least one report has."""
-        every = (*QUALITY, *COVERAGE, *SPEED)
-        return [f for f in every if any(f.of(report) is not None for report in self.reports)]
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """Those that at least one report has, by aspect."""
+        there = [m for m in known_measures() if any(m.of(report) is not None for report in self.reports)]
+        return sorted(there, key=lambda measure: ASPECTS.index(measure.figure.aspect))
+
+    @cached_property
+    def other_values(self) -> dict[str, list[Any]]:
+        """Numbers of other packages' metrics that have no figures or are not imported, by their names."""
+        kept = {measure.score for measure in self.measures} | {f"{kind}." for kind in (*METRICS, *BESIDE)}
+        found: dict[str, None] = {}
+        for report in self.reports:
+            for kind, score in report.items():
+                if f"{kind}." not in kept and isinstance(score, dict):
+                    found |= {f"{kind}.{name}": None for name, value in score.items() if is_number(value)}
+        return {
+            path.replace(".", ": ").replace("_", " "): [at(report, path) for report in self.reports]
+            for path in found
+        }
 
     def table(self) -> list[list[str]]:
-        """A header and a row for each figure; the best value of a row bears a star."""
+        """A header and a row for each number; the best value of a figure bears a star."""
         rows = [["", *self.names]]
-        for figure in self.figures():
-            values = [figure.of(report) for report in self.reports]
+        for measure in self.measures:
+            values, form = [measure.of(report) for report in self.reports], measure.figure.form
             there = [value for value in values if value is not None]
-            best = min(there) if figure.better == "lower" else max(there)
-            cells = ["-" if v is None else f"{v:{figure.form}}{' *' if v == best else ''}" for v in values]
-            rows.append([figure.title(self.reports), *cells])
+            best = min(there) if measure.figure.better == "lower" else max(there)
+            cells = ["-" if v is None else f"{v:{form}}{' *' if v == best else ''}" for v in values]
+            rows.append([measure.title(self.reports), *cells])
+        for label, found in self.other_values.items():
+            rows.append([label, *(f"{value:.4g}" if is_number(value) else "-" for value in found)])
         for label, path in SETTINGS.items():
-            found = [_at(report, path) for report in self.reports]
+            found = [at(report, path) for report in self.reports]
             if any(value is not None for value in found):
                 rows.append([label, *("-" if v is None else str(v)[:24] for v in found)])
         return rows
@@ -139,7 +152,7 @@ class Comparison:
         """Why these scores should not be compared; nothing if they can be."""
         found = []
         for label, path in SETTINGS.items():
-            values = list(dict.fromkeys(str(_at(report, path)) for report in self.reports))
+            values = list(dict.fromkeys(str(at(report, path)) for report in self.reports))
             if len(values) > 1:
                 found.append(f"{label} differ: {', '.join(value[:24] for value in values)}")
         return found
@@ -151,13 +164,14 @@ class Comparison:
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
         return [line.rstrip() for line in lines] + [f"not comparable: {text}" for text in self.differences()]
 
-    def axes(self) -> list[Figure]:
+    def axes(self) -> list[Measure]:
         """What stands for quality, for coverage and for speed: the first figure that most reports have."""
         chosen = []
-        for kind in (QUALITY, COVERAGE, SPEED):
-            counts = [sum(figure.of(report) is not None for report in self.reports) for figure in kind]
-            if max(counts):
-                chosen.append(kind[counts.index(max(counts))])
+        for aspect in ASPECTS:
+            able = [measure for measure in self.measures if measure.figure.aspect == aspect]
+            counts = [sum(measure.of(report) is not None for report in self.reports) for measure in able]
+            if able:
+                chosen.append(able[counts.index(max(counts))])
         return chosen
 
 
@@ -177,6 +191,8 @@ def read_reports(paths: list[Path]) -> Comparison:
             raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
         if not isinstance(report, dict) or "protocol" not in report or "num_samples" not in report:
             raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
+        if "num_steps" in report:  # what 0.1 called it
+            report["nfe"] = report.pop("num_steps")
         reports.append(report)
     short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
     unique = len(set(short)) == len(short)
@@ -191,19 +207,21 @@ def compare(paths: list[Path], out: Path) -> Comparison:
         ValueError: if a file is no report.
     """
     comparison = read_reports(paths)
+    if not comparison.measures:
+        raise ValueError(
+            "these reports have no scores that can be compared: no metric that is known here has figures in "
+            "them (a package that adds metrics is named by --import PACKAGE, or imported before)"
+        )
     plot = paint(comparison)
     head, *rows = comparison.table()
-    lines = [f"<tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>"]
-    lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    notes = "".join(f"<p><b>Not comparable:</b> {html.escape(text)}</p>" for text in comparison.differences())
-    body = [
-        f"<h1>{html.escape(' · '.join(comparison.names))}</h1>{notes}",
-        section("Quality, coverage and speed", png(plot, "quality, coverage and speed of each", "wide")),
-        section("Scores", f"<table>{''.join(lines)}</table>", "A star marks the best of a row."),
+    sections = [
+        Section("Quality, coverage and speed", png(plot, "quality, coverage and speed of each")),
+        Section("Scores", table(rows, head), "A star marks the best of a row."),
     ]
+    lead = [f"Not comparable: {text}" for text in comparison.differences()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(PAGE.format(title="ddgan: comparison", body="\n".join(body)), encoding="utf-8")
     out.with_suffix(".png").write_bytes(plot)
+    write_atomically(out, page("ddgan: comparison", " · ".join(comparison.names), lead, sections))
     return comparison
 
 
@@ -237,7 +255,7 @@ def paint(comparison: Comparison) -> bytes:
             )
         panel.set_xlabel(x.title(comparison.reports))
         panel.set_ylabel(y.title(comparison.reports))
-        if x in SPEED:
+        if x.figure.aspect == "speed":
             panel.set_xscale("log")
         panel.grid(alpha=0.3)
         panel.margins(0.15)
@@ -252,9 +270,9 @@ def paint(comparison: Comparison) -> bytes:
     return buffer.getvalue()
 
 
-def _bars(figure: Figure, report: dict[str, Any]) -> list[list[float]] | None:
+def _bars(measure: Measure, report: dict[str, Any]) -> list[list[float]] | None:
     """The interval as matplotlib's lengths below and above."""
-    interval, value = figure.interval_of(report), figure.of(report)
+    interval, value = measure.interval_of(report), measure.of(report)
     if interval is None or value is None:
         return None
     return [[max(value - interval[0], 0.0)], [max(interval[1] - value, 0.0)]]

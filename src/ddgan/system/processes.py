@@ -8,6 +8,7 @@ same gradient, so that all of them decide alike.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this is the one that writes files and tells a person what happens."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
@@ -96,13 +97,21 @@ def join_processes(device_name: str) -> Processes:
     """The place of this process among those that were started together, as the launcher's environment tells.
 
     Raises:
-        ValueError: as `choose_device` does.
+        ValueError: as `choose_device` does, or if the device cannot be shared.
     """
-    device = choose_device(device_name)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    device, count = choose_device(device_name), int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
         return Processes(device)
-    from accelerate import PartialState
-
-    state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    if device.type == "mps":
+        raise ValueError(
+            f"training.device is mps, which works for one process only, not for {count}; use cpu"
+        )
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        if device.type == "cuda":
+            atexit.register(dist.destroy_process_group)
     talk = dist.new_group(backend="gloo", timeout=PATIENCE)
-    return Processes(state.device, state.process_index, state.num_processes, talk)
+    return Processes(device, dist.get_rank(), count, talk)

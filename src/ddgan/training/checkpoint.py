@@ -12,85 +12,72 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddgan.system.files import folder_made_atomically, read_tensors, remove_partial, save_tensors, sha256_of
-from ddgan.training.state import Learner
+from ddgan.models.checkpoint_file import (
+    FACTS_NAME,
+    STATE_NAME,
+    Checkpoint,
+    DamagedError,
+    read_checkpoint,
+)
+from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
+from ddgan.training.state import TrainState
 
-STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
-FORMAT = 1
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 NAME = re.compile(r"step-\d+")
+OPTIMIZER = "optimizer."
+"""Begins the names of the moments of an optimizer, which is called as the network that it trains."""
 
 
-class DamagedError(ValueError):
-    """A checkpoint that is not what was written."""
-
-
-def state_tensors(state: Learner) -> dict[str, Tensor]:
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
     """What training has made, by name."""
     tensors: dict[str, Tensor] = {}
-    for name, network in state.networks().items():
+    for name, network in state.saved_networks().items():
         tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-    for name, (network, optimizer) in state.optimizers().items():
-        for key, parameter in network.named_parameters():
+    for name, optimizer in state.optimizers.items():
+        for key, parameter in state.networks[name].named_parameters():
             moments = optimizer.state.get(parameter, {})
-            tensors |= {f"{name}.{key}.{moment}": moments[moment] for moment in moments}
+            tensors |= {
+                f"{OPTIMIZER}{name}.{key}.{moment}": value
+                for moment, value in moments.items()
+                if isinstance(value, Tensor)
+            }
     return tensors
 
 
 @torch.no_grad()
-def restore(state: Learner, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Give a new state what a checkpoint holds.
 
     Raises:
         ValueError: if the checkpoint does not fit the state.
     """
     try:
-        for name, network in state.networks().items():
+        for name, network in state.saved_networks().items():
             network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
-        for name, (network, optimizer) in state.optimizers().items():
-            for key, parameter in network.named_parameters():
-                if f"{name}.{key}.step" in tensors:
-                    optimizer.state[parameter] = _moments(f"{name}.{key}", tensors, parameter)
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"the checkpoint does not fit the settings of the run: {error}") from None
+    for name, optimizer in state.optimizers.items():
+        for key, parameter in state.networks[name].named_parameters():
+            prefix = f"{OPTIMIZER}{name}.{key}."
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if moments := {k: _moment(v, parameter) for k, v in found.items() if "." not in k}:
+                optimizer.state[parameter] = moments
     state.step, state.num_iterations = facts["step"], facts["num_iterations"]
     state.is_budgeted = facts["is_budgeted"]
     state.streak.fill_(facts["streak"])
     state.license = facts.get("license", "")
 
 
-def _moments(name: str, tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
-    moments = {"step": tensors[f"{name}.step"].to(parameter.device)}
-    for moment in MOMENTS[1:]:  # in the parameter's own memory format
-        moments[moment] = torch.empty_like(parameter).copy_(tensors[f"{name}.{moment}"])
-    return moments
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint that was read and is whole.
-
-    Attributes:
-        path: its folder.
-        facts: step, num_iterations, streak, seconds, config, score.
-        tensors: see `state_tensors`; all, or those that were asked for.
-    """
-
-    path: Path
-    facts: dict[str, Any]
-    tensors: dict[str, Tensor]
-
-    def weights(self, network: str) -> dict[str, Tensor]:
-        """Those of the network that `Learner.networks` calls so."""
-        prefix = f"{network}."
-        return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
+def _moment(value: Tensor, parameter: Tensor) -> Tensor:
+    """A moment on the parameter's device, in its memory format."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)
 
 
 class Checkpoints:
@@ -114,20 +101,21 @@ class Checkpoints:
         """Where the checkpoint of an iteration is."""
         return self.folder / f"step-{step:08d}"
 
-    def save(self, state: Learner, facts: dict[str, Any]) -> Path:
+    def save(self, state: TrainState, facts: dict[str, Any]) -> Path:
         """Write a checkpoint, then remove those that need not be kept; returns its folder.
 
         Args:
             state: what to save.
-            facts: more to remember; `score`, the lower the better, keeps the best one from removal.
+            facts: more to remember, with what a weights file says of itself; `score`, the lower the better,
+            keeps the best one from removal.
 
         Raises:
             OSError: if it cannot be written; those written before are untouched.
         """
         path = self.path(state.step)
-        known: dict[str, Any] = {"format": FORMAT, "step": state.step, "num_iterations": state.num_iterations}
+        known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
-        known |= {"license": state.license, **facts}
+        known |= facts
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))
             known["sha256"] = sha256_of(partial / STATE_NAME)
@@ -170,36 +158,6 @@ class Checkpoints:
             permanent = self._keep_every and _step(path) % self._keep_every == 0
             if _step(path) not in kept and not permanent:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is one, whole or not."""
-    return (path / FACTS_NAME).is_file()
-
-
-def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
-    """A checkpoint, once its checksum is found right; of its tensors, those whose names begin so.
-
-    Raises:
-        DamagedError: if it is not whole.
-        ValueError: if it is of another version.
-        OSError: if it cannot be read now.
-    """
-    try:
-        facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
-        is_ours = facts["format"] == FORMAT
-        is_whole = is_ours and sha256_of(path / STATE_NAME) == facts["sha256"]
-        tensors = read_tensors(path / STATE_NAME, prefix)[0] if is_whole else {}
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"'{path}' is damaged: {error}") from None
-    if not is_ours:
-        raise ValueError(
-            f"'{path}' has format {facts['format']}; this version of ddgan reads {FORMAT}: go on with the "
-            "version that wrote it"
-        )
-    if not is_whole:
-        raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
-    return Checkpoint(path, facts, tensors)
 
 
 def _step(path: Path) -> int:

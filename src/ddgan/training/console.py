@@ -1,4 +1,4 @@
-"""What a run says to a person while it trains."""
+"""What a run tells a person while it trains."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
+"""What the learning rates of the networks are called in a log."""
 SECONDS_BETWEEN_LINES = 15.0
-"""How often training says a line where there is no terminal."""
+"""How often training writes a line where there is no terminal."""
 
 
-class Speaker:
+class Logger:
     """Lines on standard error for a person."""
 
     def __init__(self, verbose: bool) -> None:
@@ -20,12 +22,12 @@ class Speaker:
         self._last = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        """Say a line."""
+        """Write a line."""
         if self.verbose:
             print(line, file=sys.stderr, flush=True)
 
     def sometimes(self, line: str) -> None:
-        """Say a line if none was said for a while and no progress bar is shown instead."""
+        """Write a line if none was written for a while and no progress bar is shown instead."""
         if not sys.stderr.isatty() and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             self(line)
@@ -36,7 +38,7 @@ def summary(record: dict[str, Any]) -> str:
     losses = [
         f"{name} {_number(record[key])}" for name, key in (("D", "loss_d"), ("G", "loss_g")) if key in record
     ]
-    rates = " ".join(f"{record[key]:.1e}" for key in ("lr_g", "lr_d") if key in record)
+    rates = " ".join(f"{record[key]:.1e}" for key in LR_NAMES.values() if key in record)
     speed = f"{record['images_per_second']:.0f} images/s"
     return "  ".join([speed, *losses, f"lr {rates}", f"{record['memory_gb']:.1f} GB"])
 

@@ -1,19 +1,18 @@
-"""Both updates of an iteration as one CUDA graph, which a GPU replays without being told each kernel.
+"""The updates of an iteration as one CUDA graph, which a GPU replays without being told each kernel.
 
 An iteration of a small U-Net is thousands of kernels, and a processor may take longer to launch them than
 the GPU to run them. A graph is recorded once, and has its own memory; each iteration then copies its images
 and noise into that memory and replays. Nothing else changes: where a penalty is due the kernels differ, so
-there is a graph for every combination of penalties. Each of these runs as usual before any is recorded: what
+there is a graph for every kind of iteration. Each of these runs as usual before any is recorded: what
 runs as usual cannot use the memory of a graph, and beside one would need all of its own again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -21,24 +20,23 @@ from torch import Tensor
 
 from ddgan.config.training import TrainingConfig
 from ddgan.data.batch import Batch
-from ddgan.losses.adversarial import PenaltyConfig
 from ddgan.system.processes import Processes
-from ddgan.training.iteration import Statistics, both_updates, train_step
-from ddgan.training.noise import StepNoise
-from ddgan.training.state import TrainState
+from ddgan.training.iteration import all_updates
+from ddgan.training.state import Method, Noise, TrainState
+from ddgan.training.statistics import Statistics
 
 NUM_USUAL = 3
 """Iterations that run as usual at least, so that libraries have chosen their kernels."""
-Kind = tuple[float, ...]
-"""The weights of the penalties in an iteration: where they are the same, so are the kernels."""
+Kind = Hashable
+"""What a method calls iterations with the same kernels, see `Method.iteration_kind`."""
 T = TypeVar("T")
 
 
-def check_graphs(training: TrainingConfig, processes: Processes, is_known: bool) -> None:
+def check_graphs(training: TrainingConfig, processes: Processes) -> None:
     """Complain where iterations cannot be replayed, though that is asked for.
 
     Raises:
-        ValueError: if there is no GPU, or more than one process, or the method's replay is not known.
+        ValueError: if there is no GPU, or more than one process.
     """
     if not training.cuda_graphs:
         return
@@ -47,8 +45,6 @@ def check_graphs(training: TrainingConfig, processes: Processes, is_known: bool)
         problem = f"needs a CUDA device, and this is {processes.device.type}"
     elif processes.count > 1:
         problem = f"is for one process, and there are {processes.count}"
-    elif not is_known:
-        problem = "is for denoising diffusion GANs, and this is a baseline"
     if problem:
         raise ValueError(f"training.cuda_graphs {problem}; set it to false")
 
@@ -58,12 +54,12 @@ class Recorded:
     """A graph, with the memory that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Batch, StepNoise]
+    inputs: tuple[Batch, Noise]
     statistics: Statistics
 
 
 class ReplayedUpdates:
-    """(state, batch, noise) -> statistics, as `both_updates`; the statistics hold until the next call.
+    """(state, batch, noise) -> statistics, as `all_updates`; the statistics hold until the next call.
 
     One for each state. The batch size must stay the same.
     """
@@ -74,20 +70,18 @@ class ReplayedUpdates:
         self._usual: list[Kind] = []
         self._due: set[Kind] = set()
 
-    def __call__(self, state: TrainState, batch: Batch, noise: StepNoise) -> Statistics:
+    def __call__(self, state: TrainState, batch: Batch, noise: Noise) -> Statistics:
         if not self._usual:
             take_rates_from_memory(state)
-            self._due = kinds_due(state.objective.penalties, state.step)
-        for optimizer, rate in zip(
-            (state.optimizer_g, state.optimizer_d), state.learning_rates(), strict=True
-        ):
-            optimizer.param_groups[0]["lr"].fill_(rate)
-        kind = kind_of(state.objective.penalties, state.step)
+            self._due = kinds_due(state.method, state.step)
+        for name, rate in state.learning_rates().items():
+            state.optimizers[name].param_groups[0]["lr"].fill_(rate)
+        kind = state.method.iteration_kind(state.step)
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             if self._is_usual(kind):
                 self._usual.append(kind)
-                statistics = both_updates(state, batch, noise)
+                statistics = all_updates(state, batch, noise)
             else:
                 if kind not in self._recorded:
                     self._recorded[kind] = self._record(state, batch, noise)
@@ -99,37 +93,26 @@ class ReplayedUpdates:
         is_warm = len(self._usual) >= NUM_USUAL and self._due.issubset(self._usual)
         return not is_warm or kind not in self._usual
 
-    def _record(self, state: TrainState, batch: Batch, noise: StepNoise) -> Recorded:
+    def _record(self, state: TrainState, batch: Batch, noise: Noise) -> Recorded:
         inputs = mapped(torch.clone, (batch, noise))
         graph = torch.cuda.CUDAGraph()
         # The graphs share their memory: only one runs at a time, and none needs what another left.
         with as_capturable(state), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            statistics = both_updates(state, *inputs)
+            statistics = all_updates(state, *inputs)
         return Recorded(graph, inputs, statistics)
 
 
-def kind_of(penalties: Sequence[PenaltyConfig], step: int) -> Kind:
-    """That of an iteration."""
-    return tuple(penalty.weight(step) for penalty in penalties)
-
-
-def kinds_due(penalties: Sequence[PenaltyConfig], step: int) -> set[Kind]:
-    """Those of the iterations from `step` on until each penalty has had its turn.
+def kinds_due(method: Method, step: int) -> set[Kind]:
+    """Those of the iterations from `step` on until each usual kind has had its turn.
 
     Two penalties that meet more rarely than that are not waited for.
     """
-    period = max((penalty.every for penalty in penalties), default=1)
-    return {kind_of(penalties, later) for later in range(step, step + period)}
-
-
-def replayed_step() -> Callable[[TrainState, Batch, StepNoise], Statistics]:
-    """A `train_step` that replays its updates; for one state."""
-    return partial(train_step, updates=ReplayedUpdates())
+    return {method.iteration_kind(later) for later in range(step, step + method.period)}
 
 
 def take_rates_from_memory(state: TrainState) -> None:
     """Let the optimizers read their rates where a graph can find them."""
-    for _, optimizer in state.optimizers().values():
+    for optimizer in state.optimizers.values():
         (group,) = optimizer.param_groups
         group["lr"] = torch.zeros((), device=group["params"][0].device)
 
@@ -137,7 +120,7 @@ def take_rates_from_memory(state: TrainState) -> None:
 @contextmanager
 def as_capturable(state: TrainState) -> Iterator[None]:
     """Within it, the optimizers let themselves be recorded."""
-    groups = [optimizer.param_groups[0] for _, optimizer in state.optimizers().values()]
+    groups = [optimizer.param_groups[0] for optimizer in state.optimizers.values()]
     for group in groups:
         group["capturable"] = True
     try:
@@ -147,7 +130,7 @@ def as_capturable(state: TrainState) -> Iterator[None]:
             group["capturable"] = False
 
 
-def replayed(recorded: Recorded, batch: Batch, noise: StepNoise) -> Statistics:
+def replayed(recorded: Recorded, batch: Batch, noise: Noise) -> Statistics:
     """The statistics of these images and this noise.
 
     Raises:
@@ -156,8 +139,8 @@ def replayed(recorded: Recorded, batch: Batch, noise: StepNoise) -> Statistics:
     targets, values = list(tensors_of(recorded.inputs)), list(tensors_of((batch, noise)))
     if [target.shape for target in targets] != [value.shape for value in values]:
         raise ValueError(
-            f"a batch of {len(batch.images)} images{' with classes' if batch.labels is not None else ''} "
-            f"cannot be replayed: {len(recorded.inputs[0].images)} were recorded"
+            f"a batch of {len(batch.x)} samples{' with conditions' if batch.condition is not None else ''} "
+            f"cannot be replayed: {len(recorded.inputs[0].x)} were recorded"
         )
     for target, value in zip(targets, values, strict=True):
         target.copy_(value)

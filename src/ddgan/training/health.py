@@ -77,12 +77,12 @@ SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
     ),
     "extreme": (
         is_extreme,
-        "the losses are far too large: training diverges; lower optimization.generator_lr and "
-        "discriminator_lr (by 10, say)",
+        "the losses are far too large: training diverges; lower optimization.generator.lr and "
+        "optimization.discriminator.lr (by 10, say)",
     ),
     "won": (
         has_d_won,
-        "D is nearly always right, so G learns little; lower optimization.discriminator_lr or raise the "
+        "D is nearly always right, so G learns little; lower optimization.discriminator.lr or raise the "
         "penalties' gamma",
     ),
     "collapsed": (

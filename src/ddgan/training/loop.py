@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor
-
 from ddgan.data.batch import Batch
-from ddgan.training.statistics import StatisticsMeter
+from ddgan.training.statistics import Statistics, StatisticsMeter
 
 
 class Trainable(Protocol):
@@ -31,7 +29,7 @@ S = TypeVar("S", bound=Trainable)
 
 def fit(
     state: S,
-    step: Callable[[S, Batch, Any], dict[str, Tensor]],
+    step: Callable[[S, Batch, Any], Statistics],
     inputs: Callable[[int], tuple[Batch, Any]],
     meter: StatisticsMeter,
     *,
@@ -71,7 +69,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if
 
 
 @contextmanager
-def signals_as_wish() -> Iterator[Callable[[], int]]:
+def graceful_stop() -> Iterator[Callable[[], int]]:
     """Within it, a signal to stop only sets the number that is yielded; a second Ctrl-C interrupts."""
     received = [0]
     if threading.current_thread() is not threading.main_thread():

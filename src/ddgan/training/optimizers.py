@@ -3,96 +3,91 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from ddgan.config.components import register
+from ddgan.config.settings import Interval
 
-@dataclass(frozen=True)
-class OptimizationConfig:
-    """Optimizers, their schedule and the averages; the defaults are the paper's for CIFAR-10.
+__all__ = ["AdamConfig", "AdamWConfig", "SGDConfig", "decayed", "guarded_update"]
+
+Rate = Annotated[float, Interval(gt=0, le=100)]
+Beta = Annotated[float, Interval(ge=0, lt=1)]
+
+
+@register("optimizer", "adam")
+class AdamConfig:
+    """Adam, as in the paper.
 
     Args:
-        generator_lr: Adam's learning rate for G; > 0.
-        discriminator_lr: Adam's learning rate for D; > 0.
-        betas: Adam's decay rates; each in [0, 1).
-        final_lr: where the cosine decay ends, at the last iteration; >= 0.
-        decay_every: iterations between two changes of the learning rate (the paper: one epoch); >= 1.
-        ema_decay: decay of the average of G's weights, per iteration, in [0, 1); 0 keeps the weights
-            themselves.
-        ema_half_lives: half-lives, in thousands of images, of further averages kept beside it; > 0.
-        ema_rampup: the half-life of every average is at most this share of the training so far
-            (0.05 is customary), so that the average soon forgets the start; 0 for no warm-up.
+        lr: learning rate; above 0.
+        betas: decay rates of the two moments.
     """
 
-    generator_lr: float = 1.6e-4
-    discriminator_lr: float = 1.25e-4
-    betas: tuple[float, float] = (0.5, 0.9)
-    final_lr: float = 1e-5
-    decay_every: int = 1
-    ema_decay: float = 0.9999
-    ema_half_lives: tuple[float, ...] = ()
-    ema_rampup: float = 0.0
+    lr: Rate = 2e-4
+    betas: tuple[Beta, Beta] = (0.5, 0.9)
 
-    def __post_init__(self) -> None:
-        for name in ("generator_lr", "discriminator_lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"optimization.{name} is {getattr(self, name)}; it must be finite and above 0"
-                )
-        if self.decay_every < 1:
-            raise ValueError(f"optimization.decay_every is {self.decay_every}; it must be at least 1")
-        for name in ("final_lr", "ema_rampup"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"optimization.{name} is {getattr(self, name)}; it must be finite and 0 or more"
-                )
-        for name in ("betas", "ema_decay"):
-            values = getattr(self, name)
-            if not all(0 <= value < 1 for value in (values if name == "betas" else [values])):
-                raise ValueError(f"optimization.{name} is {values}; it must be in [0, 1)")
-        if not all(0 < value < math.inf for value in self.ema_half_lives):
-            raise ValueError(
-                f"optimization.ema_half_lives is {list(self.ema_half_lives)}; "
-                "each must be finite and above 0 (thousands of images)"
-            )
-        if len(set(self.ema_half_lives)) < len(self.ema_half_lives):
-            raise ValueError(f"optimization.ema_half_lives names one twice: {list(self.ema_half_lives)}")
-
-    def ema_decays(self, batch_size: int, step: int) -> tuple[float, ...]:
-        """The decay of each average at iteration `step`, the first being that of `ema_decay`."""
-        halving = [0.5 ** (batch_size / (1000 * half_life)) for half_life in self.ema_half_lives]
-        decays = (self.ema_decay, *halving)
-        if step == 0:
-            return (0.0,) * len(decays)  # an average starts as the weights after the first iteration
-        if not self.ema_rampup:
-            return decays
-        most = 0.5 ** (1 / (self.ema_rampup * step))
-        return tuple(min(decay, most) for decay in decays)
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.lr, betas=self.betas, fused=True)
 
 
-def adam(network: nn.Module, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Adam over the parameters of `network`; each finds its state from the first iteration on."""
-    return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+@register("optimizer", "adamw")
+class AdamWConfig:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Args:
+        lr: learning rate; above 0.
+        betas: decay rates of the two moments.
+        weight_decay: share of the weights, times the rate, that each step takes away.
+    """
+
+    lr: Rate = 2e-4
+    betas: tuple[Beta, Beta] = (0.5, 0.9)
+    weight_decay: Annotated[float, Interval(ge=0, le=100)] = 0.01
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
+        )
 
 
-def decayed(lr: float, config: OptimizationConfig, step: int, num_iterations: int) -> float:
-    """The learning rate at iteration `step`: a cosine from `lr` to `config.final_lr`.
+@register("optimizer", "sgd")
+class SGDConfig:
+    """Stochastic gradient descent with Nesterov's momentum.
+
+    Args:
+        lr: learning rate; above 0.
+        momentum: share of the last step that is taken again; 0 for none.
+    """
+
+    lr: Rate = 1e-2
+    momentum: Beta = 0.9
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0, fused=True
+        )
+
+
+def decayed(lr: float, final_lr: float, decay_every: int, step: int, num_iterations: int) -> float:
+    """The learning rate at iteration `step`: a cosine from `lr` to `final_lr`, moved each `decay_every`.
 
     It depends on `step` alone, so there is nothing to save of it.
     """
-    periods = max(num_iterations // config.decay_every, 1)
-    share = min(step // config.decay_every / periods, 1.0)
-    return config.final_lr + (lr - config.final_lr) * (1 + math.cos(math.pi * share)) / 2
+    periods = max(num_iterations // decay_every, 1)
+    share = min(step // decay_every / periods, 1.0)
+    return final_lr + (lr - final_lr) * (1 + math.cos(math.pi * share)) / 2
 
 
-def guarded_update(optimizer: torch.optim.Adam, lr: float) -> Tensor:
-    """Take Adam's step unless a gradient is not finite; returns whether it was skipped, 0.0 or 1.0.
+def guarded_update(optimizer: torch.optim.Optimizer, lr: float) -> Tensor:
+    """Take a step unless a gradient is not finite; returns whether it was skipped, 0.0 or 1.0.
 
-    The decision is made on the device, so the host does not wait for it. Where the gradients were
-    averaged over processes, a bad one is in every average, and all decide alike. A rate that the optimizer
-    reads from memory, see `graphs`, has been written there.
+    Fused optimizers decide on the device, so the host does not wait for it; others are asked on the host.
+    Where the gradients were averaged over processes, a bad one is in every average, and all decide alike. A
+    rate that the optimizer reads from memory, see `cuda_graphs`, has been written there.
     """
     (group,) = optimizer.param_groups
     if not isinstance(group["lr"], Tensor):
@@ -100,7 +95,10 @@ def guarded_update(optimizer: torch.optim.Adam, lr: float) -> Tensor:
     gradients = [p.grad for p in group["params"] if p.grad is not None]
     total = torch.stack(torch._foreach_norm(gradients, 1)).sum()
     skipped = (~total.isfinite()).float()
-    # Where a gradient scaler leaves its verdict, fused Adam looks for it.
-    vars(optimizer).update(grad_scale=None, found_inf=skipped)
-    optimizer.step()
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        # Where a gradient scaler leaves its verdict, fused optimizers look for it.
+        vars(optimizer).update(grad_scale=None, found_inf=skipped)
+        optimizer.step()
+    elif not bool(skipped):
+        optimizer.step()
     return skipped

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
+from ddgan.config.overrides import dotted
 from ddgan.config.run_config import RunConfig
 from ddgan.config.training import INDEPENDENT
-from ddgan.models.run_folder import CONFIG_NAME, checkpoints_of
+from ddgan.models.checkpoint_file import Checkpoint, read_checkpoint
+from ddgan.models.run_folder import CONFIG_NAME
 from ddgan.system.files import remove_partial
 from ddgan.system.processes import Processes
-from ddgan.training.checkpoint import Checkpoint, read_checkpoint
-from ddgan.training.console import Speaker
+from ddgan.training.console import Logger
+from ddgan.training.workspace import checkpoints_of
 
 
-def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Speaker) -> Checkpoint:
+def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logger) -> Checkpoint:
     """The newest whole checkpoint that the main process finds, for all of them.
 
     Raises:
@@ -29,36 +28,24 @@ def newest_of_all(path: Path, config: RunConfig, processes: Processes, say: Spea
         checkpoints.clean()
         newest, problems = checkpoints.newest()
     for problem in problems:
-        say(f"warning: {problem}; taking an older checkpoint")
+        log(f"warning: {problem}; taking an older checkpoint")
     step = processes.largest(-1 if newest is None else newest.facts["step"])
     if step < 0:
         raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
     return newest or read_checkpoint(checkpoints.path(step))
 
 
-def check_same_settings(config: RunConfig, saved: dict[str, Any]) -> None:
+def check_same_settings(config: RunConfig, saved: RunConfig) -> None:
     """Complain where config.yaml was changed in a setting that matters.
-
-    A setting that did not exist yet when `saved` was written had its default.
 
     Raises:
         ValueError: naming the first such setting, and both values.
     """
-    for section, ours in config.to_dict().items():
-        theirs = saved.get(section)
-        if not isinstance(ours, dict) or not isinstance(theirs, dict):
-            ours, theirs = {"": ours}, {"": theirs}
-        else:
-            theirs = _defaults(getattr(config, section)) | theirs
-        for name in ours.keys() | theirs.keys():
-            if ours.get(name) != theirs.get(name) and not (section == "training" and name in INDEPENDENT):
-                raise ValueError(
-                    f"{section}.{name}".rstrip(".") + f" is {ours.get(name)!r} in {CONFIG_NAME}, but the "
-                    f"checkpoint was made with {theirs.get(name)!r}; put it back, or train a new run "
-                    "with --init"
-                )
-
-
-def _defaults(section: Any) -> dict[str, Any]:
-    """What a section's settings are where they are not given, as JSON has them."""
-    return json.loads(json.dumps(dataclasses.asdict(type(section)())))
+    ours, theirs = dict(dotted(config.to_dict())), dict(dotted(saved.to_dict()))
+    free = {f"training.{name}" for name in INDEPENDENT}
+    for name in dict.fromkeys([*ours, *theirs]):
+        if name not in free and ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{name} is {ours.get(name)!r} in {CONFIG_NAME}, but the checkpoint was made with "
+                f"{theirs.get(name)!r}; put it back, or train a new run with --init"
+            )

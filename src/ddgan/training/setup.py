@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ddgan.config.run_config import RunConfig
+from ddgan.config.settings import SettingError
 from ddgan.config.training import TrainingConfig
-from ddgan.data import Batch, Data
+from ddgan.data.batch import Batch, Dataset
 from ddgan.diffusion.process import Diffusion
-from ddgan.models.ddgan import DDGAN
+from ddgan.models.opening import open_weights
 from ddgan.models.precision import channels_innermost, choose_precision
 from ddgan.models.weights_file import misfits
-from ddgan.networks import build_discriminator, build_generator
-from ddgan.networks.ncsnpp import ResidualBlock
-from ddgan.networks.resnet import DiscriminatorBlock
+from ddgan.networks.conditions import Condition
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
-from ddgan.training.noise import StepNoise, draw_noise
-from ddgan.training.state import TrainState
+from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
+from ddgan.training.workspace import discriminator_weights
 
-
-def check_networks(config: RunConfig) -> None:
-    """Complain where the two networks do not fit each other, before the data is touched."""
-    with torch.device("meta"):
-        build_discriminator(config.discriminator, config.generator.state_shape)
+__all__ = ["build_networks", "create_state", "resolved", "training_inputs", "warm_start"]
 
 
 def check_batch(training: TrainingConfig, processes: Processes) -> None:
@@ -52,26 +47,28 @@ def part_size(training: TrainingConfig, processes: Processes) -> int:
     return training.batch_size // (processes.count * training.accumulation)
 
 
-def classes_for(config: RunConfig, source: Data) -> int:
-    """The number of classes that `num_classes` asks for; 0 for none.
+def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The settings, with the number of classes that the data has where they say "auto".
 
     Raises:
-        ValueError: if the data has no classes, or more than were asked for.
+        SettingError: if the data has no classes, or more than were asked for.
     """
-    if config.num_classes == 0:
-        return 0
-    if source.num_classes == 0:
-        raise ValueError(
-            f"num_classes is {config.num_classes}, but {config.data} has no classes; set it to 0"
+    label, there = config.conditions.label, dataset.conditions.num_classes
+    if label is None:
+        return config
+    if not there:
+        raise SettingError(
+            "conditions.label", f"is asked for, but {config.data.name} has no classes; leave it out"
         )
-    if config.num_classes == "auto":
-        return source.num_classes
-    if config.num_classes < source.num_classes:
-        raise ValueError(
-            f"num_classes is {config.num_classes}, but {config.data} has {source.num_classes} classes; "
-            "set it to auto, or to 0 to ignore them"
+    if label.classes != "auto" and label.classes < there:
+        raise SettingError(
+            "conditions.label.classes",
+            f"is {label.classes}, but {config.data.name} has {there} classes; set it to auto, or leave "
+            "conditions.label out to ignore them",
         )
-    return config.num_classes
+    classes = there if label.classes == "auto" else label.classes
+    conditions = dataclasses.replace(config.conditions, label=dataclasses.replace(label, classes=classes))
+    return dataclasses.replace(config, conditions=conditions)
 
 
 @contextmanager
@@ -82,33 +79,56 @@ def seeded_weights(seed: int) -> Iterator[None]:
         yield
 
 
-def create_state(config: RunConfig, processes: Processes) -> TrainState:
-    """Networks with weights from the seed, and their optimizers, at step 0.
+def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str, nn.Module]:
+    """The networks by name, for samples of this shape, with weights from the seed.
 
-    `config.num_classes` is a number.
+    Raises:
+        SettingError: naming the setting of a network that does not fit the samples.
     """
-    assert config.num_classes != "auto"
-    training, device = config.training, processes.device
+    shapes = config.conditions.shapes
     with seeded_weights(config.seed):
-        generator = build_generator(config.generator, config.num_classes).to(device)
-        discriminator = build_discriminator(
-            config.discriminator, config.generator.state_shape, config.num_classes
-        ).to(device)
+        networks: dict[str, nn.Module] = {}
+        try:
+            networks[GENERATOR] = config.generator.build(sample_shape, shapes)
+        except SettingError as error:
+            raise error.within("generator") from None
+        found: dict[str, nn.Module] = {}
+        for role, discriminator in config.method.discriminators_of().items():
+            try:
+                found[role] = discriminator.build(sample_shape, shapes)
+            except SettingError as error:
+                several = hasattr(config.method, "discriminators")
+                name = f"discriminators.{role}" if several else "discriminator"
+                raise error.within(f"method.{name}") from None
+        if found:
+            networks[DISCRIMINATOR] = nn.ModuleDict(found)
+    return networks
+
+
+def create_state(config: RunConfig, sample_shape: tuple[int, ...], processes: Processes) -> TrainState:
+    """Networks with weights from the seed, and their optimizers, at step 0; the settings are `resolved`.
+
+    Raises:
+        SettingError: naming the setting of a network that does not fit the samples.
+    """
+    training, device = config.training, processes.device
+    with torch.device("meta"):
+        build_networks(config, sample_shape)  # which complains before any memory is taken
+    networks = {name: network.to(device) for name, network in build_networks(config, sample_shape).items()}
     if training.channels_last:
-        for network in (generator, discriminator):
+        for network in networks.values():
             channels_innermost(network)
     state = TrainState.create(
-        generator,
-        discriminator,
+        config.method,
+        networks,
         Diffusion(config.diffusion).to(device),
-        config.objective,
         config.optimization,
         training.planned_iterations,
     )
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
     state.precision = arithmetic(training, device)
-    switch_on(config, device, generator, discriminator)
+    switch_on(config, state, sample_shape)
     return state
 
 
@@ -117,53 +137,55 @@ def arithmetic(training: TrainingConfig, device: torch.device) -> torch.dtype | 
     return torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
 
 
-def switch_on(
-    config: RunConfig, device: torch.device, generator: nn.Module, discriminator: nn.Module | None = None
-) -> None:
+def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...]) -> None:
     """Give the networks that are trained what the settings ask for."""
-    training, networks = config.training, [generator] + ([] if discriminator is None else [discriminator])
-    for network in networks if training.activation_checkpointing else ():
+    training = config.training
+    for network in state.networks.values() if training.activation_checkpointing else ():
         recompute_blocks(network)
     if not training.compile:
         return
-    x, t = torch.zeros(1, *config.generator.state_shape, device=device), torch.ones(1, dtype=torch.int64)
-    z, t = torch.zeros(1, config.generator.latent_size, device=device), t.to(device)
-    dtype = arithmetic(training, device)
+    discriminators = list(state.discriminators.values()) if DISCRIMINATOR in state.networks else []
+    device = next(state.generator.parameters()).device
+    x, t = torch.zeros(1, *sample_shape, device=device), torch.ones(1, dtype=torch.int64, device=device)
+    z = torch.zeros(1, config.generator.latent_size, device=device)
+    classes = config.num_classes
+    condition = Condition(label=torch.zeros(1, dtype=torch.int64, device=device)) if classes else None
+    dtype = state.precision
     for enabled in {False, dtype is not None}:  # so that what a network makes once is there, see `resample`
         with torch.no_grad(), torch.autocast(device.type, dtype, enabled=enabled):
-            generator(x, t, z)
-            if discriminator is not None:
-                discriminator(x, x, t)
-    for network in networks:
+            state.generator(x, t, z, condition)
+            for discriminator in discriminators:
+                discriminator(x, x, t, condition)
+    for network in (state.generator, *discriminators):
         network.compile()
 
 
 def recompute_blocks(network: nn.Module) -> None:
     """Let each residual block compute its inner values again for gradients; none draws at random."""
     for block in network.modules():
-        if isinstance(block, ResidualBlock | DiscriminatorBlock):
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)  # type: ignore[method-assign]
+        if getattr(block, "is_recomputable", False):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def warm_start(state: TrainState, source: str) -> list[str]:
     """Begin with the weights of a trained model instead of random ones; says what was taken.
 
-    G and its averages take the model's generator; D takes the discriminator of the newest checkpoint where
+    G and its EMAs take the model's generator; D takes the discriminator of the newest checkpoint where
     `source` is a run.
 
     Raises:
         ValueError: if the model's generator, or the discriminator, has other shapes than ours.
     """
-    from ddgan.models.run_folder import discriminator_weights
-
-    model = DDGAN.from_pretrained(source)
-    weights, state.license = model.generator.state_dict(), model.license
-    for network in (state.generator, *state.averages):
-        _take(network, weights, source)
-    found = discriminator_weights(source)
+    weights, _ = open_weights(source)
+    state.license = weights.license
+    for network in (state.generator, *state.emas):
+        _take(network, weights.tensors, source)
+    found = discriminator_weights(source) if DISCRIMINATOR in state.networks else None
     if found is None:
-        return [f"the generator begins as '{source}', the discriminator anew"]
-    _take(state.discriminator, found, source)
+        return [
+            f"the generator begins as '{source}'" + (", D anew" if DISCRIMINATOR in state.networks else "")
+        ]
+    _take(state.networks[DISCRIMINATOR], found, source)
     return [f"both networks begin as '{source}'"]
 
 
@@ -176,45 +198,36 @@ def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     network.load_state_dict(weights)
 
 
-def drawn_noise(config: RunConfig, step: int, images: Tensor) -> StepNoise:
-    """The noise of iteration `step` for a whole batch like `images` (B, ...)."""
-    steps, latent_size = config.diffusion.num_steps, config.generator.latent_size
-    return draw_noise(config.seed, step, images, steps, latent_size)
-
-
 def training_inputs(
-    config: RunConfig,
-    source: Data,
-    processes: Processes,
-    draw: Callable[[RunConfig, int, Tensor], Any] = drawn_noise,
-) -> Callable[[int], tuple[Batch, Any]]:
+    config: RunConfig, dataset: Dataset, processes: Processes
+) -> Callable[[int], tuple[Batch, Noise]]:
     """iteration -> this process's rows of (batch, noise), both depending on (seed, iteration) alone.
 
-    Images are flipped, and labels dropped, as the settings ask; without classes there are no labels.
-    `draw` gives the noise, which has `rows`.
+    Samples are augmented, and conditions dropped, as the settings ask; without conditions there are none.
     """
-    training, size = config.training, config.training.batch_size
+    training, size, label = config.training, config.training.batch_size, config.conditions.label
     rows = processes.rows(size)
     layout = torch.channels_last if training.channels_last else torch.contiguous_format
 
-    def chosen(purpose: str, step: int, device: torch.device, probability: float) -> Tensor:
-        rng = generator_for(config.seed, purpose, step, device=device)
-        return torch.rand(size, generator=rng, device=device)[rows] < probability
+    def inputs(step: int) -> tuple[Batch, Noise]:
+        batch = dataset.batch(step, size, rows)
+        device = batch.x.device
 
-    def inputs(step: int) -> tuple[Batch, StepNoise]:
-        images, labels = source.batch(step, size, rows)
-        if training.horizontal_flip and images.ndim == 4:  # points have no other side
-            flipped = chosen("flip", step, images.device, 0.5).view(-1, 1, 1, 1)
-            images = torch.where(flipped, images.flip(-1), images)
-        if not config.num_classes:
-            labels = None
-        elif labels is not None:
-            dropped = chosen("label dropout", step, images.device, training.label_dropout)
-            labels = labels.masked_fill(dropped, int(config.num_classes))
-        whole = images[:1].expand(size, *images.shape[1:])
-        noise = draw(config, step, whole).rows(rows)
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=layout)
-        return Batch(images, labels), noise
+        def uniform(purpose: str) -> Tensor:
+            rng = generator_for(config.seed, purpose, step, device=device)
+            return torch.rand(size, generator=rng, device=device)[rows]
+
+        if label is None:
+            batch = Batch(batch.x)
+        for augmentation in config.augmentation:
+            batch = augmentation.apply(batch, uniform)
+        if batch.label is not None and label is not None:
+            dropped = uniform("label dropout") < label.dropout
+            batch = Batch(batch.x, Condition(label=batch.label.masked_fill(dropped, config.num_classes)))
+        whole = batch.x[:1].expand(size, *batch.x.shape[1:])
+        noise = config.method.draw(config, step, whole).rows(rows)
+        if batch.x.ndim == 4:
+            batch = Batch(batch.x.contiguous(memory_format=layout), batch.condition)
+        return batch, noise
 
     return inputs

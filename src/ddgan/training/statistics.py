@@ -10,41 +10,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 
-OF_THE_GENERATOR = {"loss_g", "reconstruction", "variance_fake", "variance_real"}
-"""Statistics that belong to the generator's t; the others of a sample belong to the discriminator's."""
-OF_THE_ITERATION = {"skipped"}
-"""Statistics that belong to no t: one number per iteration."""
+Statistics = dict[str, dict[str, Tensor]]
+"""By update (such as "generator"), detached values by name: (B,) one per sample, or () one per iteration."""
+
+PLACES = "t"
+"""Names the t of each sample among the statistics of an update."""
 
 
 class StatisticsMeter:
     """Averages the statistics of training steps, overall and per t, without waiting for the device.
 
     Args:
-        num_steps: T.
+        num_bins: T, or the bins of t that a method averages in.
         processes: whose samples are averaged over.
     """
 
-    def __init__(self, num_steps: int, processes: Processes | None = None) -> None:
-        self._num_steps, self._processes = num_steps, processes
-        self._sums: dict[str, Tensor] = {}  # (2, T): sums and counts of each t, or (2, 1)
+    def __init__(self, num_bins: int, processes: Processes | None = None) -> None:
+        self._num_bins, self._processes = num_bins, processes
+        self._sums: dict[str, Tensor] = {}  # (2, bins): sums and counts of each t, or (2, 1)
 
-    def add(self, statistics: dict[str, Tensor]) -> None:
-        """Take the statistics of one step: `t_d`, `t_g`, values per sample (B,) and of the step ()."""
-        for name, values in statistics.items():
-            if name in ("t_d", "t_g"):
-                continue
-            if name in OF_THE_ITERATION:
-                values = values.reshape(1)
-                places, size = torch.zeros_like(values, dtype=torch.int64), 1
-            else:
-                places = statistics["t_g" if name in OF_THE_GENERATOR else "t_d"] - 1
-                size = self._num_steps
-            if name not in self._sums:
-                self._sums[name] = torch.zeros(2, size, device=values.device)
-            self._sums[name][0].index_add_(0, places, values.float())
-            self._sums[name][1].index_add_(0, places, torch.ones_like(values, dtype=torch.float32))
+    def add(self, statistics: Statistics) -> None:
+        """Take the statistics of one iteration: per update by name, values per sample (B,), or ().
+
+        Where an update tells the `t` of its samples, in 1..num_bins, its values are averaged per t too.
+        """
+        for values_of_update in statistics.values():
+            places = values_of_update.get(PLACES)
+            for name, values in values_of_update.items():
+                if name != PLACES:
+                    self._add(name, values, places)
+
+    def _add(self, name: str, values: Tensor, places: Tensor | None) -> None:
+        if places is None or values.ndim == 0:
+            places, size = torch.zeros(values.numel(), dtype=torch.int64, device=values.device), 1
+            values = values.reshape(-1)
+        else:
+            places, size = places - 1, self._num_bins
+        if name not in self._sums:
+            self._sums[name] = torch.zeros(2, size, device=values.device)
+        self._sums[name][0].index_add_(0, places, values.float())
+        self._sums[name][1].index_add_(0, places, torch.ones_like(values, dtype=torch.float32))
 
     def read(self) -> dict[str, Any]:
         """Means since the last reading: name -> mean, and name_by_t -> [mean at t = 1..T]; resets.
@@ -56,10 +64,14 @@ class StatisticsMeter:
         means: dict[str, Any] = {}
         for name, (total, count) in {name: sums.cpu() for name, sums in self._sums.items()}.items():
             means[name] = finite(total.sum() / count.sum())
-            if name not in OF_THE_ITERATION:
+            if len(total) > 1 or (self._num_bins == 1 and name not in UNBINNED):
                 means[f"{name}_by_t"] = [finite(s / c) for s, c in zip(total, count, strict=True)]
         self._sums.clear()
         return means
+
+
+UNBINNED = {"skipped"}
+"""Statistics of an iteration, which belong to no t."""
 
 
 def finite(value: Tensor | float) -> float | None:
@@ -82,17 +94,6 @@ class JsonLines:
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log file; a last line that a kill cut short is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
 
 
 def rewind_log(path: Path, step: int) -> None:

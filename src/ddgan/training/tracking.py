@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, through accelerate's trackers; log.jsonl is written in any case."""
+"""TensorBoard and Weights & Biases; log.jsonl is written in any case."""
 
 from __future__ import annotations
 
@@ -33,32 +33,37 @@ class Trackers:
     """
 
     def __init__(self, names: tuple[str, ...], folder: Path, run_name: str, settings: dict[str, Any]) -> None:
-        self._trackers: list[Any] = []
-        if not names:
-            return
-        from accelerate import PartialState
-        from accelerate.tracking import TensorBoardTracker, WandBTracker
-
-        PartialState()  # the trackers ask it who may write
-        folder.mkdir(parents=True, exist_ok=True)
+        self._tensorboard: Any = None
+        self._wandb: Any = None
+        if names:
+            folder.mkdir(parents=True, exist_ok=True)
         if "tensorboard" in names:
-            self._trackers.append(TensorBoardTracker(run_name, logging_dir=folder))
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._tensorboard = SummaryWriter(str(folder / run_name))
+            rows = "\n".join(f"| {name} | {value} |" for name, value in flat(settings).items())
+            self._tensorboard.add_text("settings", f"| setting | value |\n|---|---|\n{rows}")
         if "wandb" in names:
-            self._trackers.append(WandBTracker("ddgan", name=run_name, dir=str(folder)))
-        for tracker in self._trackers:
-            if hasattr(tracker, "start"):
-                tracker.start()
-            tracker.store_init_configuration(flat(settings))
+            import wandb
+
+            self._wandb = wandb.init(project="ddgan", name=run_name, dir=str(folder), config=flat(settings))
 
     def log(self, record: dict[str, Any]) -> None:
         """Send a record; what is kept per t becomes one value for each."""
-        for tracker in self._trackers:
-            tracker.log(scalars(record), step=record["step"])
+        numbers = scalars(record)
+        if self._tensorboard is not None:
+            for name, number in numbers.items():
+                self._tensorboard.add_scalar(name, number, global_step=record["step"])
+            self._tensorboard.flush()
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=record["step"])
 
     def close(self) -> None:
         """Finish."""
-        for tracker in self._trackers:
-            tracker.finish()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish()
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""OptimizationConfig: the optimizers of a run, the decay of their rates, the EMA of G's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Protocol
+
+import torch
+from annotated_types import Len
+from torch import nn
+
+from ddgan.config.components import Component, default
+from ddgan.config.settings import Interval, SettingError, settings
+
+__all__ = ["EMAConfig", "OptimizationConfig", "OptimizerConfig"]
+
+
+class OptimizerConfig(Protocol):
+    """Settings of an optimizer.
+
+    Attributes:
+        lr: the learning rate that its decay starts from.
+    """
+
+    kind: Any
+
+    @property
+    def lr(self) -> float: ...
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of these parameters, in one group."""
+        ...
+
+
+@settings
+class EMAConfig:
+    """The exponential moving averages of the generator's weights.
+
+    Args:
+        decay: decay per iteration of the first, which is what a run ends with; in [0, 1); 0 keeps the weights
+            themselves.
+        half_lives: half-lives, in thousands of images, of further EMAs kept beside it.
+        rampup: the half-life of every EMA is at most this share of the training so far (0.05 is customary),
+            so that it soon forgets the start; 0 for no warm-up.
+    """
+
+    decay: Annotated[float, Interval(ge=0, lt=1)] = 0.9999
+    half_lives: Annotated[tuple[Annotated[float, Interval(gt=0, le=1e9)], ...], Len(max_length=16)] = ()
+    rampup: Annotated[float, Interval(ge=0, le=1000)] = 0.0
+
+    def __post_init__(self) -> None:
+        if len(set(self.half_lives)) < len(self.half_lives):
+            raise SettingError("half_lives", f"is {list(self.half_lives)}; each must be given once")
+
+    @property
+    def count(self) -> int:
+        """How many EMAs there are."""
+        return 1 + len(self.half_lives)
+
+    def decays(self, batch_size: int, step: int) -> tuple[float, ...]:
+        """The decay of each EMA at iteration `step`, the first being that of `decay`."""
+        halving = [0.5 ** (batch_size / (1000 * half_life)) for half_life in self.half_lives]
+        decays = (self.decay, *halving)
+        if step == 0:
+            return (0.0,) * len(decays)  # an EMA starts as the weights after the first iteration
+        if not self.rampup:
+            return decays
+        most = 0.5 ** (1 / (self.rampup * step))
+        return tuple(min(decay, most) for decay in decays)
+
+
+@settings
+class OptimizationConfig:
+    """Optimizers, the decay of their rates, and the EMA; the defaults are the paper's for CIFAR-10.
+
+    Args:
+        generator: the optimizer of G.
+        discriminator: the optimizer of D, or of each where there are several.
+        final_lr: where the cosine decay of both rates ends, at the last iteration.
+        decay_every: iterations between two changes of the learning rates (the paper: one epoch).
+        ema: of the generator's weights.
+    """
+
+    generator: Annotated[OptimizerConfig, Component("optimizer")] = default("optimizer", "adam", lr=1.6e-4)
+    discriminator: Annotated[OptimizerConfig, Component("optimizer")] = default(
+        "optimizer", "adam", lr=1.25e-4
+    )
+    final_lr: Annotated[float, Interval(ge=0, le=100)] = 1e-5
+    decay_every: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 1
+    ema: EMAConfig = EMAConfig()

@@ -1,0 +1,151 @@
+"""Presets: YAML files in the package that users name, copy and edit."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+__all__ = ["parse_yaml", "preset_names", "preset_summary", "read_settings", "yaml_of"]
+
+MOST_CHARACTERS = 1_000_000
+OF_VERSION_1 = {"objective", "num_classes", "critic", "denoiser"}
+"""Sections that only configurations of ddgan 0.1 have."""
+PLAIN = {
+    "bool": ("true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (
+        r"[-+]?((0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)(\.|(?=[eE])))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "null": ("~|null|Null|NULL|", ["~", "n", "N", ""]),
+}
+"""What is no text in YAML 1.2 without a tag, and the characters that it begins with."""
+
+
+@cache
+def _loader() -> Any:
+    """YAML without what no configuration needs, and with the plain words and numbers of YAML 1.2.
+
+    Refused are aliases, which can grow without bound, and keys given twice. 1e-3 is a number; 1:30, 010,
+    1_000, 2026-01-01, yes and no are texts, and so are never taken for another number or for true.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has an alias (*name), which configurations do not use")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := [key for key, count in keys.items() if count > 1]:
+                raise yaml.YAMLError(f"it gives {twice[0]!r} twice")
+            return super().construct_mapping(node, deep)
+
+    Loader.yaml_implicit_resolvers = {}
+    _add_plain(Loader)
+    return Loader
+
+
+@cache
+def _dumper() -> Any:
+    """YAML whose texts are texts to this package, and to programs that know YAML 1.1 alone."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    _add_plain(Dumper)
+    return Dumper
+
+
+def _add_plain(cls: Any) -> None:
+    for tag, (pattern, first) in PLAIN.items():
+        cls.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), first)
+
+
+def _folder() -> Any:
+    return resources.files("ddgan.config") / "presets"
+
+
+def preset_names() -> list[str]:
+    """The presets in the package, by name."""
+    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def preset_summary(name: str) -> str:
+    """What a preset is, in its own first words."""
+    text = (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return text.partition("\n")[0].removeprefix("#").strip()
+
+
+def read_settings(source: str | Path) -> dict[str, Any]:
+    """The plain values of a preset or of a YAML file.
+
+    Raises:
+        ValueError: if there is no such preset or file, or it is not YAML, or of another version of ddgan.
+    """
+    path = Path(source)
+    if str(source) in preset_names():
+        text = (_folder() / f"{source}.yaml").read_text(encoding="utf-8")
+    elif path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MOST_CHARACTERS + 1)
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError(
+                f"'{source}' has more than {MOST_CHARACTERS:,} characters; it is not a configuration"
+            )
+    else:
+        raise ValueError(
+            f"'{source}' is neither a preset ({', '.join(preset_names())}) nor a configuration file"
+        )
+    settings = parse_yaml(text, f"'{source}'") or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"'{source}' holds {type(settings).__name__}, not a mapping of sections")
+    check_version(settings, f"'{source}'")
+    return settings
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """Plain values from YAML.
+
+    Raises:
+        ValueError: in one line that begins with `what`.
+    """
+    import yaml
+
+    try:
+        return yaml.load(text, _loader())
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ValueError(f"{what} is not valid YAML: it is nested too deeply") from None
+
+
+def yaml_of(values: Any) -> str:
+    """Plain values as YAML, which `parse_yaml` reads."""
+    import yaml
+
+    text: str = yaml.dump(values, Dumper=_dumper(), sort_keys=False, default_flow_style=None)
+    return text
+
+
+def check_version(settings: dict[str, Any], what: str) -> None:
+    """Refuse a configuration of ddgan 0.1, in one line that says so.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    generator = settings.get("generator")
+    shape = {"image_size", "state_shape"} & (generator.keys() if isinstance(generator, dict) else set())
+    if found := sorted((OF_VERSION_1 & settings.keys()) | {f"generator.{name}" for name in shape}):
+        raise ValueError(
+            f"{what} is a configuration of ddgan 0.1 (it has {found[0]}), and this version reads format 2; "
+            "begin from a preset of this version, or use it with ddgan 0.1"
+        )

@@ -1,0 +1,45 @@
+"""Data that comes with the package: what its settings share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from ddgan.data.batch import Dataset
+
+__all__ = ["EmbeddedConfig", "is_embedded"]
+
+SPLITS = ("train", "test")
+
+
+class EmbeddedConfig:
+    """Settings of data that has a split to train on and one to test on, and nothing to choose."""
+
+    kind: ClassVar[str]
+    dataset: ClassVar[Any]
+
+    @property
+    def name(self) -> str:
+        return self.kind
+
+    def check(self) -> None:
+        """It is always there."""
+
+    def open(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        split: str | None = None,
+        num_held_out: int = 0,
+        progress: bool = False,
+    ) -> Dataset:
+        if split not in (None, *SPLITS):
+            raise ValueError(f"split is '{split}'; {self.kind} has {' and '.join(SPLITS)}")
+        return self.dataset(seed=seed, device=device, split=split or "train")
+
+
+def is_embedded(config: Any) -> bool:
+    """Whether settings are of data that comes with the package."""
+    return isinstance(config, EmbeddedConfig)

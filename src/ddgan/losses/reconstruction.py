@@ -1,0 +1,72 @@
+"""Reconstruction: the distance between the predicted and the true x_0, added to G's loss (not in the paper).
+
+Multiplied by abar_t it guides the steps where x_t still shows the image, and leaves the noisiest ones, where
+many images are right, to D.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from torch import Tensor
+
+from ddgan.config.components import register
+from ddgan.config.settings import Interval
+
+__all__ = ["L1Config", "L2Config", "Reconstruction"]
+
+
+class Reconstruction(Protocol):
+    """What every kind of reconstruction term gives.
+
+    Attributes:
+        weight: of the term in G's loss.
+        by_signal: whether it is multiplied by abar_t.
+    """
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def by_signal(self) -> bool: ...
+
+    def error(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The distance of each sample (B, ...), (B,)."""
+        ...
+
+
+@register("reconstruction", "l1")
+class L1Config:
+    """The mean absolute error.
+
+    Args:
+        weight: of the term in G's loss; above 0.
+        by_signal: multiply it by abar_t.
+    """
+
+    weight: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
+    by_signal: bool = False
+
+    def error(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return (predicted - target).abs().flatten(1).mean(dim=1)
+
+
+@register("reconstruction", "l2")
+class L2Config:
+    """The mean squared error.
+
+    Args:
+        weight: of the term in G's loss; above 0.
+        by_signal: multiply it by abar_t.
+    """
+
+    weight: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
+    by_signal: bool = False
+
+    def error(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return squared_error(predicted, target)
+
+
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error of each sample (B, ...), (B,)."""
+    return (predicted - target).square().flatten(1).mean(dim=1)

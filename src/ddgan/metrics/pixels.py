@@ -1,0 +1,40 @@
+"""The features `pixels`: the values of an image, or the coordinates of a point."""
+
+from __future__ import annotations
+
+import hashlib
+
+from torch import Tensor
+
+from ddgan.config.components import register
+from ddgan.metrics.features import Compared, FeatureBatch, Features
+
+__all__ = ["PixelFeatures", "PixelFeaturesConfig"]
+
+MOST_PIXELS = 8192
+"""More dimensions than this have covariances too large to work with."""
+
+
+class PixelFeatures(Features):
+    """The pixels in [-1, 1], flattened; points as they are."""
+
+    name = "pixels"
+    checksum = hashlib.sha256(b"pixels 1").hexdigest()
+    batch_size = 4096
+
+    def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
+        flat = images.flatten(1)
+        if flat.shape[1] > MOST_PIXELS:
+            raise ValueError(
+                f"features pixels are for small images: these have {flat.shape[1]:,} values, more than "
+                f"{MOST_PIXELS:,}; use inception, vgg16 or classifier"
+            )
+        return FeatureBatch(flat if flat.is_floating_point() else flat.float() / 127.5 - 1)
+
+
+@register("features", "pixels")
+class PixelFeaturesConfig:
+    """Pixels; there is nothing to choose."""
+
+    def open(self, inputs: Compared) -> PixelFeatures:
+        return PixelFeatures()

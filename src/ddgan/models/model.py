@@ -1,0 +1,340 @@
+"""What a trained model is, whatever it was trained as: it samples, saves, and says what it makes.
+
+`Model` is what scores, reports and exports ask of one; `TrainedModel` is what the models of ddgan share. They
+differ in how samples come from noise: in T large steps (`ddgan`), in one (`one_step`), in many small ones
+(`gaussian`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from ddgan.config.run_config import RunConfig
+from ddgan.diffusion.process import Diffusion
+from ddgan.models.precision import Precision, choose_precision, in_bf16, in_its_type
+from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
+from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.layers import kernels_kept
+from ddgan.system.progress import progress_bar
+from ddgan.system.randomness import ImageNoise
+
+__all__ = ["Classes", "Model", "TrainedModel", "in_batches"]
+
+ACTIVATION_BUDGET = 256 * 2**20
+"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
+SHARE_OF_FREE = 0.125
+"""The same on a GPU, as a share of the memory that is free."""
+MOST_AT_ONCE = 16_384
+Classes = int | Sequence[int] | None
+"""The class of all samples, or of each; None for the usual ones."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A trained model.
+
+    Attributes:
+        config: the settings of its run.
+        generator: the network that is called; for a trained model the EMA of its weights.
+        sample_shape: the shape of one sample.
+        conditions: what it may be told.
+        nfe: how often the network is called for a sample (number of function evaluations).
+        precision: what the network computes in.
+    """
+
+    config: RunConfig
+    generator: nn.Module
+    license: str
+    source: Path | None
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def conditions(self) -> ConditionShapes: ...
+
+    @property
+    def nfe(self) -> int: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def is_compiled(self) -> bool: ...
+
+    def default_batch_size(self) -> int:
+        """How many samples fit in memory at once."""
+        ...
+
+    def batches(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        on_batch: Callable[[int], None] | None = None,
+        classes: Classes = None,
+    ) -> Iterator[Tensor]:
+        """Yield n samples in batches (B, *sample_shape); sample i depends on (seed, i) alone."""
+        ...
+
+    def sample(self, n: int, seed: int = 0, batch_size: int | None = None) -> Tensor:
+        """n samples (n, *sample_shape), on the CPU."""
+        ...
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and settings as one file; returns its path."""
+        ...
+
+
+class TrainedModel(ABC):
+    """A network with the settings that it was trained with.
+
+    Args:
+        generator: G(x_t, t, z, condition) -> prediction; for a trained model the EMA of its weights.
+        config: the run's settings.
+        sample_shape: the shape of one sample, (C, *spatial) or (F,).
+        license: of the weights, in words; empty where nobody stated one. It goes where the weights go.
+
+    Attributes:
+        source: the file that the weights were read from; None for a model made in memory.
+        precision: what the generator computes in, "float32" or "bf16"; see `set_precision`.
+    """
+
+    source: Path | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __init__(
+        self, generator: nn.Module, config: RunConfig, sample_shape: Sequence[int], license: str = ""
+    ) -> None:
+        self.generator = generator.eval().requires_grad_(False)
+        self.config = config
+        self.sample_shape = tuple(sample_shape)
+        self.license = license
+        self.diffusion = Diffusion(config.diffusion).to(self.device)
+        self._network = in_its_type(self.generator)  # what sampling calls
+        self.is_compiled = False
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(sample_shape={self.sample_shape}, nfe={self.nfe}, "
+            f"{self.num_parameters / 1e6:.1f}M parameters, {self.precision} on {self.device})"
+        )
+
+    @property
+    @abstractmethod
+    def nfe(self) -> int:
+        """How often the generator is called for a sample (number of function evaluations)."""
+
+    @abstractmethod
+    def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
+        """The samples (B, *sample_shape) that are made of this noise, on the model's device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.generator.parameters()).device
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the generator has learned."""
+        return sum(parameter.numel() for parameter in self.generator.parameters())
+
+    @property
+    def conditions(self) -> ConditionShapes:
+        """What the model may be told."""
+        return self.config.conditions.shapes
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the model knows; 0 if it was trained without."""
+        return self.conditions.num_classes
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device; returns self."""
+        self.generator.to(device)
+        self._network.to(device)
+        self.diffusion.to(device)
+        return self
+
+    def set_precision(self, precision: Precision) -> Self:
+        """Choose what the generator computes in; the weights, and what `save` writes, stay float32.
+
+        Args:
+            precision: "float32", "bf16" (one call of the published networks differs by a relative 5e-3, of
+                others by up to a few hundredths), or "auto": bf16 where the device has instructions for it.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: if it is none of these.
+        """
+        self.precision = choose_precision(precision, self.device)
+        self._network = (in_bf16 if self.precision == "bf16" else in_its_type)(self.generator)
+        self.is_compiled = False
+        return self
+
+    def compile(self) -> Self:
+        """Compile the generator (torch.compile; CUDA graphs on a GPU); returns the model.
+
+        The first call then takes minutes, which many thousands of images repay; so does the first call at
+        each other batch size, and the last batch of `batches` is as large as the others for that reason.
+        """
+        x = torch.zeros(1, *self.sample_shape, device=self.device)
+        z = torch.zeros(1, self.config.generator.latent_size, device=self.device)
+        t = torch.ones(1, dtype=torch.int64, device=self.device)
+        with torch.no_grad():  # so that what a network makes once is there, see `resample`
+            self._network(x, t, z, self.condition_for(1))
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        self._network.compile(mode=mode, dynamic=False)
+        self.is_compiled = True
+        return self
+
+    def predict(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None) -> Tensor:
+        """The generator's output, in memory of its own: a compiled network may overwrite it later."""
+        output: Tensor = self._network(x_t, t, z, condition)
+        return output.clone() if self.is_compiled else output
+
+    def default_batch_size(self) -> int:
+        """How many samples fit the memory budget at once."""
+        budget = ACTIVATION_BUDGET
+        if self.device.type == "cuda":
+            budget = max(budget, int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0]))
+        estimate = getattr(self.config.generator, "activation_floats", lambda shape: 64 * math.prod(shape))
+        return max(1, min(MOST_AT_ONCE, budget // (4 * estimate(self.sample_shape))))
+
+    def grid_columns(self) -> int | None:
+        """Columns of a grid of samples: one per class where that can be shown, else as square as possible."""
+        return self.num_classes if 1 < self.num_classes <= 20 else None
+
+    @torch.no_grad()
+    def batches(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        on_batch: Callable[[int], None] | None = None,
+        classes: Classes = None,
+    ) -> Iterator[Tensor]:
+        """Yield n samples in batches (B, *sample_shape), on the model's device.
+
+        `on_batch` is told the number of samples of each finished batch; for the others, and what is
+        refused, see `sample`.
+        """
+        parts = self.split(n, batch_size)
+        check_seed(seed)
+        condition = self.condition_for(n, classes)
+        with kernels_kept(self._network):
+            for indices in parts:
+                count = len(indices)
+                if self.is_compiled:
+                    indices = range(indices.start, indices.start + len(parts[0]))
+                # Where a batch is filled up beyond the last image, conditions go round.
+                samples = self.generate(
+                    ImageNoise(seed, indices, self.device), _rolled(condition, indices.start, len(indices))
+                )
+                if on_batch is not None:
+                    on_batch(count)
+                yield samples[:count]
+
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        *,
+        classes: Classes = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """n new samples, float32 (n, *sample_shape) on the CPU; images are in [-1, 1].
+
+        Image i depends on (seed, i) alone: it is the same whatever n and the batch size, but for rounding
+        (products are summed in another order: some 1e-7 in float32, up to a grey level or so in bf16).
+
+        Args:
+            n: how many, at least 1.
+            seed: 0 or more.
+            batch_size: samples at a time; by default sized to memory.
+            classes: the class of all samples, or of each, in 0..num_classes, where num_classes is the
+                null class; by default sample i has class i modulo num_classes.
+            progress: show a progress bar.
+
+        Raises:
+            ValueError: if an argument is out of range, or the model knows no classes.
+        """
+        with progress_bar("sampling", n, enabled=progress) as advance:
+            return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance, classes)])
+
+    def condition_for(self, n: int, classes: Classes = None) -> Condition | None:
+        """The condition of n samples, on the model's device; None for a model that is told nothing.
+
+        Raises:
+            ValueError: if a class is unknown, or the model knows none.
+        """
+        count = self.num_classes
+        if classes is None:
+            return Condition(label=torch.arange(n, device=self.device) % count) if count else None
+        if not count:
+            raise ValueError("classes were given, but this model was trained without; leave them out")
+        y = torch.as_tensor(classes).expand(n) if isinstance(classes, int) else torch.as_tensor(classes)
+        if y.shape != (n,):
+            raise ValueError(f"classes has {y.numel()} entries; it must be one class, or {n}: one per sample")
+        if y.min() < 0 or y.max() > count:
+            wrong = int(y[(y < 0) | (y > count)][0])
+            raise ValueError(f"class {wrong} is unknown; classes are 0..{count - 1}, and {count} for none")
+        return Condition(label=y.to(self.device, torch.int64))
+
+    def split(self, n: int, batch_size: int | None = None) -> list[range]:
+        """The numbers 0..n-1 in batches of nearly equal size, by default sized to memory."""
+        return in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the weights and the whole configuration as one .safetensors file; returns its path.
+
+        A folder gets a file named model.safetensors. The file appears whole or not at all.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            path.mkdir(parents=True, exist_ok=True)
+            path = path / WEIGHTS_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_weights(path, self.generator.state_dict(), self.config, self.sample_shape, self.license)
+        return path
+
+
+def check_seed(seed: int) -> None:
+    """Complain about a seed that cannot be.
+
+    Raises:
+        ValueError: if it is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be 0 or more")
+
+
+def in_batches(n: int, batch_size: int) -> list[range]:
+    """The numbers 0..n-1 in batches of nearly equal size, none larger than `batch_size`.
+
+    Raises:
+        ValueError: if either is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; at least 1 sample must be asked for")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    size = math.ceil(n / math.ceil(n / batch_size))
+    return [range(first, min(first + size, n)) for first in range(0, n, size)]
+
+
+def _rolled(condition: Condition | None, start: int, count: int) -> Condition | None:
+    return None if condition is None else condition.map(lambda part: part.roll(-start, 0)[:count])

@@ -1,0 +1,30 @@
+"""OneStepGAN: a generator that makes a sample from noise in one call (paper section 5, Tables 1 to 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddgan.models.model import TrainedModel
+from ddgan.networks.conditions import Condition
+from ddgan.system.randomness import ImageNoise
+
+__all__ = ["OneStepGAN", "first_step"]
+
+
+class OneStepGAN(TrainedModel):
+    """x_0 = G(x, z) with x ~ N(0, I) in the shape of a sample; its arguments are those of `TrainedModel`."""
+
+    @property
+    def nfe(self) -> int:
+        """1."""
+        return 1
+
+    def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
+        x = noise(*self.sample_shape)
+        return self.predict(x, first_step(x), noise(self.config.generator.latent_size), condition)
+
+
+def first_step(x: Tensor) -> Tensor:
+    """t = 1 for each of (B, ...): what a network is told that knows no steps."""
+    return torch.ones(len(x), dtype=torch.int64, device=x.device)

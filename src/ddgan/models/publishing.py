@@ -1,0 +1,99 @@
+"""Publishing a model on the Hugging Face Hub, with a card."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ddgan.models.card import model_card
+from ddgan.models.hub import hub_reason
+from ddgan.models.model import TrainedModel
+from ddgan.models.sample_files import has_png_form, save_grid
+from ddgan.models.weights_file import WEIGHTS_NAME
+
+__all__ = ["push_to_hub"]
+
+SCORES_NAME, GRID_NAME, CONFIG_NAME, CARD_NAME = "scores.json", "samples.png", "config.yaml", "README.md"
+
+
+def push_to_hub(
+    model: TrainedModel,
+    repo: str,
+    *,
+    license: str | None = None,
+    private: bool = False,
+    token: str | None = None,
+) -> str:
+    """Upload a model to the Hub with a card: settings, scores, a grid of samples, licence.
+
+    Args:
+        model: what to publish; scores are those of the run that it was opened from.
+        repo: "user/name"; made if it does not exist.
+        license: of the weights, an identifier ("apache-2.0") or in words, where they carry none yet.
+        private: whether a new repository is.
+        token: the user's; by default what `hf auth login` has stored.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        ValueError: if the name is none, the weights carry another licence, or the Hub refuses.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ValueError(f"repo is '{repo}'; name it as user/name")
+    import huggingface_hub
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(licensed(model, license), Path(folder), repo)
+        api = huggingface_hub.HfApi(token=token)
+        try:
+            address = api.create_repo(repo, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload a model with ddgan")
+        except Exception as error:  # the client's errors have no base class in common
+            raise ValueError(f"'{repo}' could not be uploaded to the Hub: {hub_reason(error)}") from error
+    return str(address)
+
+
+def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
+    """What a repository holds: weights, settings, a grid of samples, the run's scores, the card."""
+    model.save(folder / WEIGHTS_NAME)
+    (folder / CONFIG_NAME).write_text(model.config.to_yaml(), encoding="utf-8")
+    picture = GRID_NAME if has_png_form(model) else ""
+    if picture:
+        save_grid(model, folder / GRID_NAME)
+    scores = _scores(model)
+    if scores is not None:
+        (folder / SCORES_NAME).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    card = model_card(model, name, scores=scores, picture=picture)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+
+
+def licensed(model: TrainedModel, license: str | None) -> TrainedModel:
+    """The model with this licence, unless it carries one.
+
+    Raises:
+        ValueError: if it carries another.
+    """
+    if license is None or license == model.license:
+        return model
+    if model.license:
+        raise ValueError(f"license is '{license}', but these weights carry another: {model.license}")
+    other = copy.copy(model)
+    other.license = license
+    return other
+
+
+def _scores(model: TrainedModel) -> dict[str, Any] | None:
+    """The scores of the run that the weights belong to, where it has any."""
+    path = None if model.source is None else model.source.with_name(SCORES_NAME)
+    if path is None or model.source is None or model.source.name != WEIGHTS_NAME or not path.is_file():
+        return None
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"'{path}' is damaged: it is not JSON; remove it or score the run again") from None
+    return scores if isinstance(scores, dict) else None

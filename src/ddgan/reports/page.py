@@ -1,0 +1,110 @@
+"""What the pages are made of: HTML without anything from outside, with pictures and plots inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment
+from markupsafe import Markup
+
+from ddgan.system.images import to_pil
+
+__all__ = ["COLORS", "Section", "page", "picture", "plot", "png", "table"]
+
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
+"""Okabe-Ito: told apart by colour-blind readers."""
+TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+PAGE = TEMPLATES.from_string("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto;
+  padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+p.note { color: #555; }
+table { border-collapse: collapse; }
+th { text-align: left; padding-right: 1.2rem; }
+td { padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd; }
+td:last-child { font-variant-numeric: tabular-nums; font-weight: 600; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 10px; }
+.tiles.single { grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); }
+.tiles figure { margin: 0; } .tiles img, .chain { image-rendering: pixelated; }
+.tiles img { width: 100%; }
+.wide { max-width: 100%; } pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 13px; }
+figcaption { color: #555; font-size: 14px; }
+</style></head><body>
+<h1>{{ heading }}</h1>
+{% for text in lead %}
+<p>{{ text }}</p>
+{% endfor %}
+{% for section in sections %}
+<section><h2>{{ section.title }}</h2>
+{% if section.note %}
+<p class="note">{{ section.note }}</p>
+{% endif %}
+{{ section.content }}
+</section>
+{% endfor %}
+</body></html>
+""")
+TABLE = TEMPLATES.from_string("""<table>
+{% if head %}
+<tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% endif %}
+{% for row in rows %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table>""")
+
+
+class Section(NamedTuple):
+    """A part of a page: its title, its HTML, and a line of text above that."""
+
+    title: str
+    content: Markup
+    note: str = ""
+
+
+def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Section]) -> str:
+    """A whole page; texts are escaped, unless they are `Markup`.
+
+    Args:
+        title: of the browser's window.
+        heading: on the page.
+        lead: paragraphs below it.
+        sections: the rest.
+    """
+    return PAGE.render(title=title, heading=heading, lead=lead, sections=sections)
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:
+    """An HTML table."""
+    return Markup(TABLE.render(rows=rows, head=head))
+
+
+def png(data: bytes, alt: str, css: str = "wide") -> Markup:
+    """An HTML image of the bytes of a PNG file."""
+    encoded = base64.b64encode(data).decode()
+    return Markup('<img class="{}" alt="{}" src="data:image/png;base64,{}">').format(css, alt, encoded)
+
+
+def picture(image: np.ndarray, alt: str, css: str = "wide") -> Markup:
+    """An HTML image of uint8 (H, W, C)."""
+    buffer = io.BytesIO()
+    to_pil(image).save(buffer, format="PNG")
+    return png(buffer.getvalue(), alt, css)
+
+
+def plot(paint: Callable[[Any], None], width: float, height: float, alt: str) -> Markup:
+    """Run `paint` on a matplotlib figure of this size in inches; returns an HTML image."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    paint(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return png(buffer.getvalue(), alt)

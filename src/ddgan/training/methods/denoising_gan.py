@@ -1,0 +1,181 @@
+"""The denoising diffusion GAN (paper section 3): a conditional GAN models each of T large denoising steps.
+
+    x^_{t-1} ~ q(. | x_t, G(x_t, t, z))
+    L_D = adversarial(D(x_{t-1}, x_t, t), D(x^_{t-1}, x_t, t)) + penalties
+    L_G = adversarial(D(x^_{t-1}, x_t, t)) + reconstruction(G(x_t, t, z), x_0)
+
+Real pairs come from the forward process, x_0 -> x_{t-1} -> x_t; t is uniform in 1..T. Both updates of an
+iteration see the same images with different t, noise and latents. A marginal discriminator D(x_{t-1}, t),
+which does not see x_t, may stand beside the first or instead of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Len
+from torch import Tensor, nn
+
+from ddgan.config.components import Component, default, find, register
+from ddgan.config.run_config import RunConfig
+from ddgan.config.settings import SettingError
+from ddgan.data.batch import Batch
+from ddgan.losses.reconstruction import Reconstruction
+from ddgan.models.ddgan import DDGAN
+from ddgan.networks.interfaces import DiscriminatorConfig
+from ddgan.training.forward import run, variance
+from ddgan.training.methods.objectives import Adversarial, Penalties, lazy_r1
+from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
+from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
+
+__all__ = ["DenoisingGAN"]
+
+Role = Literal["pair", "marginal"]
+PAIR: Role = "pair"
+
+
+@register("method", "denoising_gan")
+class DenoisingGAN(Method):
+    """The paper's method; the defaults are its settings for CIFAR-10.
+
+    Args:
+        adversarial: the loss that D and G play for.
+        penalties: gradient penalties on D.
+        reconstruction: a distance between the predicted and the true x_0 that is added to G's loss; left out
+            for none, as in the paper.
+        discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" x_{t-1} alone; their losses are
+            added.
+    """
+
+    adversarial: Adversarial = default("adversarial", "nonsaturating")
+    penalties: Penalties = lazy_r1()
+    reconstruction: Annotated[Reconstruction, Component("reconstruction")] | None = None
+    discriminators: Annotated[
+        dict[Role, Annotated[DiscriminatorConfig, Component("discriminator")]], Len(min_length=1)
+    ] = dataclasses.field(default_factory=lambda: {PAIR: find("discriminator", "resnet")()})
+
+    def check(self, config: RunConfig) -> None:
+        if config.diffusion.prediction == "x_prev" and self.reconstruction is not None:
+            raise SettingError(
+                "method.reconstruction",
+                "compares x_0, which diffusion.prediction x_prev does not give; leave it out",
+            )
+
+    def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
+        return {role: config for role, config in self.discriminators.items()}  # noqa: C416 (roles are text)
+
+    def updates(self, step: int) -> Sequence[Update]:
+        return (
+            Update(DISCRIMINATOR, self.discriminator_loss),
+            Update(GENERATOR, self.generator_loss, freezes=(DISCRIMINATOR,)),
+        )
+
+    def draw(self, config: RunConfig, step: int, x: Tensor) -> StepNoise:
+        return draw_noise(config.seed, step, x, config.diffusion.num_steps, config.generator.latent_size)
+
+    def open(
+        self, generator: nn.Module, config: RunConfig, sample_shape: tuple[int, ...], license: str = ""
+    ) -> DDGAN:
+        return DDGAN(generator, config, sample_shape, license)
+
+    def iteration_kind(self, step: int) -> Hashable:
+        return tuple(penalty.weight(step) for penalty in self.penalties)
+
+    @property
+    def period(self) -> int:
+        return max((penalty.every for penalty in self.penalties), default=1)
+
+    def discriminator_loss(
+        self, state: TrainState, batch: Batch, noise: StepNoise
+    ) -> tuple[Tensor, UpdateStatistics]:
+        """L_D per sample, (B,): real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient.
+
+        Says, per sample, `t`, `d_real`, `d_fake`, `loss_d`, and the penalties by kind where they are due; of
+        a marginal D the same with `_marginal`.
+        """
+        diffusion, own = state.diffusion, noise.discriminator
+        x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
+        with torch.no_grad():
+            _, fake_prev = self._fake(state, batch, own, x_t)
+        due = [(penalty, w) for penalty in self.penalties if (w := penalty.weight(state.step)) > 0]
+        x_prev.requires_grad_(any(penalty.on == "real" for penalty, _ in due))
+        fake_prev.requires_grad_(any(penalty.on == "fake" for penalty, _ in due))
+        statistics: UpdateStatistics = {"t": own.t}
+        losses = []
+        for suffix, discriminator, seen in self._roles(state, x_t):
+            d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
+            d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
+            loss = self.adversarial.discriminator(d_real, d_fake)
+            statistics |= {f"d_real{suffix}": d_real, f"d_fake{suffix}": d_fake, f"loss_d{suffix}": loss}
+            for penalty, weight in due:
+                logits, x = (d_real, x_prev) if penalty.on == "real" else (d_fake, fake_prev)
+                term = weight * penalty.penalty(logits, x)
+                statistics[f"{penalty.kind}{suffix}"] = term
+                loss = loss + term
+            losses.append(loss)
+        return _sum(losses), statistics
+
+    def generator_loss(
+        self, state: TrainState, batch: Batch, noise: StepNoise
+    ) -> tuple[Tensor, UpdateStatistics]:
+        """L_G per sample, (B,), against the updated D.
+
+        Says, per sample, `t`, `loss_g`, `variance_fake` and `variance_real` (of the predicted and the true
+        x_0 over the batch), and `reconstruction` where it is part of the loss.
+        """
+        diffusion, own = state.diffusion, noise.generator
+        x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
+        prediction, fake_prev = self._fake(state, batch, own, x_t)
+        statistics: UpdateStatistics = {"t": own.t}
+        losses = []
+        for suffix, discriminator, seen in self._roles(state, x_t):
+            d_real = None
+            if self.adversarial.needs_real:
+                with torch.no_grad():
+                    d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
+            d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
+            losses.append(self.adversarial.generator(d_real, d_fake))
+            statistics[f"loss_g{suffix}"] = losses[-1]
+        loss = _sum(losses)
+        if diffusion.config.prediction != "x_prev":
+            predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
+            statistics |= {"variance_fake": variance(predicted.detach()), "variance_real": variance(batch.x)}
+            if self.reconstruction is not None:
+                error = self.reconstruction.error(predicted, batch.x)
+                statistics["reconstruction"] = error
+                signal = diffusion.alpha_bar[own.t] if self.reconstruction.by_signal else 1.0
+                loss = loss + self.reconstruction.weight * signal * error
+        return loss, statistics
+
+    def _fake(
+        self, state: TrainState, batch: Batch, noise: HalfStepNoise, x_t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What G predicts, and the fake x_{t-1} that is drawn with it."""
+        prediction = run(state, state.generator, x_t, noise.t, noise.z, batch.condition)
+        return prediction, state.diffusion.denoise(prediction, x_t, noise.t, noise.noise_posterior)
+
+    def _roles(self, state: TrainState, x_t: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
+        """Of each discriminator: the end of its statistics' names, itself, what it sees beside x_{t-1}."""
+        for role, discriminator in state.discriminators.items():
+            is_pair = role == PAIR
+            yield ("" if is_pair else f"_{role}"), discriminator, (x_t if is_pair else torch.zeros_like(x_t))
+
+    def held_out_logits(self, state: TrainState, batch: Batch, seed: int) -> Tensor | None:
+        if PAIR not in state.discriminators:
+            return None
+        noise = draw_noise(seed, 0, batch.x, state.diffusion.num_steps, 0).discriminator
+        x_prev, x_t = state.diffusion.pair(batch.x, noise.t, noise.noise_prev, noise.noise_step)
+        size, logits = max(state.batch_size // state.num_parts, 1), []
+        for first in range(0, len(batch.x), size):  # what is trained on at once fits
+            rows = slice(first, first + size)
+            condition = None if batch.condition is None else batch.condition.rows(rows)
+            d: Any = state.discriminators[PAIR]
+            logits.append(d.forward(x_prev[rows], x_t[rows], noise.t[rows], condition))  # without a compiler
+        return torch.cat(logits)
+
+
+def _sum(losses: list[Tensor]) -> Tensor:
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)

@@ -1,0 +1,76 @@
+"""The folder of a run while it is trained: who may write in it, what is cleared, which checkpoints it has."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from ddgan.config.training import TrainingConfig
+from ddgan.models.checkpoint_file import is_checkpoint, read_checkpoint
+from ddgan.models.run_folder import CONFIG_NAME, FILES, FOLDERS, LOCK_NAME
+from ddgan.system.files import remove_partial
+from ddgan.training.checkpoint import Checkpoints
+
+__all__ = ["check_folder", "checkpoints_of", "clear", "discriminator_weights", "locked"]
+
+
+def check_folder(path: Path, overwrite: bool) -> None:
+    """Complain where a run cannot be put.
+
+    Raises:
+        ValueError: if the folder is in use, or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"out is '{path}', which is a file; name a folder")
+    if path.is_dir() and any(entry.name != LOCK_NAME for entry in path.iterdir()) and not overwrite:
+        resume = f", or go on with ddgan train --resume {path}" if (path / CONFIG_NAME).is_file() else ""
+        raise ValueError(f"out is '{path}', which exists; name another folder or pass --overwrite{resume}")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the run folder for this process; the lock vanishes with the process, however it ends.
+
+    Raises:
+        ValueError: if another process is training in it.
+    """
+    from filelock import FileLock, Timeout
+
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path / LOCK_NAME, timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"'{path}' is in use: another process is training there; wait or name another"
+        ) from None
+
+
+def clear(path: Path) -> None:
+    """Remove what an earlier run left in the folder, and only that; its configuration goes first."""
+    remove_partial(path)
+    for file in [path / name for name in FILES] + list(path.glob("model-ema*.safetensors")):
+        file.unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(path / name, ignore_errors=True)
+
+
+def checkpoints_of(path: Path, training: TrainingConfig) -> Checkpoints:
+    """The checkpoints of the run, kept as its settings say."""
+    return Checkpoints(path / "checkpoints", training.keep_last, training.keep_every)
+
+
+def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
+    """The discriminator of a checkpoint, or of a run's newest whole one; None if `source` has none."""
+    source = Path(source)
+    own = [source] if is_checkpoint(source) else []
+    for path in own or reversed(Checkpoints(source / "checkpoints").paths()):
+        try:
+            return read_checkpoint(path).weights("discriminator")
+        except (ValueError, OSError):
+            continue
+    return None
