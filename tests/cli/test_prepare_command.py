@@ -48,12 +48,12 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     (photos / "cat" / "moves.GIF").touch()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert "words.png' cannot be used: it is no image (such images are left out by: ddgan prepare" in said
+    assert "words.png' cannot be used: it is not an image (such images are left out by: ddgan prepare" in said
     assert not out.exists()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
     assert "7 images of 16 x 16 with 3 channels, 2 classes" in output.err
-    assert "left aside, as no images that are read: 1 .gif" in output.err
+    assert "ignored 1 file that is not a supported image (.gif)" in output.err
     assert "left out" in output.err
     assert output.out.strip() == str(out)
     assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
@@ -98,7 +98,7 @@ def test_check_reports_and_draws_a_sheet(photos: Path, tmp_path: Path, capsys: C
     assert "it must be X.png" in capsys.readouterr().err
     report = checked(photos, capsys, "--sheet", str(sheet))
     assert report["usable images"] == "7"
-    assert report["left aside: .csv"] == "1"
+    assert report["ignored: .csv"] == "1"
     assert report["duplicates"] == "1"
     assert report["unusable images"] == "1"
     assert report["classes"] == "2"

@@ -51,7 +51,7 @@ def test_parquet_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
     data[offset : offset + 200] = b"\xff" * 200
     damaged.write_bytes(data)
     reader = open_reader(str(tmp_path / "x"))  # its footer is whole
-    with pytest.raises(ValueError, match=r"train-1.parquet' is no whole parquet file: "):
+    with pytest.raises(ValueError, match=r"train-1.parquet' is not a whole parquet file: "):
         list(reader)
     with pytest.raises(ValueError, match="train-1"):
         prepare(str(tmp_path / "x"), tmp_path / "out")
@@ -84,7 +84,7 @@ def test_an_lmdb_cut_short_is_named_before_reading_it_can_end_the_process(tmp_pa
     file = Path(source) / "data.mdb"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"x.lmdb' is no whole LMDB: it has [\d,]+ of [\d,]+ bytes"):
+    with pytest.raises(ValueError, match=r"x.lmdb' is not a whole LMDB: it has [\d,]+ of [\d,]+ bytes"):
         open_reader(source)
 
 
@@ -92,7 +92,7 @@ def test_an_lmdb_that_is_damaged_after_it_was_opened_is_named(tmp_path: Path) ->
     source = large_lmdb(tmp_path)
     reader = open_reader(source)
     (Path(source) / "data.mdb").write_bytes(b"x" * 100_000)
-    with pytest.raises(ValueError, match=r"x.lmdb' is no whole LMDB: "):
+    with pytest.raises(ValueError, match=r"x.lmdb' is not a whole LMDB: "):
         list(reader)
 
 
@@ -108,7 +108,7 @@ def test_compressed_tars_with_a_changed_byte_are_named(
         data = bytearray(whole)
         data[int(len(data) * place)] ^= 0x55
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=rf"x.tar.{suffix}' is no whole zip or tar archive"):
+        with pytest.raises(ValueError, match=rf"x.tar.{suffix}' is not a whole zip or tar archive"):
             list(open_reader(str(path)))
 
 
@@ -117,7 +117,7 @@ def test_a_checksum_at_the_end_of_a_tar_gz_is_looked_at(tmp_path: Path, pixels: 
     data = bytearray(path.read_bytes())
     data[-8] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"x.tar.gz' is no whole .*CRC"):
+    with pytest.raises(ValueError, match=r"x.tar.gz' is not a whole .*CRC"):
         open_reader(str(path))
 
 
@@ -140,7 +140,7 @@ def test_an_archive_that_changes_while_it_is_read_is_named(tmp_path: Path, pixel
         path = Path(SOURCES[form](tmp_path, pixels))
         reader = open_reader(str(path))
         path.write_bytes(b"something else" * 100)
-        with pytest.raises(ValueError, match=rf"x.{form}' is no whole zip or tar archive"):
+        with pytest.raises(ValueError, match=rf"x.{form}' is not a whole zip or tar archive"):
             list(reader)
 
 
@@ -159,7 +159,7 @@ def test_a_npy_with_more_than_it_says_is_refused(tmp_path: Path, pixels: np.ndar
     np.save(tmp_path / "x.npy", pixels)
     with (tmp_path / "x.npy").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(ValueError, match=r"x.npy' is no whole .npy: it has 2,920 bytes of values"):
+    with pytest.raises(ValueError, match=r"x.npy' is not a whole .npy: it has 2,920 bytes of values"):
         open_reader(str(tmp_path / "x.npy"))
 
 

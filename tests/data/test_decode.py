@@ -73,7 +73,7 @@ def test_a_turned_image_that_is_cut_short_is_damaged_not_half_grey() -> None:
     whole = saved(Image.fromarray(RNG.integers(256, size=(64, 64, 3), dtype=np.uint8)), "JPEG", exif=exif)
     assert decode(whole).shape == (64, 64, 3)
     for end in (len(whole) // 2, 200, 60, 25):
-        with pytest.raises(ValueError, match=r"it is damaged|it is no image"):
+        with pytest.raises(ValueError, match=r"it is damaged|it is not an image"):
             decode(whole[:end])
 
 
@@ -93,7 +93,7 @@ def test_only_the_usual_formats_are_tried(form: str) -> None:
     """Others are named where their first bytes tell, and no decoder of theirs ever runs."""
     data = saved(Image.fromarray(GREY if form == "GIF" else COLOR), form)
     is_named = form in ("GIF", "PPM", "ICO", "EPS", "JPEG2000")
-    words = f"it is {form}, which is not read; convert it to one of PNG" if is_named else "it is no image"
+    words = f"it is {form}, which is not read; convert it to one of PNG" if is_named else "it is not an image"
     with pytest.raises(ValueError, match=words):
         decode(data)
 
@@ -136,8 +136,8 @@ def test_grey_and_colour_become_each_other() -> None:
     ("data", "words"),
     [
         (b"", "it is empty"),
-        (b"hello", "it is no image"),
-        (png(COLOR)[:40], "damaged|no image"),
+        (b"hello", "it is not an image"),
+        (png(COLOR)[:40], "damaged|not an image"),
         (
             saved(Image.fromarray(RNG.integers(256, size=(64, 64, 3), dtype=np.uint8)))[:-2000],
             "it is damaged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -86,3 +87,9 @@ def test_all_thousand_modes_are_equally_likely_up_to_the_classes(split: str) -> 
     expected = 200_000 * torch.einsum("i,j,k->ijk", share, share, share).flatten()
     chi_squared = ((counts - expected).square() / expected).sum()
     assert chi_squared < 999 + 5 * (2 * 999) ** 0.5  # five standard deviations
+
+
+def test_the_source_and_its_licence_lie_beside_the_digits() -> None:
+    notice = files("ddgan.data").joinpath("digits_notice.txt").read_text(encoding="utf-8")
+    for words in ("E. Alpaydin and C. Kaynak", "UCI Machine Learning Repository, 1998", "CC BY 4.0"):
+        assert words in notice

@@ -78,7 +78,7 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
         (tmp_path / "x.txt", "none of the known forms"),
         (tmp_path / "x.zip", "holds no images"),
         (tmp_path / "nowhere", "does not exist"),
-        ("stackedmnist:" + str(tmp_path / "nowhere"), "is no folder"),
+        ("stackedmnist:" + str(tmp_path / "nowhere"), "is not a folder; after stackedmnist: name the folder"),
     ]:
         with pytest.raises(ValueError, match=words):
             open_reader(str(source))

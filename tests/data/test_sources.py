@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from ddgan import RunConfig
 from ddgan.config.components import find, kinds
 from ddgan.data.decode import Preparation
+from ddgan.data.digits import DigitsConfig
 from ddgan.data.embedded import is_embedded
-from ddgan.data.preparation import prepare
+from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
-from ddgan.data.sources import ImagesConfig, data_named, open_data
+from ddgan.data.sources import ImagesConfig, data_named, fitted, open_data, with_data
+from ddgan.data.toy import GaussiansConfig
 
 EMBEDDED = [
     kind
@@ -129,3 +133,127 @@ def test_a_split_that_was_not_prepared_is_refused(array: Path, tmp_path: Path) -
     path = prepare(str(array), tmp_path / "out")
     with pytest.raises(ValueError, match=r"split is test, but .* was prepared from all; prepare that split"):
         open_data(str(path), split="test")
+
+
+@pytest.mark.parametrize("text", ["digits", "gaussians", "photos/", "hf:someone/flowers", "single_digits/"])
+def test_a_text_is_a_kind_or_else_a_path(text: str) -> None:
+    config = data_named(text)
+    assert config.name == text
+    if text in EMBEDDED:
+        assert type(config) is find("data", text)
+    else:
+        assert config == ImagesConfig(path=text)
+    assert RunConfig.from_dict({"data": text}).data == config
+
+
+def test_settings_are_taken_as_they_are() -> None:
+    config = ImagesConfig(path="photos/", size=8)
+    assert data_named(config) is config
+    assert data_named({"kind": "images", "path": "photos/", "size": 8}) == config  # type: ignore[arg-type]
+
+
+def test_images_are_prepared_and_selected_as_their_settings_say() -> None:
+    config = ImagesConfig(
+        path="photos/",
+        size=16,
+        channels=1,
+        resize="fit",
+        filter="bilinear",
+        split="test",
+        labels="none",
+        limit=9,
+    )
+    assert config.preparation == Preparation(16, 1, "fit", "bilinear")
+    assert config.selection == Selection(split="test", labels="none", limit=9)
+    assert (ImagesConfig().preparation, ImagesConfig().selection) == (Preparation(), Selection())
+
+
+def test_a_configuration_without_data_says_what_to_pass() -> None:
+    config = RunConfig.load("cifar10").data
+    assert config.name == ""
+    with pytest.raises(
+        ValueError, match=r"^this configuration names no data; pass --data with one of digits, "
+    ) as told:
+        config.check()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("prefix", ["hf:", "stackedmnist:"])
+def test_a_prefix_alone_is_not_data(prefix: str) -> None:
+    ImagesConfig(path=f"{prefix}x").check()  # what it names is looked for when it is opened
+    with pytest.raises(
+        ValueError, match=f"^data is '{prefix}', which does not exist; pass --data with one of"
+    ):
+        ImagesConfig(path=prefix).check()
+
+
+def test_images_from_disk_can_be_held_out(array: Path) -> None:
+    dataset = ImagesConfig(path=str(array), size=4).open(seed=0, num_held_out=2)
+    held_out = dataset.held_out(10)
+    assert held_out is not None
+    assert held_out.x.shape == (2, 3, 4, 4)
+    seen = {tuple(image.flatten().tolist()) for image in dataset.batch(0, 40).x}
+    assert len(seen) == 4
+    assert not seen & {tuple(image.flatten().tolist()) for image in held_out.x}
+
+
+# --- other data for a run ---------------------------------------------------------------------------
+
+
+def test_another_path_keeps_how_images_are_prepared() -> None:
+    config = ImagesConfig(path="photos/", size=32, channels=1, labels="none")
+    assert with_data(config, "others/") == ImagesConfig(path="others/", size=32, channels=1, labels="none")
+    assert with_data(ImagesConfig(size=32), "hf:someone/flowers").name == "hf:someone/flowers"
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "expected"),
+    [
+        (ImagesConfig(path="photos/", size=32), "digits", DigitsConfig()),
+        (DigitsConfig(), "photos/", ImagesConfig(path="photos/")),
+        (DigitsConfig(), "gaussians", GaussiansConfig()),
+        (
+            ImagesConfig(path="photos/", size=32),
+            ImagesConfig(path="others/"),
+            ImagesConfig(path="others/"),
+        ),
+    ],
+)
+def test_data_of_another_kind_comes_as_it_is(config: object, given: Any, expected: object) -> None:
+    assert with_data(config, given) == expected
+
+
+# --- data for a model -------------------------------------------------------------------------------
+
+
+def test_images_are_fitted_to_a_model(array: Path, tmp_path: Path) -> None:
+    config = ImagesConfig(path=str(array), size=5, resize="fit")
+    assert fitted(config, (1, 8, 8)) == ImagesConfig(path=str(array), size=8, channels=1, resize="fit")
+    prepared = ImagesConfig(path=str(prepare(str(array), tmp_path / "out")))
+    for as_they_are in (prepared, DigitsConfig(), GaussiansConfig()):
+        assert fitted(as_they_are, (1, 8, 8)) is as_they_are
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((2,), r"^the model makes samples of shape \(2,\), but '.*' has images$"),
+        ((1, 2, 3, 4), r"^the model makes samples of shape \(1, 2, 3, 4\), but '.*' has images$"),
+        (
+            (3, 8, 6),
+            r"^the model makes images of 8 x 6; only square ones are prepared on the way, so prepare the "
+            r"data first: ddgan prepare .*x\.npz --out DATA$",
+        ),
+    ],
+)
+def test_images_that_cannot_be_fitted_are_refused(array: Path, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        fitted(ImagesConfig(path=str(array)), shape)
+
+
+def test_data_of_another_shape_is_not_set_beside_a_model() -> None:
+    assert open_data("gaussians", sample_shape=(2,)).sample_shape == (2,)
+    with pytest.raises(
+        ValueError, match=r"samples of shape \(3,\), but gaussians has \(2,\); name data of that shape$"
+    ):
+        open_data("gaussians", sample_shape=(3,))

@@ -52,7 +52,7 @@ def test_arrays_are_read(model: DDGAN) -> None:
         (np.zeros((0, 8), dtype=np.uint8), "uint8 of shape"),
         (np.zeros((8, 8, 5), dtype=np.uint8), "5 channels"),
         (b"", "it is empty"),
-        (b"not an image", "it is no image"),
+        (b"not an image", "it is not an image"),
         ("nowhere.png", "'nowhere.png' does not exist"),
         ([], "no image was given"),
         (torch.zeros(2, 3, 9, 9), "must hold samples of this model"),

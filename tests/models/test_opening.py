@@ -19,7 +19,7 @@ from ddgan.models.gaussian import GaussianDiffusion
 from ddgan.models.model import Model
 from ddgan.models.one_step import OneStepGAN
 from ddgan.models.weights_file import metadata_of
-from ddgan.training.checkpoint import FACTS_NAME, STATE_NAME
+from ddgan.training.checkpoint import METADATA_NAME, STATE_NAME
 from filled import filled
 from other_methods import OTHERS, config_of, model_of
 
@@ -139,10 +139,10 @@ def test_one_on_the_way_is_another_model(tiny_config: RunConfig, tmp_path: Path)
 
 def test_what_is_no_checkpoint_of_ours_is_refused_by_name(run_copy: Path) -> None:
     checkpoint = newest(run_copy)
-    facts = json.loads((checkpoint / FACTS_NAME).read_text())
-    (checkpoint / FACTS_NAME).write_text(json.dumps(facts | {"format": 1}))
+    metadata = json.loads((checkpoint / METADATA_NAME).read_text())
+    (checkpoint / METADATA_NAME).write_text(json.dumps(metadata | {"format": 1}))
     with pytest.raises(ValueError, match="has format 1, and this version of ddgan reads format 2"):
         DDGAN.from_pretrained(checkpoint)
-    (checkpoint / FACTS_NAME).write_text("{")
+    (checkpoint / METADATA_NAME).write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         DDGAN.from_pretrained(checkpoint)

@@ -65,6 +65,19 @@ def test_points_are_saved_as_numbers(points_model: DDGAN, tmp_path: Path) -> Non
     assert not (tmp_path / "folder").exists()
 
 
+@pytest.mark.parametrize("shape", [(1, 6), (1, 2, 3, 2)], ids=str)
+def test_signals_and_volumes_are_saved_as_numbers(
+    tiny_points_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    model = make_model(tiny_points_config, shape)
+    save_samples(model, 4, 0, tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz") as file:
+        assert list(file) == ["samples"]
+        np.testing.assert_array_equal(file["samples"], model.sample(4).numpy())
+    with pytest.raises(ValueError, match=r"have no PNG form; give --out X.npz"):
+        save_samples(model, 4, 0, tmp_path / "x.png")
+
+
 def test_five_channels_have_no_png(
     tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
@@ -92,7 +105,7 @@ def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="file' is no folder that can be written to"):
+    with pytest.raises(ValueError, match="file' is not a folder that can be written to"):
         check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
 
 
@@ -110,11 +123,11 @@ def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path:
     save_samples(model, 3, 0, folder)
     assert check_pictures(folder, overwrite=True) == folder
     (folder / "holiday.png").touch()
-    with pytest.raises(ValueError, match=r"holds 'holiday.png' and so is no folder of samples"):
+    with pytest.raises(ValueError, match=r"holds 'holiday.png' and so is not a folder of samples"):
         check_pictures(folder, overwrite=True)
     (folder / "holiday.png").unlink()
     (folder / RECORD_NAME).unlink()
-    with pytest.raises(ValueError, match=r"has no samples.json and so is no folder of samples"):
+    with pytest.raises(ValueError, match=r"has no samples.json and so is not a folder of samples"):
         check_pictures(folder, overwrite=True)
 
 

@@ -22,8 +22,13 @@ def models() -> dict[str, ModelSpec]:
     return image_models("cpu")
 
 
-def variant(name: str, modes: int, kl: float, frechet: float, sure: int | None = None) -> Measured:
-    read = {"modes": modes, "confident_modes": modes if sure is None else sure, "kl": kl, "kl_floor": 0.1}
+def variant(name: str, modes: int, kl: float, frechet: float, high_confidence: int | None = None) -> Measured:
+    read = {
+        "modes": modes,
+        "confident_modes": modes if high_confidence is None else high_confidence,
+        "kl": kl,
+        "kl_floor": 0.1,
+    }
     report: dict[str, Any] = {"num_samples": 50, "modes": read | {"num_samples": 50}}
     report["frechet"] = {"value": frechet}
     return Measured(Method(name, models()[name]), [report], [report], None)
@@ -42,7 +47,7 @@ GOOD = {
 WORSE = {
     "no latent, no fewer modes": ({"ddgan-no-latent": (1000, 0.06, 12.0)}, {0, 1}),
     "no latent, no larger KL": ({"ddgan-no-latent": (990, 0.05, 12.0)}, {0, 1}),
-    "no latent, fewer of the surely read alone": ({"ddgan-no-latent": (1000, 0.06, 12.0, 500)}, {0}),
+    "no latent, fewer high-confidence modes alone": ({"ddgan-no-latent": (1000, 0.06, 12.0, 500)}, {0}),
     "no latent in the paper's objective": ({"ddgan-no-latent-no-reconstruction": (925, 0.4, 90.0)}, {2, 3}),
     "one step": ({"ddgan-t1": (1000, 0.05, 300.0)}, {4, 5}),
     "augmented": ({"gan-augmented": (500, 1.0, 9.0)}, {6}),

@@ -41,7 +41,7 @@ def scores(modes: int, kl: float, n: int = 5000) -> dict[str, Any]:
 
 def measured(method: Method, values: list[tuple[int, float]], seconds: float) -> Measured:
     reports = [scores(*value) for value in values]
-    speed = {"calls_per_image": 4, "seconds_per_100": {"median": seconds}, "machine": "here"}
+    speed = {"nfe": 4, "seconds_per_100": {"median": seconds}, "machine": "here"}
     return Measured(method, reports, reports, speed)
 
 
@@ -82,8 +82,10 @@ def test_times_of_two_machines_are_not_divided() -> None:
 
 
 def test_a_report_says_what_distances_are_measured_in() -> None:
-    judged = {"features": {"name": "classifier", "facts": {"classifier_accuracy": 0.994}}}
-    assert "a classifier that reads 99.4% of held-out digits; not comparable with FID." in basis_note(judged)
+    by_classifier = {"features": {"name": "classifier", "metadata": {"classifier_accuracy": 0.994}}}
+    assert "a classifier that reads 99.4% of held-out digits; not comparable with FID." in basis_note(
+        by_classifier
+    )
     assert basis_note({"features": {"name": "inception"}, "warnings": ["few samples"]}).endswith(
         "in the features of inception. Warning: few samples."
     )
@@ -116,9 +118,9 @@ def test_a_report_states_claims_that_fail() -> None:
         claims=[Claim("Up is up", True, "1 > 0"), Claim("Down is up", False, "0 < 1")],
         notes=["something"],
     )
-    facts = {"command": "ddgan reproduce", "scale": "cpu", "seeds": [0, 1], "commit": "abc", "machine": "m"}
-    facts |= {"minutes": 1.0, "training_minutes": 0.0, "versions": {"torch": "2"}}
-    text = report(experiment, outcome, facts)
+    record = {"command": "ddgan reproduce", "scale": "cpu", "seeds": [0, 1], "commit": "abc", "machine": "m"}
+    record |= {"minutes": 1.0, "training_minutes": 0.0, "versions": {"torch": "2"}}
+    text = report(experiment, outcome, record)
     assert "- **Yes**: Up is up. 1 > 0" in text
     assert "- **No**: Down is up. 0 < 1" in text
     assert "| 1 | 2 |" in text

@@ -31,15 +31,15 @@ def test_a_smoke_run_leaves_its_four_files(
     assert capsys.readouterr().out.strip() == str(folder / "report.md")
     assert {file.name for file in folder.iterdir()} == set(FILES)
 
-    facts = json.loads((folder / "result.json").read_text())
-    assert facts["experiment"] == name
-    assert facts["scale"] == "smoke"
-    assert facts["command"] == f"ddgan {' '.join(command)}"
-    assert facts["machine"]
-    assert facts["results"]
-    assert facts["seeds"] == ([0] if EXPERIMENTS[name].models else [])
-    assert {model["name"] for model in facts["models"]} == set(EXPERIMENTS[name].models)
-    assert all(model["iterations"] > 0 and model["minutes"] >= 0 for model in facts["models"])
+    record = json.loads((folder / "result.json").read_text())
+    assert record["experiment"] == name
+    assert record["scale"] == "smoke"
+    assert record["command"] == f"ddgan {' '.join(command)}"
+    assert record["machine"]
+    assert record["results"]
+    assert record["seeds"] == ([0] if EXPERIMENTS[name].models else [])
+    assert {model["name"] for model in record["models"]} == set(EXPERIMENTS[name].models)
+    assert all(model["iterations"] > 0 and model["minutes"] >= 0 for model in record["models"])
 
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert report.startswith(f"# {EXPERIMENTS[name].source}")

@@ -148,5 +148,5 @@ def test_committed_models_are_those_of_the_experiments() -> None:
     """So that their reports are made again from their records, without training."""
     store, found = Store(RESULTS / "cpu" / "models"), []
     for spec in all_models("cpu").values():
-        found += [store.path(spec, seed).name for seed in range(3) if store.has_facts(spec, seed)]
+        found += [store.path(spec, seed).name for seed in range(3) if store.has_metadata(spec, seed)]
     assert sorted(found) == sorted(path.name for path in store.folder.iterdir())

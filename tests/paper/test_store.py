@@ -1,4 +1,4 @@
-"""The shared models: found again, gone on with, refused under other settings, divided between processes."""
+"""The shared models: reused, resumed, refused under other settings, divided between processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spec_of(config: RunConfig, name: str = "tiny", **training: object) -> ModelS
     return ModelSpec(name, dataclasses.replace(config, training=changed))
 
 
-def test_a_model_is_trained_once_and_found_again(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+def test_a_model_is_trained_once_and_reused(tiny_points_config: RunConfig, tmp_path: Path) -> None:
     said: list[str] = []
     store, spec = Store(tmp_path, said.append), spec_of(tiny_points_config)
     assert not store.is_trained(spec, 1)
@@ -45,11 +45,16 @@ def test_a_model_is_trained_once_and_found_again(tiny_points_config: RunConfig, 
     again = Store(tmp_path, said.append).open(spec, 1)
     assert torch.equal(again.sample(3), first.sample(3))
     assert said == ["training tiny, seed 1: 5 iterations"]
-    facts = store.facts(spec, 1)
-    assert (facts["name"], facts["seed"], facts["iterations"], facts["batch_size"]) == ("tiny", 1, 5, 8)
-    assert facts["minutes"] >= 0
-    assert facts["machine"]
-    assert [record["step"] for record in store.log(spec, 1)] == [1, 2, 3, 4, 5]
+    metadata = store.metadata(spec, 1)
+    assert (metadata["name"], metadata["seed"], metadata["iterations"], metadata["batch_size"]) == (
+        "tiny",
+        1,
+        5,
+        8,
+    )
+    assert metadata["minutes"] >= 0
+    assert metadata["machine"]
+    assert [record["step"] for record in store.log_records(spec, 1)] == [1, 2, 3, 4, 5]
     assert store.path(spec, 1) == tmp_path / "tiny-seed1"
 
 
@@ -62,10 +67,10 @@ def test_a_model_of_another_method_is_one_of_them_too(
 ) -> None:
     store, spec = Store(tmp_path), spec_of(other_method(tiny_points_config, kind))
     assert isinstance(store.open(spec, 0), model)
-    assert store.facts(spec, 0)["iterations"] == 5
+    assert store.metadata(spec, 0)["iterations"] == 5
 
 
-def test_a_training_that_was_cut_short_is_gone_on_with(
+def test_a_training_that_was_cut_short_is_resumed(
     tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, original = spec_of(tiny_points_config), ScoresAndCheckpoints.on_step
@@ -88,13 +93,13 @@ def test_a_training_that_was_cut_short_is_gone_on_with(
 def test_weights_that_are_lost_are_not_taken_for_trained_again(
     tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a clone, where facts are kept and weights are not: a training cut short leaves weights too."""
+    """As in a clone, where metadata is kept and weights are not: a training cut short leaves weights too."""
     spec, original = spec_of(tiny_points_config), ScoresAndCheckpoints.on_step
     store = Store(tmp_path)
     store.open(spec, 0)
     shutil.rmtree(store.path(spec, 0) / "checkpoints")
     (store.path(spec, 0) / "model.safetensors").unlink()
-    assert store.has_facts(spec, 0)
+    assert store.has_metadata(spec, 0)
     assert not store.is_trained(spec, 0)
 
     def on_step(self: ScoresAndCheckpoints, session: Session) -> None:
@@ -108,12 +113,12 @@ def test_weights_that_are_lost_are_not_taken_for_trained_again(
             store.open(spec, 0)
     assert (store.path(spec, 0) / "model.safetensors").is_file()
     assert not store.is_trained(spec, 0)
-    assert not store.has_facts(spec, 0)
+    assert not store.has_metadata(spec, 0)
     store.open(spec, 0)
-    assert store.facts(spec, 0)["iterations"] == 5
+    assert store.metadata(spec, 0)["iterations"] == 5
 
 
-def test_facts_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -> None:
+def test_the_settings_in_words_say_what_a_model_was_trained_for(tiny_points_config: RunConfig) -> None:
     rates = {"optimization.generator.lr": 2e-3, "optimization.discriminator.lr": 1e-3}
     changed = tiny_points_config.changed(
         rates
@@ -133,7 +138,9 @@ def test_other_settings_under_the_same_name_are_refused(
 ) -> None:
     Store(tmp_path).open(spec_of(tiny_points_config), 0)
     other = spec_of(tiny_points_config, num_iterations=6)
-    with pytest.raises(ValueError, match=r"holds tiny with other settings \(training\.num_iterations is 6"):
+    with pytest.raises(
+        ValueError, match=r"holds tiny with other settings \(training\.num_iterations is 5, not"
+    ):
         Store(tmp_path).open(other, 0)
     Store(tmp_path).open(spec_of(tiny_points_config, keep_last=5), 0)  # what it learns is the same
 

@@ -100,7 +100,7 @@ def test_a_dead_worker_ends_the_run_with_a_word_and_its_checkpoints(tiny_yaml: s
     assert "another process of this run has died" in said.splitlines()[-1]
     newest, _ = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
-    assert read_checkpoint(newest.path).facts["step"] >= 3
+    assert read_checkpoint(newest.path).metadata["step"] >= 3
 
 
 def wait_until(done: Callable[[], bool], processes: list[Forked], seconds: float = 60) -> None:

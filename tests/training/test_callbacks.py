@@ -89,7 +89,7 @@ def test_scores_on_the_way_keep_the_best(
     run = tmp_path / "run"
     ddgan.train(changed(tiny_config, score_every=1, score_samples=40, keep_last=1), run, verbose=False)
     kept = {
-        path.name: read_checkpoint(path).facts.get("score")
+        path.name: read_checkpoint(path).metadata.get("score")
         for path in Checkpoints(run / "checkpoints").paths()
     }
     assert "step-00000005" in kept

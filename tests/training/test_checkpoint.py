@@ -10,7 +10,7 @@ import torch
 
 from ddgan import RunConfig
 from ddgan.data.batch import Batch
-from ddgan.models.checkpoint_file import FACTS_NAME, STATE_NAME, read_checkpoint
+from ddgan.models.checkpoint_file import METADATA_NAME, STATE_NAME, read_checkpoint
 from ddgan.models.weights_file import metadata_of
 from ddgan.system.files import sha256_of
 from ddgan.training.checkpoint import Checkpoints, restore, state_tensors
@@ -19,7 +19,7 @@ from ddgan.training.noise import draw_noise
 from ddgan.training.state import TrainState
 from steps import SHAPE, fresh, images
 
-FACTS = metadata_of(RunConfig.load("digits_quick"), SHAPE, "") | {"seconds": 1.5}
+METADATA = metadata_of(RunConfig.load("digits_quick"), SHAPE, "") | {"seconds": 1.5}
 
 
 def trained(config: RunConfig, steps: int = 2) -> TrainState:
@@ -48,9 +48,9 @@ def test_a_restored_state_goes_on_bit_for_bit(
     )
     state, again = trained(config), fresh(config)
     state.num_iterations, state.is_budgeted = 77, True
-    path = Checkpoints(tmp_path).save(state, FACTS)
+    path = Checkpoints(tmp_path).save(state, METADATA)
     saved = read_checkpoint(path)
-    restore(again, saved.tensors, saved.facts)
+    restore(again, saved.tensors, saved.metadata)
     assert (again.step, again.num_iterations, again.is_budgeted) == (2, 77, True)
     for _ in range(3):
         advance(state)
@@ -71,7 +71,7 @@ def test_every_moment_of_the_optimizers_is_there(tiny_config: RunConfig) -> None
 
 
 def test_a_part_is_read_by_the_beginning_of_its_names(tiny_config: RunConfig, tmp_path: Path) -> None:
-    path = Checkpoints(tmp_path).save(trained(tiny_config), FACTS)
+    path = Checkpoints(tmp_path).save(trained(tiny_config), METADATA)
     whole, part = read_checkpoint(path), read_checkpoint(path, prefix="ema")
     assert set(part.tensors) == {f"ema0.{name}" for name in whole.weights("generator")}
     assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in part.tensors.items())
@@ -83,32 +83,34 @@ def test_old_ones_go_and_the_best_and_every_nth_stay(tiny_config: RunConfig, tmp
     scores = {2: 0.9, 3: 0.1, 5: 0.4}
     for step in range(8):
         state.step = step
-        checkpoints.save(state, FACTS | ({"score": scores[step]} if step in scores else {}))
+        checkpoints.save(state, METADATA | ({"score": scores[step]} if step in scores else {}))
     assert [path.name for path in checkpoints.paths()] == [f"step-{n:08d}" for n in (0, 3, 4, 6, 7)]
 
 
 def two_saved(config: RunConfig, folder: Path) -> tuple[Checkpoints, Path, Path]:
     """The checkpoints of a folder, and those of steps 0 and 1 there."""
     checkpoints, state = Checkpoints(folder), fresh(config)
-    first = checkpoints.save(state, FACTS)
+    first = checkpoints.save(state, METADATA)
     state.step = 1
-    return checkpoints, first, checkpoints.save(state, FACTS)
+    return checkpoints, first, checkpoints.save(state, METADATA)
 
 
-@pytest.mark.parametrize("damage", ["short", "flipped", "no facts", "half facts", "no keys", "empty folder"])
+@pytest.mark.parametrize(
+    "damage", ["short", "flipped", "no metadata", "half metadata", "no keys", "empty folder"]
+)
 def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, damage: str) -> None:
     checkpoints, good, bad = two_saved(tiny_config, tmp_path)
-    content, facts = (bad / STATE_NAME).read_bytes(), (bad / FACTS_NAME).read_text()
+    content, metadata = (bad / STATE_NAME).read_bytes(), (bad / METADATA_NAME).read_text()
     if damage == "short":
         (bad / STATE_NAME).write_bytes(content[: len(content) // 2])
     elif damage == "flipped":
         (bad / STATE_NAME).write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
-    elif damage == "half facts":
-        (bad / FACTS_NAME).write_text(facts[:40])
+    elif damage == "half metadata":
+        (bad / METADATA_NAME).write_text(metadata[:40])
     elif damage == "no keys":
-        (bad / FACTS_NAME).write_text("[]")
+        (bad / METADATA_NAME).write_text("[]")
     else:
-        (bad / FACTS_NAME).unlink()
+        (bad / METADATA_NAME).unlink()
         if damage == "empty folder":
             (bad / STATE_NAME).unlink()
     newest, problems = checkpoints.newest()
@@ -121,8 +123,8 @@ def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, da
 
 def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
     checkpoints, _, newer = two_saved(tiny_config, tmp_path)
-    facts = json.loads((newer / FACTS_NAME).read_text())
-    (newer / FACTS_NAME).write_text(json.dumps(facts | {"format": 99, "sha256": "of another kind"}))
+    metadata = json.loads((newer / METADATA_NAME).read_text())
+    (newer / METADATA_NAME).write_text(json.dumps(metadata | {"format": 99, "sha256": "of another kind"}))
     with pytest.raises(ValueError, match="has format 99, and this version of ddgan reads format 2"):
         checkpoints.newest()
     assert newer.is_dir()
@@ -154,7 +156,7 @@ def test_other_folders_are_left_alone(tiny_config: RunConfig, tmp_path: Path) ->
     for name in ("step-00000000.bak", "step-of-mine"):
         (tmp_path / name).mkdir()
     state.step = 123456789
-    last = checkpoints.save(state, FACTS)
+    last = checkpoints.save(state, METADATA)
     assert checkpoints.paths() == [last]
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -163,7 +165,7 @@ def test_a_failed_save_leaves_the_others_and_no_rubbish(
     tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints, state = Checkpoints(tmp_path), fresh(tiny_config)
-    good = checkpoints.save(state, FACTS)
+    good = checkpoints.save(state, METADATA)
     state.step = 1
 
     def full(*arguments: object) -> None:
@@ -171,13 +173,13 @@ def test_a_failed_save_leaves_the_others_and_no_rubbish(
 
     monkeypatch.setattr("ddgan.system.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.save(state, FACTS)
+        checkpoints.save(state, METADATA)
     assert [path for path in tmp_path.iterdir()] == [good]  # noqa: C416
 
 
 def test_what_a_kill_left_half_written_is_removed(tiny_config: RunConfig, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    good = checkpoints.save(fresh(tiny_config), FACTS)
+    good = checkpoints.save(fresh(tiny_config), METADATA)
     half = tmp_path / ".step-00000009.partial-abc"
     half.mkdir()
     (half / STATE_NAME).write_bytes(b"half")
@@ -186,8 +188,8 @@ def test_what_a_kill_left_half_written_is_removed(tiny_config: RunConfig, tmp_pa
 
 
 def test_another_architecture_is_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
-    path = Checkpoints(tmp_path).save(fresh(tiny_config), FACTS)
+    path = Checkpoints(tmp_path).save(fresh(tiny_config), METADATA)
     wider = tiny_config.changed({"generator.base_channels": 16})
     saved = read_checkpoint(path)
     with pytest.raises(ValueError, match="does not fit the settings"):
-        restore(fresh(wider), saved.tensors, saved.facts)
+        restore(fresh(wider), saved.tensors, saved.metadata)

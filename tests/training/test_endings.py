@@ -40,7 +40,7 @@ def test_weights_that_cannot_be_written_at_the_end_are_a_failure(
             store.open(spec, 0)
     assert not store.is_trained(spec, 0)
     assert store.open(spec, 0).sample(2).isfinite().all()
-    assert store.facts(spec, 0)["iterations"] == 5
+    assert store.metadata(spec, 0)["iterations"] == 5
 
 
 def test_a_log_that_cannot_be_closed_does_not_cost_the_weights(
@@ -68,7 +68,7 @@ def test_a_run_that_is_stuck_keeps_its_last_good_state(
         ddgan.train(config, tmp_path / "run", verbose=False)
     newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
     assert newest is not None
-    assert newest.facts["step"] == 11
+    assert newest.metadata["step"] == 11
     assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
 
 
@@ -85,8 +85,8 @@ def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, t
     assert rates[-1] == pytest.approx(1e-5)
     newest, _ = Checkpoints(run.path / "checkpoints").newest()
     assert newest is not None
-    assert newest.facts["is_budgeted"]
-    assert newest.facts["step"] == newest.facts["num_iterations"] == log[-1]["step"]
+    assert newest.metadata["is_budgeted"]
+    assert newest.metadata["step"] == newest.metadata["num_iterations"] == log[-1]["step"]
 
 
 def test_points_are_not_flipped(tiny_points_config: RunConfig, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
     assert "could not score at iteration 2: features inception are not there" in capsys.readouterr().err
     newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
     assert newest is not None
-    assert newest.facts["step"] == 5
+    assert newest.metadata["step"] == 5
 
 
 def test_d_sees_held_out_images_in_parts_that_fit(

@@ -103,7 +103,7 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on(
     assert stopped.ended_by == number
     newest, _ = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
-    assert newest.facts["step"] == 3
+    assert newest.metadata["step"] == 3
     ddgan.resume(run, verbose=False)
     ours, theirs = final(run), final(points)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -149,10 +149,10 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_are_not(points: Pa
 
 def test_a_setting_that_is_newer_than_the_run_had_its_default(points: Path, tmp_path: Path) -> None:
     run = cut(points, tmp_path / "run", 2)
-    facts = run / "checkpoints" / "step-00000002" / "checkpoint.json"
-    known = json.loads(facts.read_text())
+    metadata = run / "checkpoints" / "step-00000002" / "checkpoint.json"
+    known = json.loads(metadata.read_text())
     del known["config"]["training"]["tf32"], known["config"]["training"]["cuda_graphs"]
-    facts.write_text(json.dumps(known))
+    metadata.write_text(json.dumps(known))
     settings = yaml.safe_load((run / "config.yaml").read_text())
     settings["training"]["tf32"] = False
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_and_the_newest_good_state_stays(
     newest, problems = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
     assert not problems
-    assert newest.facts["step"] < 5
+    assert newest.metadata["step"] < 5
     room = small_disk.parent / "room"
     shutil.copytree(run, room)
     ddgan.resume(room, verbose=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ddgan
 from ddgan import DDGAN
-from ddgan.models.checkpoint_file import FACTS_NAME
+from ddgan.models.checkpoint_file import METADATA_NAME
 from ddgan.system.devices import choose_device
 from ddgan.training.checkpoint import Checkpoints
 
@@ -26,18 +26,20 @@ def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:
     for run in runs:
         rows = found.setdefault(run.name, [])
         for path in Checkpoints(run / "checkpoints").paths():
-            facts = json.loads((path / FACTS_NAME).read_text())
-            every = facts["config"]["training"]["keep_every"]
-            is_kept = not every or facts["step"] % every == 0 or facts["step"] == facts["num_iterations"]
-            if not facts["step"] or not is_kept:
+            metadata = json.loads((path / METADATA_NAME).read_text())
+            every = metadata["config"]["training"]["keep_every"]
+            is_kept = (
+                not every or metadata["step"] % every == 0 or metadata["step"] == metadata["num_iterations"]
+            )
+            if not metadata["step"] or not is_kept:
                 continue  # one of those that a run replaces while it goes on
             model = DDGAN.from_pretrained(path, device, precision="auto")
             report = ddgan.evaluate(model, metrics=metrics, n=n, features="classifier", split="test")
-            row = {"step": facts["step"], "images": facts["step"] * model.config.training.batch_size}
-            rows.append(row | {"seconds": facts["seconds"], "scores": report.to_dict()})
+            row = {"step": metadata["step"], "images": metadata["step"] * model.config.training.batch_size}
+            rows.append(row | {"seconds": metadata["seconds"], "scores": report.to_dict()})
             out.write_text(json.dumps(found, indent=1) + "\n")
             told = "; ".join(f"{name} {value}" for name, value in report.table()[:6])
-            print(f"{run.name} {facts['step']} {facts['seconds']:.0f} s: {told}", flush=True)
+            print(f"{run.name} {metadata['step']} {metadata['seconds']:.0f} s: {told}", flush=True)
 
 
 if __name__ == "__main__":

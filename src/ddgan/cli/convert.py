@@ -110,8 +110,12 @@ def _to_nvlabs(options: Any, out: Path) -> DDGAN:
 def _rows(file: str) -> list[tuple[str, Any]]:
     path = Path(file)
     if path.is_dir() or path.suffix == ".safetensors":
-        from ddgan.models.card import facts
+        from ddgan.models.card import properties
 
         model = DDGAN.from_pretrained(path)
-        return [("kind", "model of ddgan"), *facts(model).items(), ("licence", model.license or "not stated")]
+        return [
+            ("kind", "model of ddgan"),
+            *properties(model).items(),
+            ("licence", model.license or "not stated"),
+        ]
     return list(describe(read_checkpoint(path)))

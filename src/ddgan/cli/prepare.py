@@ -71,9 +71,15 @@ def run(arguments: list[str]) -> int:
     count, channels, height, width = info["shape"]
     classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
     print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
-    if aside := info.get("left_aside"):
-        told = ", ".join(f"{count:,} {ending}" for ending, count in sorted(aside.items()))
-        print(f"left aside, as no images that are read: {told}", file=sys.stderr)
+    if ignored := info.get("left_aside"):
+        total, endings = sum(ignored.values()), sorted(ignored.items())
+        told = ", ".join(f"{count:,} {ending}" if total > 1 else ending for ending, count in endings)
+        what = (
+            f"{total:,} files that are not supported images"
+            if total > 1
+            else "1 file that is not a supported image"
+        )
+        print(f"ignored {what} ({told})", file=sys.stderr)
     for bad in info["skipped"]:
         print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
     print(path)

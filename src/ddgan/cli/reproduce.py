@@ -65,7 +65,9 @@ def train_models(request: Request, names: list[str] | None) -> int:
     request.store.train_all(specs, request.seeds)
     for spec in specs if is_main() else []:
         for seed in request.seeds:
-            print(f"{request.store.path(spec, seed)}  {request.store.facts(spec, seed)['minutes']:.1f} min")
+            print(
+                f"{request.store.path(spec, seed)}  {request.store.metadata(spec, seed)['minutes']:.1f} min"
+            )
     return 0
 
 
@@ -85,9 +87,9 @@ def reproduce_parser() -> Parser:
     """The options of the command."""
     parser = Parser(
         "reproduce",
-        "Make a table or figure of the paper: train what it needs (models in OUT/models are "
-        "shared, found again and gone on with), measure, and write report.md, result.json, figure.png and "
-        "figure.svg in OUT/NAME.",
+        "Make a table or figure of the paper: train what it needs (models in OUT/models are shared: they "
+        "are reused, and resumed after an interruption), measure, and write report.md, result.json, "
+        "figure.png and figure.svg in OUT/NAME.",
     )
     parser.add_argument(
         "what",

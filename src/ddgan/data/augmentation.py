@@ -1,4 +1,4 @@
-"""Augmentation: what is done to samples and their image conditions at random before training.
+"""Augmentation: random changes of samples, and of their image conditions with them, before training.
 
 Random numbers are keyed by (seed, purpose, step) and drawn for the whole batch, so that they do not depend on
 how many processes share it.

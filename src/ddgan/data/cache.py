@@ -17,6 +17,8 @@ from typing import Any
 
 from ddgan.system.files import sha256_of, write_atomically
 
+__all__ = ["cache_folder", "dataset_folder", "fingerprint_of", "only_one"]
+
 VARIABLE = "DDGAN_CACHE"
 
 

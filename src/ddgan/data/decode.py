@@ -3,8 +3,8 @@
 What happens to the less usual kinds is decided here, on purpose: EXIF orientation is applied; palettes
 become colours; 16-bit values are scaled to 8 bits; transparent parts become white unless four channels
 are asked for; grey with transparency becomes colour with transparency; grey becomes RGB by repetition and
-colour grey by luminance. CMYK and other spaces,
-floating-point pixels and absurdly large images are refused by name.
+colour grey by luminance. CMYK and other spaces, floating-point pixels and absurdly large images are refused
+by name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddgan.config.settings import Interval, settings
+
+__all__ = ["Preparation", "decode", "prepare_image", "with_channels"]
 
 MAX_PIXELS = 100_000_000
 """An image with more is refused as a decompression bomb."""
@@ -81,7 +83,7 @@ def decode(content: bytes | np.ndarray | Image.Image) -> np.ndarray:
     C is 1, 3 or 4, or what an array has.
 
     Raises:
-        ValueError: saying why it is no image that can be used.
+        ValueError: saying why it cannot be used.
     """
     if isinstance(content, Image.Image):
         return _standard(content)
@@ -142,7 +144,7 @@ def _not_read(data: bytes) -> str:
         _, accepts = Image.OPEN.get(name, (None, None))
         if accepts is not None and accepts(data[:16]):
             return f"it is {name}, which is not read; convert it to one of {', '.join(FORMATS)}"
-    return "it is no image"
+    return "it is not an image"
 
 
 def _standard(picture: Image.Image) -> np.ndarray:

@@ -3,9 +3,8 @@
 The 1,797 scanned handwritten digits in digits.npz have 8 x 8 pixels of 17 grey levels. Three drawn at random
 become the red, green and blue of one image, so that the data has 1,000 modes: 000..999.
 
-Source: the test set of E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-Learning Repository, 1998, https://doi.org/10.24432/C50P49, licensed under CC BY 4.0. Pixels and labels are
-unchanged, in the order of scikit-learn's `load_digits`; only the form of the file is ours.
+Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+Repository, 1998, CC BY 4.0; see digits_notice.txt. The order is that of scikit-learn's `load_digits`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,15 @@ from ddgan.data.embedded import EmbeddedConfig
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
+
+__all__ = [
+    "DigitsConfig",
+    "SingleDigits",
+    "SingleDigitsConfig",
+    "StackedDigits",
+    "load_digits",
+    "split_digits",
+]
 
 FILE = "digits.npz"
 """Beside this file: grey levels 0..16, uint8 (1797, 8, 8), and labels, uint8 (1797,)."""

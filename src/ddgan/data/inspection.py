@@ -17,6 +17,8 @@ from ddgan.data.readers import Item
 from ddgan.system import images
 from ddgan.system.progress import progress_bar
 
+__all__ = ["DataReport", "check_dataset", "contact_sheet"]
+
 SHEET_SIZE = 64
 NUM_SHOWN = 100
 MOST_NAMED = 5
@@ -34,7 +36,7 @@ class DataReport:
         class_names: their names, if the source has any.
         duplicates: groups of names of images with equal pixels.
         bad: name and problem of each image that cannot be used.
-        left_aside: how many files of a folder are no images that are read, by their ending.
+        ignored: how many files of a folder are not supported images, by their ending.
         damaged: whether a prepared dataset's images are not those that were written.
     """
 
@@ -45,7 +47,7 @@ class DataReport:
     class_names: tuple[str, ...] | None = None
     duplicates: list[list[str]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
-    left_aside: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=dict)
     damaged: bool = False
     shown: list[np.ndarray] = field(default_factory=list, repr=False)
 
@@ -63,7 +65,7 @@ class DataReport:
         rows += [("", " = ".join(group[:3])) for group in self.duplicates[:MOST_NAMED]]
         rows.append(("unusable images", f"{len(self.bad):,}"))
         rows += [("", f"{name}: {problem}") for name, problem in self.bad[:MOST_NAMED]]
-        rows += [(f"left aside: {ending}", f"{count:,}") for ending, count in sorted(self.left_aside.items())]
+        rows += [(f"ignored: {ending}", f"{count:,}") for ending, count in sorted(self.ignored.items())]
         if self.per_class:
             rows.append(("classes", f"{len(self.per_class):,}"))
             least, most = min(self.per_class.values()), max(self.per_class.values())
@@ -130,7 +132,7 @@ def _items(source: str, selection: Selection, report: DataReport) -> tuple[Itera
         report.damaged = dataset.checksum_now() != dataset.checksum
         return _prepared_items(dataset), len(dataset)
     reader = open_selected(source, selection)
-    report.class_names, report.left_aside = reader.class_names, reader.left_aside
+    report.class_names, report.ignored = reader.class_names, reader.ignored
     return iter(reader), len(reader)
 
 

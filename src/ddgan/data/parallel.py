@@ -18,6 +18,8 @@ import numpy as np
 from ddgan.data.decode import Preparation, decode, prepare_image
 from ddgan.data.readers import Item
 
+__all__ = ["Decoded", "advancing", "decode_all"]
+
 CHUNK = 64
 """Images that go to a worker at a time, at most."""
 CHUNK_BYTES = 8 << 20

@@ -18,6 +18,8 @@ from ddgan.data.writing import write_dataset
 from ddgan.system.files import folder_made_atomically
 from ddgan.system.progress import progress_bar
 
+__all__ = ["Selection", "open_selected", "prepare"]
+
 
 @settings
 class Selection:
@@ -83,8 +85,8 @@ def prepare(
     path = Path(out) if out else dataset_folder(source, fingerprint, asked | {"format": FORMAT})
     if out:
         _check_out(path, overwrite)
-    facts = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
-    facts["left_aside"] = dict(reader.left_aside)
+    metadata = {"source": source, "split": selection.split, "fingerprint": fingerprint, "options": asked}
+    metadata["left_aside"] = dict(reader.ignored)
     with only_one(path):
         if out:
             _check_out(path, overwrite)  # again, now that nobody else can fill it
@@ -99,7 +101,7 @@ def prepare(
                     partial,
                     advancing(decoded, advance),
                     reader,
-                    facts,
+                    metadata,
                     with_labels=keep,
                     needs_labels=keep and bool(selection.label_column),
                     skip_bad=skip_bad,
@@ -112,6 +114,8 @@ def prepare(
 
 def cores() -> int:
     """How many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; a person can set it
+        return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -22,6 +22,8 @@ from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
 
+__all__ = ["ImageDataset", "is_prepared", "read_info"]
+
 IMAGES_NAME, LABELS_NAME, INFO_NAME = "images.bin", "labels.npy", "dataset.json"
 FORMAT = 1
 SHARE_OF_DEVICE = 0.4
@@ -54,7 +56,7 @@ class ImageDataset:
         sample_shape: (C, H, W).
 
     Raises:
-        ValueError: if it is cut short, of another version, or no prepared dataset.
+        ValueError: if it is cut short, of another version, or not a prepared dataset.
     """
 
     def __init__(
@@ -160,7 +162,9 @@ def read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads((path / INFO_NAME).read_text(encoding="utf-8"))
     except OSError:
-        raise ValueError(f"'{path}' is no whole dataset: it has no {INFO_NAME}; prepare it again") from None
+        raise ValueError(
+            f"'{path}' is not a whole dataset: it has no {INFO_NAME}; prepare it again"
+        ) from None
     except ValueError:
         raise damaged from None
     if not isinstance(info, dict):

@@ -17,7 +17,7 @@ from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
 
-__all__ = ["ImagesConfig", "data_named", "fitted", "open_data"]
+__all__ = ["ImagesConfig", "data_named", "fitted", "open_data", "with_data"]
 
 IMAGES = "images"
 SHORTHANDS["data"] = lambda text: {"kind": text} if text in kinds("data") else {"kind": IMAGES, "path": text}

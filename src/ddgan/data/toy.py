@@ -18,6 +18,8 @@ from ddgan.networks.conditions import ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
 
+__all__ = ["SPREAD", "Gaussians", "GaussiansConfig", "centres"]
+
 SCALE = 2.828
 SPREAD = 0.05 / SCALE
 """The standard deviation of each Gaussian, in the units of the samples."""

@@ -19,6 +19,8 @@ from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.readers import Reader
 from ddgan.data.readers.splits import remedy
 
+__all__ = ["write_dataset"]
+
 Mended = Callable[[str], str]
 """An option -> the command that prepares the same again, with that option too."""
 MOST_NAMED = 5
@@ -64,7 +66,7 @@ def write_dataset(
     folder: Path,
     decoded: Iterable[Decoded],
     reader: Reader,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     *,
     with_labels: bool,
     needs_labels: bool,
@@ -77,7 +79,7 @@ def write_dataset(
         folder: where, an empty folder.
         decoded: the images of `reader`.
         reader: names the classes.
-        facts: what else dataset.json says; `source` names the source in errors.
+        metadata: what else dataset.json says; `source` names the source in errors.
         with_labels: whether labels are kept where there are some.
         needs_labels: whether it is an error if there are none.
         skip_bad: leave out and list images that cannot be stored.
@@ -86,7 +88,7 @@ def write_dataset(
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
-    source = facts["source"]
+    source = metadata["source"]
     mended = partial(remedy, source, given=given)
     tally = _write_images(folder, decoded, len(reader), mended, skip_bad)
     if tally.shape is None:
@@ -104,7 +106,7 @@ def write_dataset(
         "format": FORMAT,
         "shape": [len(tally.labels), *tally.shape],
         **classes,
-        **facts,
+        **metadata,
         "checksum": tally.digest.hexdigest(),
         "num_skipped": len(tally.skipped),
         "skipped": tally.skipped,
@@ -166,12 +168,12 @@ def classes_of(
     """What dataset.json says of the classes of labels (N,).
 
     Raises:
-        ValueError: if a label is no class.
+        ValueError: if a label is not a class.
     """
     most = int(labels.max())
     if not names and most >= MOST_CLASSES:
         raise ValueError(
-            f"'{source}' has a label {most}, which is no class; name another --label_column, or leave all "
+            f"'{source}' has a label {most}, which is not a class; name another --label_column, or leave all "
             f"classes out: {mended('--labels none')}"
         )
     count = len(names) if names else most + 1

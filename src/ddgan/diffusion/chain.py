@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ddgan.diffusion.process import Diffusion
 
+__all__ = ["Denoiser", "Noise", "Step", "denoising_steps"]
+
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 Noise = Callable[..., Tensor]
 """noise(*shape) -> (B, *shape) standard normal numbers, new at each call."""

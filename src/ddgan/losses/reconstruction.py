@@ -13,7 +13,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.config.settings import Interval
 
-__all__ = ["L1Config", "L2Config", "Reconstruction"]
+__all__ = ["L1Config", "L2Config", "Reconstruction", "squared_error"]
 
 
 class Reconstruction(Protocol):

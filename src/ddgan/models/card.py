@@ -9,6 +9,8 @@ from typing import Any
 from ddgan.config.settings import plain
 from ddgan.models.model import TrainedModel
 
+__all__ = ["model_card", "properties"]
+
 UNSTATED = "Not stated by whoever trained the weights; ask before you use them."
 USE = """```python
 import ddgan
@@ -51,7 +53,7 @@ def model_card(
         f"![A grid of samples]({picture})" if picture else "",
         use.format(name=name, shape=shape),
         f"## Licence\n\n{model.license or UNSTATED}",
-        f"## Model\n\n{_table(facts(model))}",
+        f"## Model\n\n{_table(properties(model))}",
         f"## Scores\n\n{_table(_flat(scores))}" if scores else "",
         f"## Settings\n\n```yaml\n{model.config.to_yaml()}```",
     ]
@@ -86,7 +88,7 @@ def _license_metadata(license: str) -> dict[str, str]:
     }
 
 
-def facts(model: TrainedModel) -> dict[str, Any]:
+def properties(model: TrainedModel) -> dict[str, Any]:
     """What a model is, by name, in words and numbers."""
     config = model.config
     schedule = plain(config.diffusion.schedule)

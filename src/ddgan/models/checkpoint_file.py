@@ -16,9 +16,9 @@ from torch import Tensor
 from ddgan.models.weights_file import FORMAT
 from ddgan.system.files import read_tensors, sha256_of
 
-__all__ = ["FACTS_NAME", "STATE_NAME", "Checkpoint", "DamagedError", "is_checkpoint", "read_checkpoint"]
+__all__ = ["METADATA_NAME", "STATE_NAME", "Checkpoint", "DamagedError", "is_checkpoint", "read_checkpoint"]
 
-STATE_NAME, FACTS_NAME = "state.safetensors", "checkpoint.json"
+STATE_NAME, METADATA_NAME = "state.safetensors", "checkpoint.json"
 
 
 class DamagedError(ValueError):
@@ -31,12 +31,12 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        facts: step, num_iterations, streak, seconds, score, and what a weights file says of itself.
+        metadata: step, num_iterations, streak, seconds, score, and what a weights file says of itself.
         tensors: see `ddgan.training.checkpoint.state_tensors`; all, or those that were asked for.
     """
 
     path: Path
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     tensors: dict[str, Tensor]
 
     def weights(self, network: str) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ class Checkpoint:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a folder is one, whole or not."""
-    return (path / FACTS_NAME).is_file()
+    return (path / METADATA_NAME).is_file()
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
@@ -59,17 +59,17 @@ def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
         OSError: if it cannot be read now.
     """
     try:
-        facts = json.loads((path / FACTS_NAME).read_text(encoding="utf-8"))
-        is_ours = facts["format"] == FORMAT
-        is_whole = is_ours and sha256_of(path / STATE_NAME) == facts["sha256"]
+        metadata = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
+        is_ours = metadata["format"] == FORMAT
+        is_whole = is_ours and sha256_of(path / STATE_NAME) == metadata["sha256"]
         tensors = read_tensors(path / STATE_NAME, prefix)[0] if is_whole else {}
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if not is_ours:
         raise ValueError(
-            f"'{path}' has format {str(facts['format'])[:20]}, and this version of ddgan reads "
+            f"'{path}' has format {str(metadata['format'])[:20]}, and this version of ddgan reads "
             f"format {FORMAT}; resume it with the version that wrote it"
         )
     if not is_whole:
         raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
-    return Checkpoint(path, facts, tensors)
+    return Checkpoint(path, metadata, tensors)

@@ -24,7 +24,7 @@ def download_weights(source: str) -> Path:
         source: "user/name" or "user/name@revision"; nothing of that name exists locally.
 
     Raises:
-        ValueError: if it is no Hub name, or cannot be fetched.
+        ValueError: if it is not a Hub name, or cannot be fetched.
     """
     name = NAME.fullmatch(source)
     if name is None or Path(source).parent.is_dir():

@@ -111,7 +111,7 @@ def _of_checkpoint(path: Path, ema: float | None) -> Weights:
         found = read_checkpoint(path, prefix="ema")
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
-    config, sample_shape, license = read_metadata(found.facts, f"'{path}'")
+    config, sample_shape, license = read_metadata(found.metadata, f"'{path}'")
     half_lives = config.optimization.ema.half_lives
     if ema is not None and ema not in half_lives:
         raise no_ema(path, ema, [f"{one:g}" for one in half_lives])

@@ -17,6 +17,16 @@ from torch import Tensor, nn
 
 from ddgan.networks.conditions import Condition
 
+__all__ = [
+    "Precision",
+    "channels_innermost",
+    "choose_precision",
+    "in_bf16",
+    "in_its_type",
+    "repays_compiling",
+    "tf32",
+]
+
 Precision = Literal["auto", "float32", "bf16"]
 PRECISIONS = ("auto", "float32", "bf16")
 

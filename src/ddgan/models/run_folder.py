@@ -2,7 +2,7 @@
 
 RUN/config.yaml        the whole configuration
 RUN/log.jsonl          one JSON object per log step: losses, also per t, speed, learning rates
-RUN/checkpoints/       what training goes on from, see `checkpoint_file`
+RUN/checkpoints/       what training resumes from, see `checkpoint_file`
 RUN/model.safetensors  the EMA weights of the generator, with the configuration
 RUN/model-ema50k.safetensors  a further EMA, by its half-life in thousands of images
 RUN/best.safetensors   the EMA weights that scored best on the way, if scores were asked for

@@ -16,10 +16,24 @@ from ddgan.models.model import TrainedModel
 from ddgan.system import images
 from ddgan.system.progress import progress_bar
 
+__all__ = [
+    "as_array",
+    "check_form",
+    "check_output",
+    "check_pictures",
+    "has_png_form",
+    "save_grid",
+    "save_samples",
+    "write_arrays",
+    "write_record",
+]
+
 RECORD_NAME = "samples.json"
 """Beside the PNG files of a folder: how they were made."""
 NUMBERED = "[0-9]" * 6 + ".png"
 FORMS = (".png", ".npz", "")
+NAMES = {2: "points", 4: "images"}
+"""What an array is called in X.npz, by its dimensions; any other is called samples."""
 
 
 def check_output(path: Path, overwrite: bool) -> Path:
@@ -30,7 +44,7 @@ def check_output(path: Path, overwrite: bool) -> Path:
     """
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise ValueError(f"out is '{path}', but '{place}' is no folder that can be written to")
+        raise ValueError(f"out is '{path}', but '{place}' is not a folder that can be written to")
     used = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if used and not overwrite:
         raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
@@ -52,7 +66,7 @@ def check_pictures(path: Path, overwrite: bool) -> Path:
         if strange or (found and RECORD_NAME not in found):
             why = f"holds '{strange[0]}'" if strange else f"has no {RECORD_NAME}"
             raise ValueError(
-                f"out is '{path}', which {why} and so is no folder of samples; choose another name"
+                f"out is '{path}', which {why} and so is not a folder of samples; choose another name"
             )
     elif path.suffix not in FORMS or (path.is_file() and not path.suffix):
         raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder, whose name has no ending")
@@ -75,14 +89,16 @@ def save_samples(
         model: what to sample.
         n: how many.
         seed: of the samples.
-        out: X.png (a grid), X.npz (`images`, uint8 (n, H, W, C); `points`, float32 (n, D), for points),
-            or a folder (000000.png, 000001.png, ...).
+        out: X.png (a grid), X.npz (of images `images`, uint8 (n, H, W, C); of points `points`, float32
+            (n, F); of anything else `samples`, float32 (n, *sample_shape)), or a folder (000000.png,
+            000001.png, ...).
         batch_size: samples at a time.
         classes: the class of all samples; by default sample i has class i modulo num_classes.
         progress: show a progress bar.
 
     Raises:
-        ValueError: for points or more than four channels asked for as PNG, or if a value is not finite.
+        ValueError: for what is not an image of one to four channels, asked for as PNG, or if a value is not
+            finite.
     """
     check_form(model, out)
     start = time.perf_counter()
@@ -114,22 +130,22 @@ def check_form(model: TrainedModel, out: Path) -> None:
     """Refuse PNG for what has no such form, before any work is done.
 
     Raises:
-        ValueError: for points or more than four channels, unless `out` is X.npz.
+        ValueError: for what is not an image of one to four channels, unless `out` is X.npz.
     """
     if out.suffix != ".npz" and not has_png_form(model):
         raise ValueError(f"samples of shape {model.sample_shape} have no PNG form; give --out X.npz")
 
 
 def as_array(samples: Tensor) -> np.ndarray:
-    """Images as uint8 (N, H, W, C), points as float32 (N, D)."""
-    return samples.cpu().numpy() if samples.ndim == 2 else images.to_uint8(samples)
+    """Images (N, C, H, W) as uint8 (N, H, W, C); anything else, such as points, as the numbers that it is."""
+    return images.to_uint8(samples) if samples.ndim == 4 else samples.cpu().numpy()
 
 
 def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> None:
     """Write what `as_array` gives as X.npz, X.png (a grid of so many columns) or a folder of PNG files."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        arrays: dict[str, Any] = {"points" if samples.ndim == 2 else "images": samples}
+        arrays: dict[str, Any] = {NAMES.get(samples.ndim, "samples"): samples}
         np.savez(out, **arrays)
     elif out.suffix == ".png":
         images.save_png(images.grid(samples, columns, images.zoom_for(samples.shape[1])), out)

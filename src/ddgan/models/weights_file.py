@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ WEIGHTS_NAME = "model.safetensors"
 FORMAT = 2
 METADATA = "ddgan"
 """The one key of the file's metadata; its value is JSON, so that the same model is the same file."""
+MOST_VALUES = 2**36
+"""The most numbers in a sample: with more, the sizes of layers could overflow."""
 
 
 class Weights(NamedTuple):
@@ -124,6 +127,10 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
     shape, license = found.get("sample_shape"), found.get("license", "")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 4 or not all(_is_size(size) for size in shape):
         raise ValueError(f"the metadata in {place} is damaged: its sample_shape is not a list of sizes")
+    if math.prod(shape) > MOST_VALUES:
+        raise ValueError(
+            f"the metadata in {place} is damaged: its sample_shape has more than {MOST_VALUES:,} numbers"
+        )
     if not isinstance(license, str):
         raise ValueError(f"the metadata in {place} is damaged: its license is not text")
     try:
@@ -153,7 +160,8 @@ def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path)
         ValueError: if one is missing, unknown or of another shape.
     """
     if wrong := misfits(network, tensors):
+        count = "1 tensor is" if len(wrong) == 1 else f"{len(wrong)} tensors are"
         raise ValueError(
-            f"'{path}' does not fit its own settings: {len(wrong)} tensors are missing, unknown or of "
-            f"another shape, the first '{wrong[0]}'"
+            f"'{path}' does not fit its own settings: {count} missing, unknown or of another shape, the "
+            f"first '{wrong[0]}'; fetch or save it again"
         )

@@ -19,6 +19,8 @@ from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import ClassEmbedding, ClassProjection, TimeEmbedding, linear
 
+__all__ = ["MLPConfig", "MLPDiscriminator", "MLPDiscriminatorConfig", "MLPGenerator"]
+
 SLOPE = 0.2
 RESIDUAL_SCALE = 1e-4
 """The initial scale of each block's last layer, so that a block starts as nearly nothing."""

@@ -33,6 +33,8 @@ from ddgan.networks.layers import (
 )
 from ddgan.networks.resample import blur
 
+__all__ = ["Generator", "NCSNppConfig"]
+
 HALF = math.sqrt(0.5)
 """A sum of two branches is multiplied by this, so that its variance stays."""
 

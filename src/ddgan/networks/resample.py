@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+__all__ = ["blur", "downsample", "upsample"]
+
 KERNEL = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1] / 8: the taps of one axis."""
 LARGEST_MATRIX = 64

@@ -20,6 +20,8 @@ from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear
 from ddgan.networks.resample import downsample
 
+__all__ = ["Discriminator", "ResNetDiscriminatorConfig", "minibatch_stddev"]
+
 SLOPE = 0.2
 """Negative slope of every leaky ReLU."""
 

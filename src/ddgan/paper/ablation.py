@@ -1,7 +1,7 @@
 """Table 2: what each part of the method contributes. Every variant is a setting of the same training step.
 
 T = 1, 2, 4, 8          diffusion.num_steps
-one-shot, augmented     the one-step GAN whose D judges noised images (`ddgan.training.methods.one_step_gan`)
+one-shot, augmented     the one-step GAN whose D sees noised images (`ddgan.training.methods.one_step_gan`)
 direct denoising        diffusion.prediction x_prev: G outputs x_{t-1}
 noise generation        diffusion.prediction noise: G outputs the noise
 no latent               generator.latent_size 0
@@ -16,11 +16,11 @@ from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import (
     FRECHET,
+    HIGH_CONFIDENCE_MODES,
     KL,
     MODES,
     PRECISION,
     RECALL,
-    SURE_MODES,
     Measure,
     Measured,
     basis_note,
@@ -64,7 +64,7 @@ def run(request: Request) -> Outcome:
         results={"variants": [one.plain() for one in found]},
         tables=[table(found)],
         claims=claims(found) if request.scale == "cpu" else [],
-        models=[request.store.facts(models[name], seed) for name in names for seed in request.seeds],
+        models=[request.store.metadata(models[name], seed) for name in names for seed in request.seeds],
         notes=[*notes(request), *filter(None, [basis_note(found[0].short[0])])],
     )
 
@@ -72,8 +72,8 @@ def run(request: Request) -> Outcome:
 def notes(request: Request) -> list[str]:
     """What a reader should know."""
     told = [
-        "The variants of DDGAN have the same networks, optimisers, batch and number of iterations.",
-        "One-shot, augmented: G makes x_0 from noise in one call; D judges q(x_{t-1} | x_0) of real and made "
+        "The variants of DDGAN have the same networks, optimizers, batch and number of iterations.",
+        "One-shot, augmented: G makes x_0 from noise in one call; D sees q(x_{t-1} | x_0) of real and made "
         "images at a random t of the same chain, without x_t.",
         "Direct denoising and noise generation output what has no bound, so their G has no tanh.",
     ]
@@ -117,7 +117,7 @@ def claims(found: list[Measured]) -> list[Claim]:
         if name not in by:
             continue
         worse, of_kl = has_larger(by[name], by[against], KL)
-        for measure in (MODES, SURE_MODES):
+        for measure in (MODES, HIGH_CONFIDENCE_MODES):
             fewer, evidence = has_larger(by[against], by[name], measure)
             text = f"{words} coverage is lost against '{VARIANTS[against]}': fewer {measure.label}, larger KL"
             stated.append(Claim(text, fewer and worse, f"{evidence}; KL: {of_kl}"))
@@ -132,9 +132,9 @@ def claims(found: list[Measured]) -> list[Claim]:
 def draw(found: list[Measured], request: Request) -> Figure:
     """A row of bars for each variant, a panel for each of up to four measures.
 
-    Modes are those of images that are surely read: all 1,000 are read in blur too.
+    Modes are the high-confidence ones: a classifier finds all 1,000 in blur too.
     """
-    long = columns(found, (SURE_MODES, KL, FRECHET), long=True)
+    long = columns(found, (HIGH_CONFIDENCE_MODES, KL, FRECHET), long=True)
     short = [m for m in columns(found, (FRECHET, RECALL, PRECISION)) if m not in long]
     panels: list[tuple[Measure, bool]] = [(m, True) for m in long] + [(m, False) for m in short]
     panels = panels[:4]
@@ -149,7 +149,7 @@ def draw(found: list[Measured], request: Request) -> Figure:
 
 
 def _bars(axes: Any, found: Sequence[Measured], measure: Measure, long: bool) -> None:
-    better = "higher" if measure in (SURE_MODES, RECALL, PRECISION) else "lower"
+    better = "higher" if measure in (HIGH_CONFIDENCE_MODES, RECALL, PRECISION) else "lower"
     n = samples_of((found[0].long if long else found[0].short)[0])
     plots.plain(axes, f"{measure.label} at N = {n:,}\n({better} is better)")
     for row, one in enumerate(found):

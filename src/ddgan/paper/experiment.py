@@ -28,21 +28,21 @@ class Request:
     Attributes:
         scale: one of SCALES.
         out: the folder of all experiments of this scale.
-        data: data source, where the scale needs one that is not embedded.
+        data: the dataset as `--data` names it, where the scale needs one that is not embedded.
         seeds: of the trained models.
-        say: takes lines for a person.
+        log: takes lines for a person.
     """
 
     scale: str
     out: Path
     data: str | None = None
     seeds: tuple[int, ...] = (0,)
-    say: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
 
     @property
     def store(self) -> Store:
         """The trained models that all experiments share."""
-        return Store(self.out / "models", self.say)
+        return Store(self.out / "models", self.log)
 
     def chosen(self, smoke: Any, cpu: Any, paper: Any) -> Any:
         """The value for this scale."""
@@ -78,7 +78,7 @@ class Outcome:
         results: plain values for JSON.
         tables: ours beside the published figures.
         claims: of the paper, as they stand here.
-        models: what is known of each trained model, see `Store.facts`.
+        models: what is known of each trained model, see `Store.metadata`.
         notes: what a reader should know.
     """
 
@@ -105,7 +105,7 @@ class Experiment:
         paper_models: those of scale paper, where they are others.
         gpus: how many the paper trained on.
         data: what `--data` must name at scale paper; empty where nothing is needed.
-        prepare: the command line that makes it, where it is not the data set as it is published.
+        prepare: the command line that makes it, where it is not the dataset as it is published.
         needs_gpu: whether scale paper needs one.
         without_cpu: why there is no scale cpu, where there is none.
     """

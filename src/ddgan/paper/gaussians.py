@@ -56,7 +56,7 @@ def run(request: Request) -> Outcome:
         results={"N": n, "within 3 sigma, real": real, "methods": values},
         tables=[table(values, found["DDGAN, T = 4"][0], n)],
         claims=claims(values, real) if request.scale != "smoke" else [],
-        models=[store.facts(spec, seed) for spec in specs.values() for seed in request.seeds],
+        models=[store.metadata(spec, seed) for spec in specs.values() for seed in request.seeds],
         notes=[
             "The centres are 2 {-2..2}^2 / 2.828 with sigma 0.05 / 2.828, the customary constants; the paper "
             "does not give its own.",

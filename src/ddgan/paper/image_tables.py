@@ -32,14 +32,14 @@ NEAR = 0.25
 
 @dataclass(frozen=True)
 class ImageTable:
-    """A table of the paper about one data set of images.
+    """A table of the paper about one dataset of images.
 
     Attributes:
         preset: the paper's settings.
         published: name -> the row's cells, the paper's own model first.
         head: what the cells are.
         passes: the scores at scale paper.
-        make_data: writes small files of the data set's own form into a folder; returns the source.
+        make_data: writes small files of the dataset's own form into a folder; returns the source.
         shared: the name of its model at scale paper, if it is one that experiments share.
     """
 
@@ -65,7 +65,7 @@ class ImageTable:
             results={"N": n, "scores": reports, "speed": timed},
             tables=[self.table(request, reports, timed, n)],
             claims=self.claims(reports) if request.scale == "paper" else [],
-            models=[store.facts(spec, seed) for seed in request.seeds],
+            models=[store.metadata(spec, seed) for seed in request.seeds],
             notes=self.notes(request),
         )
 
@@ -106,12 +106,12 @@ class ImageTable:
         """What a reader should know."""
         if request.scale == "paper":
             return [
-                "N = 50,000 samples of the averaged weights against the training set. The preset "
+                "N = 50,000 samples of the EMA weights against the training set. The preset "
                 f"{self.preset} has the released settings. Samples never pass through JPEG; the released "
                 "script's do."
             ]
         return [
-            "Generated files in the data set's own form, a network of a few thousand weights, a dozen "
+            "Generated files in the dataset's own form, a network of a few thousand weights, a dozen "
             f"iterations, {SMOKE_SIZE} pixels, a Fréchet distance of pixels: not comparable with the "
             "published figures. This shows that the way from files to table works."
         ]

@@ -44,15 +44,15 @@ def at(scores: Any, path: str) -> Any:
 
 
 MODES = Measure("modes", "modes.modes", ".0f")
-SURE_MODES = Measure("modes of confidently read images", "modes.confident_modes", ".0f")
+HIGH_CONFIDENCE_MODES = Measure("high-confidence modes", "modes.confident_modes", ".0f")
 KL = Measure("KL", "modes.kl", ".3f")
 CONFIDENT = Measure("confident, of real", "modes.confident", ".3f", "modes.confident_real")
 FRECHET = Measure("Fréchet distance", "frechet.value", ".3g")
 PRECISION = Measure("precision", "precision_recall.precision", ".3f")
 RECALL = Measure("recall", "precision_recall.recall", ".3f")
 INCEPTION = Measure("Inception score", "inception_score.value", ".2f")
-SHORT = (MODES, SURE_MODES, KL, CONFIDENT, FRECHET, INCEPTION, PRECISION, RECALL)
-LONG = (MODES, SURE_MODES, KL, FRECHET, INCEPTION)
+SHORT = (MODES, HIGH_CONFIDENCE_MODES, KL, CONFIDENT, FRECHET, INCEPTION, PRECISION, RECALL)
+LONG = (MODES, HIGH_CONFIDENCE_MODES, KL, FRECHET, INCEPTION)
 
 
 def samples_of(scores: dict[str, Any]) -> int:
@@ -70,7 +70,7 @@ def basis_note(scores: dict[str, Any]) -> str:
     features = scores.get("features")
     if not features:
         return ""
-    metadata = features.get("metadata") or features.get("facts") or {}  # 0.1 wrote "facts"
+    metadata = features.get("metadata") or {}
     accuracy = metadata.get("classifier_accuracy")
     name = f"a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else features["name"]
     warned = [f"Warning: {text}." for text in scores.get("warnings") or ()]
@@ -103,8 +103,8 @@ class Measured:
         return self.speed["seconds_per_100"]["median"]
 
     @property
-    def calls(self) -> int:
-        """Calls of the network for one image (NFE)."""
+    def nfe(self) -> int:
+        """Calls of the network for one sample."""
         assert self.speed is not None
         return self.speed["nfe"]
 

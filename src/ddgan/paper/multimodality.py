@@ -103,7 +103,7 @@ def run(request: Request) -> Outcome:
             )
         ],
         claims=claims(drawn, first, last, real) if request.scale != "smoke" else [],
-        models=[request.store.facts(models[n], s) for n in names for s in request.seeds],
+        models=[request.store.metadata(models[n], s) for n in names for s in request.seeds],
     )
 
 

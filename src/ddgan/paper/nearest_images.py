@@ -61,7 +61,7 @@ def run(request: Request) -> Outcome:
         results={"N": n, "scores": [vars(score) for score in scores]},
         tables=[Table("Memorisation", ("measure", "ours", "held-out images"), rows, f"N = {n:,}.")],
         claims=claims(near, copies) if request.scale != "smoke" else [],
-        models=[request.store.facts(spec, seed) for seed in request.seeds],
+        models=[request.store.metadata(spec, seed) for seed in request.seeds],
     )
 
 

@@ -22,14 +22,14 @@ def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
     outcome = experiment.run(request)
     folder = request.out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
-    facts = facts_of(experiment, request, command, (time.monotonic() - start) / 60, outcome)
+    record = record_of(experiment, request, command, (time.monotonic() - start) / 60, outcome)
     plots.save(outcome.figure, folder)
-    write_atomically(folder / "result.json", json.dumps(facts, indent=2) + "\n")
-    write_atomically(folder / "report.md", report(experiment, outcome, facts))
+    write_atomically(folder / "result.json", json.dumps(record, indent=2) + "\n")
+    write_atomically(folder / "report.md", report(experiment, outcome, record))
     return folder
 
 
-def facts_of(
+def record_of(
     experiment: Experiment, request: Request, command: str, minutes: float, outcome: Outcome
 ) -> dict[str, Any]:
     """What result.json holds."""
@@ -52,19 +52,19 @@ def facts_of(
     }
 
 
-def report(experiment: Experiment, outcome: Outcome, facts: dict[str, Any]) -> str:
+def report(experiment: Experiment, outcome: Outcome, record: dict[str, Any]) -> str:
     """The report as Markdown."""
-    seeds = ", ".join(map(str, facts["seeds"]))
+    seeds = ", ".join(map(str, record["seeds"]))
     lines = [
         f"# {experiment.source}: {experiment.about}",
         "",
-        f"    {facts['command']}",
+        f"    {record['command']}",
         "",
-        f"Scale `{facts['scale']}`"
+        f"Scale `{record['scale']}`"
         + (f", seeds {seeds}" if seeds else "")
-        + f". Commit {facts['commit'] or 'unknown'}; {facts['machine']}; torch {facts['versions']['torch']}. "
-        f"This report took {facts['minutes']:.1f} minutes"
-        + (f", training its models {facts['training_minutes']:.0f}." if outcome.models else "."),
+        + f". Commit {record['commit'] or 'unknown'}; {record['machine']}; "
+        f"torch {record['versions']['torch']}. This report took {record['minutes']:.1f} minutes"
+        + (f", training its models {record['training_minutes']:.0f}." if outcome.models else "."),
         "",
         f"![{experiment.about}](figure.png)",
         "",
@@ -79,7 +79,7 @@ def report(experiment: Experiment, outcome: Outcome, facts: dict[str, Any]) -> s
     if outcome.models:
         lines += ["", *_table(_models(outcome.models))]
     paper = experiment.costs.get("paper")
-    if paper and facts["scale"] != "paper":
+    if paper and record["scale"] != "paper":
         lines += ["", f"The full setting ({paper}):", ""]
         lines += [f"    {line}" for line in experiment.paper_commands()]
     return "\n".join(lines) + "\n"

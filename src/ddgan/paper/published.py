@@ -16,7 +16,7 @@ TABLE_1 = {
     "StyleGAN2-ADA": ("9.83", "2.92", ".49", "1", ".04"),
     "StyleGAN2 + DiffAug": ("9.40", "5.79", ".42", "1", ".04"),
 }
-"""CIFAR-10: Inception score, FID, recall, calls of the network, seconds per 100 images on a V100."""
+"""CIFAR-10: Inception score, FID, recall, NFE, seconds per 100 images on a V100."""
 TABLE_1_HEAD = ("IS", "FID", "recall", "NFE", "s / 100 images")
 
 TABLE_2 = {

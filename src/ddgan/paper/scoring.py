@@ -139,7 +139,7 @@ def scores(request: Request, method: Method, seed: int, n: int, passes: tuple[Pa
 
 
 def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> dict[str, Any]:
-    request.say(f"scoring {method.label}, seed {seed}, N = {n:,}")
+    request.log(f"scoring {method.label}, seed {seed}, N = {n:,}")
     model = method.open(request.store, seed)
     quick = PLANS[request.scale].quick_classifier and "modes" in one.metrics and len(model.sample_shape) == 3
     metrics = [metric for metric in one.metrics if not (quick and metric == "modes")]
@@ -161,7 +161,7 @@ def speed(request: Request, method: Method) -> dict[str, Any]:
     seed, budget = request.seeds[0], PLANS[request.scale].speed_budget
 
     def make() -> dict[str, Any]:
-        request.say(f"timing {method.label}")
+        request.log(f"timing {method.label}")
         return asdict(measure_speed(method.open(request.store, seed), budget)) | {"machine": machine()}
 
     return _kept(request, method, seed, f"{method.key}-speed", {"budget": budget}, make)
@@ -178,10 +178,12 @@ def _kept(
     """What `make` gave for the same question before, or gives now."""
     store = request.store
     path = store.path(method.spec, seed) / SCORES_FOLDER / f"{name}.json"
-    if not (path.is_file() and store.has_facts(method.spec, seed)):  # scores outlive the weights they are of
+    if not (
+        path.is_file() and store.has_metadata(method.spec, seed)
+    ):  # scores outlive the weights they are of
         store.train_all([method.spec], [seed])
-    facts = store.facts(method.spec, seed)
-    asked = asked | {"trained": [facts["iterations"], facts["minutes"], facts["commit"]]}
+    metadata = store.metadata(method.spec, seed)
+    asked = asked | {"trained": [metadata["iterations"], metadata["minutes"], metadata["commit"]]}
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["asked"] == json.loads(json.dumps(asked)):

@@ -1,4 +1,4 @@
-"""Small files in the forms of the paper's data sets, drawn from the embedded digits, for scale smoke."""
+"""Small files in the forms of the paper's datasets, drawn from the embedded digits, for scale smoke."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def run(request: Request) -> Outcome:
     models = image_models(request.scale, request.data)
     shown = {name: words for name, words in SHOWN.items() if name in models}
     request.store.train_all([models[name] for name in shown], request.seeds)
-    logs = {name: [request.store.log(models[name], seed) for seed in request.seeds] for name in shown}
+    logs = {name: [request.store.log_records(models[name], seed) for seed in request.seeds] for name in shown}
     return Outcome(
         figure=draw(logs),
         caption=(
@@ -49,7 +49,7 @@ def run(request: Request) -> Outcome:
         claims=[claim for name, seeds in logs.items() for claim in claims(shown[name], *moved(seeds))]
         if request.scale != "smoke"
         else [],
-        models=[request.store.facts(models[name], seed) for name in shown for seed in request.seeds],
+        models=[request.store.metadata(models[name], seed) for name in shown for seed in request.seeds],
     )
 
 

@@ -24,7 +24,7 @@ NUM_SHOWN = 12
 PROTOCOL_N = 26_000
 COLUMNS = {
     "modes": ("modes of 1,000", ".0f"),
-    "confident_modes": ("modes of confidently read images", ".0f"),
+    "confident_modes": ("high-confidence modes", ".0f"),
     "kl": ("KL", ".3f"),
     "confident": ("channels read with confidence", ".1%"),
 }
@@ -75,27 +75,27 @@ def run(request: Request) -> Outcome:
         },
         tables=tables(found, first, n),
         claims=claims(found) if request.scale != "smoke" else [],
-        models=[store.facts(spec, seed) for spec in specs.values() for seed in request.seeds],
+        models=[store.metadata(spec, seed) for spec in specs.values() for seed in request.seeds],
         notes=notes(request, first),
     )
 
 
 def notes(request: Request, score: dict[str, Any]) -> list[str]:
     """The classifier, and what differs from the paper."""
-    judge = (
+    classifier = (
         f"The classifier reads {score['classifier_accuracy']:.1%} of held-out digits correctly, is confident "
         f"(0.9) of {score['confident_real']:.1%} of them, and of {score['confident_shuffled']:.1%} of digits "
         "with shuffled pixels."
     )
     if request.scale == "paper":
         return [
-            judge,
+            classifier,
             "Settings but for the networks and T are CIFAR-10's: the paper does not publish its own.",
         ]
     told = "Here the digits are UCI's 1,797 of 8 x 8 pixels, not MNIST: compare orders, not values."
     if request.scale == "smoke":
-        told += " The judge of this scale has learned for one epoch."
-    return [judge, told]
+        told += " The classifier of this scale was trained for one epoch."
+    return [classifier, told]
 
 
 def tables(found: dict[str, list[dict[str, Any]]], first: dict[str, Any], n: int) -> list[Table]:

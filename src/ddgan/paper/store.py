@@ -1,4 +1,4 @@
-"""The trained models that experiments share: found again, gone on with, each trained by one process.
+"""The trained models that experiments share: reused, resumed if interrupted, each trained by one process.
 
 OUT/models/NAME-seedK/                a run folder, see `ddgan.models.run_folder`
 OUT/models/NAME-seedK/trained.json    written when it is done: iterations, minutes, machine, commit
@@ -26,7 +26,7 @@ from ddgan.system.devices import choose_device
 from ddgan.system.files import write_atomically
 from ddgan.training.methods.gaussian_diffusion import GaussianDiffusionMethod
 from ddgan.training.methods.wgan_gp import WGANGP
-from ddgan.training.resuming import check_same_settings
+from ddgan.training.resuming import first_difference
 from ddgan.training.trainer import Run, resume, train
 from ddgan.training.workspace import checkpoints_of
 
@@ -80,18 +80,18 @@ class Store:
 
     Args:
         folder: where they are.
-        say: takes lines for a person.
+        log: takes lines for a person.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
-        self.folder, self._say = folder, say
+    def __init__(self, folder: Path, log: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self._log = folder, log
         commit()  # of the code that was loaded, not of what is there when a model is done
 
     def path(self, spec: ModelSpec, seed: int) -> Path:
         """The run folder of a model."""
         return self.folder / f"{spec.name}-seed{seed}"
 
-    def has_facts(self, spec: ModelSpec, seed: int) -> bool:
+    def has_metadata(self, spec: ModelSpec, seed: int) -> bool:
         """Whether it was trained with these settings, whether or not its weights are still there."""
         path = self.path(spec, seed)
         if not (path / TRAINED_NAME).is_file() or not (path / CONFIG_NAME).is_file():
@@ -105,7 +105,7 @@ class Store:
         return (path / TRAINED_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
 
     def open(self, spec: ModelSpec, seed: int) -> Any:
-        """The trained model on the best device; it is trained first, or gone on with, if it is not done.
+        """The trained model on the best device; if it is not done, it is trained or resumed first.
 
         Raises:
             ValueError: if the folder holds a model of other settings.
@@ -131,15 +131,15 @@ class Store:
                 except Timeout:
                     left.append((spec, seed))
         for spec, seed in left:
-            self._say(f"{spec.name}, seed {seed}: another process trains it; waiting")
+            self._log(f"{spec.name}, seed {seed}: another process trains it; waiting")
             self._train(spec, seed, timeout=-1)
 
-    def facts(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
+    def metadata(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
         """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit, settings."""
         found = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
         return found | {"settings": settings_in_words(spec.config)}
 
-    def log(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
+    def log_records(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
         """The log records of a model."""
         return read_log(self.path(spec, seed) / LOG_NAME)
 
@@ -162,7 +162,7 @@ class Store:
                 self._remember(spec, config, path)
 
     def _run(self, spec: ModelSpec, config: RunConfig, path: Path) -> Run:
-        self._say(
+        self._log(
             f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
         )
         if is_main():
@@ -173,17 +173,24 @@ class Store:
         return train(config, path, verbose=False, overwrite=True)
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
+        """Refuse a folder of other settings, or of another version's; of every method, but for its pace."""
+        file = path / CONFIG_NAME
         try:
-            file = path / CONFIG_NAME
-            check_same_settings(config, _settings(file, file.stat().st_mtime_ns))
+            found = first_difference(config, _settings(file, file.stat().st_mtime_ns))
         except ValueError as error:
             raise ValueError(
-                f"'{path}' holds {spec.name} with other settings ({error}); name another --out, or remove it"
+                f"'{path}' holds settings that cannot be read ({error}); name another --out, or remove it"
             ) from None
+        if found is not None:
+            name, wanted, there = found
+            raise ValueError(
+                f"'{path}' holds {spec.name} with other settings ({name} is {there!r}, not {wanted!r}); "
+                "name another --out, or remove it"
+            )
 
     def _remember(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
         last = read_log(path / LOG_NAME)[-1]
-        facts = {
+        metadata = {
             "name": spec.name,
             "seed": config.seed,
             "iterations": last["step"],
@@ -192,4 +199,4 @@ class Store:
             "machine": machine(),
             "commit": commit(),
         }
-        write_atomically(path / TRAINED_NAME, json.dumps(facts, indent=2) + "\n")
+        write_atomically(path / TRAINED_NAME, json.dumps(metadata, indent=2) + "\n")

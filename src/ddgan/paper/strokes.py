@@ -120,7 +120,7 @@ def run(request: Request) -> Outcome:
         ]
         if request.scale != "smoke"
         else [],
-        models=[request.store.facts(spec, seed) for spec in specs],
+        models=[request.store.metadata(spec, seed) for spec in specs],
         notes=[f"Seconds for {NUM_SHOWN} images at once, the median of up to {REPEATS}, of seed {seed}."],
     )
 

@@ -15,12 +15,12 @@ from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.measures import (
     CONFIDENT,
     FRECHET,
+    HIGH_CONFIDENCE_MODES,
     KL,
     MODES,
     PRECISION,
     RECALL,
     SHORT,
-    SURE_MODES,
     Measure,
     Measured,
     basis_note,
@@ -71,13 +71,13 @@ def run(request: Request) -> Outcome:
         figure=draw(found, request),
         caption=(
             "Coverage and quality against the time for 100 images, and both against each other (top right is "
-            "best). Large marks: mean over the seeds; small marks: each seed; numbers: calls of the network. "
+            "best). Large marks: mean over the seeds; small marks: each seed; numbers: NFE. "
             f"All at N = {samples_of(found[0].short[0]):,}."
         ),
         results={"methods": [one.plain() for one in found]},
         tables=tables(found),
         claims=claims(found) if request.scale == "cpu" else [],
-        models=[store.facts(spec, seed) for spec in specs.values() for seed in request.seeds],
+        models=[store.metadata(spec, seed) for spec in specs.values() for seed in request.seeds],
         notes=[
             "All models saw the same number of images in the same number of iterations with the same "
             "generator network; DDPM and DDIM are one trained model. Losses, D and learning rates are each "
@@ -94,7 +94,7 @@ def tables(found: list[Measured]) -> list[Table]:
     """Ours at both N, and the published table."""
     scored, cells = score_cells(found)
     rows: list[tuple[str, ...]] = [
-        (one.method.label, str(one.calls), f"{one.seconds:.3g}", *values)
+        (one.method.label, str(one.nfe), f"{one.seconds:.3g}", *values)
         for one, values in zip(found, cells, strict=True)
     ]
     head = ("method", "NFE", "s / 100 images", *scored)
@@ -123,10 +123,10 @@ def claims(found: list[Measured]) -> list[Claim]:
     by = {one.method.label: one for one in found}
     ours, long = by[f"DDGAN, T = {PAPER_STEPS}"], by["DDPM, 1000 steps"]
     stated = []
-    for measure, words in ((MODES, "modes"), (SURE_MODES, "modes with images that are surely digits")):
+    for measure in (MODES, HIGH_CONFIDENCE_MODES):
         for rival in ("one-step GAN", f"DDPM, {PAPER_STEPS} steps", f"DDIM, {PAPER_STEPS} steps"):
             holds, evidence = has_larger(ours, by[rival], measure)
-            text = f"With {PAPER_STEPS} steps DDGAN covers more {words} than {rival}"
+            text = f"With {PAPER_STEPS} steps DDGAN covers more {measure.label} than {rival}"
             stated.append(Claim(text, holds, f"{measure.label.capitalize()} at the larger N: {evidence}"))
     stated.append(_within_spread(ours, long))
     ratio = long.seconds / ours.seconds
@@ -184,10 +184,10 @@ def draw(found: list[Measured], request: Request) -> Figure:
 def _axes_of(found: list[Measured]) -> tuple[Measure, Measure, Measure, Measure]:
     """What stands for coverage, for quality, and for both in the last panel, among what was measured.
 
-    Modes are those of images that are surely read: some number is read in any blur.
+    Modes are the high-confidence ones: a classifier finds some number in any blur.
     """
     there = set(columns(found, SHORT))
-    coverage = SURE_MODES if SURE_MODES in there else RECALL
+    coverage = HIGH_CONFIDENCE_MODES if HIGH_CONFIDENCE_MODES in there else RECALL
     across = RECALL if RECALL in there else coverage
     up = PRECISION if PRECISION in there else CONFIDENT if CONFIDENT in there else FRECHET
     return coverage, FRECHET, across, up
@@ -215,10 +215,10 @@ def _family(one: Measured) -> str:
 
 
 def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure) -> None:
-    """A line for each family through its means, every seed as a small mark, and the number of calls."""
+    """A line for each family through its means, every seed as a small mark, and the NFE."""
     for family, (color, marker) in FAMILIES.items():
         members = [one for one in found if _family(one) == family]
-        members.sort(key=lambda one: one.calls)
+        members.sort(key=lambda one: one.nfe)
         means = []
         for one in members:
             ups = one.values(up)
@@ -236,7 +236,7 @@ def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure
         )
         for one, place in zip(members, means, strict=True):
             axes.annotate(
-                f"{one.calls}",
+                f"{one.nfe}",
                 place,
                 xytext=(5, 6),
                 textcoords="offset points",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["choose_device", "to_device", "wait_for"]
+
 
 def choose_device(name: str) -> torch.device:
     """The device for a run.

@@ -13,6 +13,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+__all__ = [
+    "flush",
+    "folder_made_atomically",
+    "read_tensors",
+    "remove_partial",
+    "save_tensors",
+    "sha256_of",
+    "write_atomically",
+]
+
 BLOCK = 1 << 20
 ASIDE = ".aside"
 """Ends the hidden name of a folder while its successor takes its place."""

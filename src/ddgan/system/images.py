@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+__all__ = ["finite", "grid", "save_png", "to_pil", "to_uint8", "zoom_for"]
+
 
 def finite(samples: Tensor) -> Tensor:
     """The samples (N, ...) themselves.

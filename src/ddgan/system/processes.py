@@ -21,6 +21,8 @@ from torch import distributed as dist
 
 from ddgan.system.devices import choose_device
 
+__all__ = ["Processes", "TrainingError", "join_processes"]
+
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others, which may be scoring or writing a checkpoint."""
 
@@ -88,8 +90,8 @@ class Processes:
         except RuntimeError as error:
             raise TrainingError(
                 "another process of this run has died or does not answer "
-                f"({' '.join(str(error).split())[:200]}); see what it said last, then go on from the newest "
-                "checkpoint with ddgan train --resume RUN"
+                f"({' '.join(str(error).split())[:200]}); see its last message, then resume from the "
+                "newest checkpoint with ddgan train --resume RUN"
             ) from None
 
 

@@ -11,6 +11,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+__all__ = ["ImageNoise", "generator_for"]
+
 
 def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch.Generator that depends only on `seed` and `key`."""

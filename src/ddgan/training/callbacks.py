@@ -104,13 +104,13 @@ class Session:
             Whether all is written.
         """
         began = time.monotonic()
-        facts = metadata_of(self.config, self.dataset.sample_shape, self.state.license)
-        facts |= {"seconds": self.seconds, "data": self.dataset.checksum}
+        metadata = metadata_of(self.config, self.dataset.sample_shape, self.state.license)
+        metadata |= {"seconds": self.seconds, "data": self.dataset.checksum}
         if self.state.step in self.scores:
-            facts["score"] = self.scores[self.state.step]
+            metadata["score"] = self.scores[self.state.step]
         written = self._is_finite()  # what a streak of bad gradients left is the last good state
         if written:
-            written = self.attempt(lambda: self._checkpoints.save(self.state, facts))
+            written = self.attempt(lambda: self._checkpoints.save(self.state, metadata))
             written &= self.attempt(self._save_weights)
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - began

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ddgan.models.checkpoint_file import (
-    FACTS_NAME,
+    METADATA_NAME,
     STATE_NAME,
     Checkpoint,
     DamagedError,
@@ -50,7 +50,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Give a new state what a checkpoint holds.
 
     Raises:
@@ -67,10 +67,10 @@ def restore(state: TrainState, tensors: dict[str, Tensor], facts: dict[str, Any]
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             if moments := {k: _moment(v, parameter) for k, v in found.items() if "." not in k}:
                 optimizer.state[parameter] = moments
-    state.step, state.num_iterations = facts["step"], facts["num_iterations"]
-    state.is_budgeted = facts["is_budgeted"]
-    state.streak.fill_(facts["streak"])
-    state.license = facts.get("license", "")
+    state.step, state.num_iterations = metadata["step"], metadata["num_iterations"]
+    state.is_budgeted = metadata["is_budgeted"]
+    state.streak.fill_(metadata["streak"])
+    state.license = metadata.get("license", "")
 
 
 def _moment(value: Tensor, parameter: Tensor) -> Tensor:
@@ -101,13 +101,13 @@ class Checkpoints:
         """Where the checkpoint of an iteration is."""
         return self.folder / f"step-{step:08d}"
 
-    def save(self, state: TrainState, facts: dict[str, Any]) -> Path:
+    def save(self, state: TrainState, metadata: dict[str, Any]) -> Path:
         """Write a checkpoint, then remove those that need not be kept; returns its folder.
 
         Args:
             state: what to save.
-            facts: more to remember, with what a weights file says of itself; `score`, the lower the better,
-            keeps the best one from removal.
+            metadata: more to remember, with what a weights file says of itself; `score`, the lower the
+                better, keeps the best one from removal.
 
         Raises:
             OSError: if it cannot be written; those written before are untouched.
@@ -115,11 +115,11 @@ class Checkpoints:
         path = self.path(state.step)
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
-        known |= facts
+        known |= metadata
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))
             known["sha256"] = sha256_of(partial / STATE_NAME)
-            (partial / FACTS_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+            (partial / METADATA_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         self._prune()
         return path
 
@@ -166,6 +166,6 @@ def _step(path: Path) -> int:
 
 def _score(path: Path) -> float | None:
     try:
-        return json.loads((path / FACTS_NAME).read_text(encoding="utf-8")).get("score")
+        return json.loads((path / METADATA_NAME).read_text(encoding="utf-8")).get("score")
     except (OSError, ValueError):
         return None

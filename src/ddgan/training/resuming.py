@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ddgan.config.overrides import dotted
 from ddgan.config.run_config import RunConfig
@@ -29,7 +30,7 @@ def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logg
         newest, problems = checkpoints.newest()
     for problem in problems:
         log(f"warning: {problem}; taking an older checkpoint")
-    step = processes.largest(-1 if newest is None else newest.facts["step"])
+    step = processes.largest(-1 if newest is None else newest.metadata["step"])
     if step < 0:
         raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
     return newest or read_checkpoint(checkpoints.path(step))
@@ -41,11 +42,19 @@ def check_same_settings(config: RunConfig, saved: RunConfig) -> None:
     Raises:
         ValueError: naming the first such setting, and both values.
     """
-    ours, theirs = dict(dotted(config.to_dict())), dict(dotted(saved.to_dict()))
+    if (found := first_difference(config, saved)) is not None:
+        name, ours, theirs = found
+        raise ValueError(
+            f"{name} is {ours!r} in {CONFIG_NAME}, but the checkpoint was made with {theirs!r}; put it back, "
+            "or train a new run with --init"
+        )
+
+
+def first_difference(config: RunConfig, other: RunConfig) -> tuple[str, Any, Any] | None:
+    """The first setting that changes what a run learns and differs: its dotted name and both values."""
+    ours, theirs = dict(dotted(config.to_dict())), dict(dotted(other.to_dict()))
     free = {f"training.{name}" for name in INDEPENDENT}
     for name in dict.fromkeys([*ours, *theirs]):
         if name not in free and ours.get(name) != theirs.get(name):
-            raise ValueError(
-                f"{name} is {ours.get(name)!r} in {CONFIG_NAME}, but the checkpoint was made with "
-                f"{theirs.get(name)!r}; put it back, or train a new run with --init"
-            )
+            return name, ours.get(name), theirs.get(name)
+    return None

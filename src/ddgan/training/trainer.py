@@ -111,9 +111,9 @@ def train(
         if processes.is_main:
             check_folder(path, overwrite)  # again, now that nobody else can fill it
             clear(path)
-            facts = metadata_of(config, dataset.sample_shape, state.license)
-            facts |= {"seconds": 0.0, "data": dataset.checksum}
-            checkpoints_of(path, training).save(state, facts)
+            metadata = metadata_of(config, dataset.sample_shape, state.license)
+            metadata |= {"seconds": 0.0, "data": dataset.checksum}
+            checkpoints_of(path, training).save(state, metadata)
             write_atomically(path / CONFIG_NAME, config.to_yaml())  # from now on it is a run
         return carry_on(config, state, dataset, processes, path, log, callbacks=callbacks)
 
@@ -161,8 +161,8 @@ def resume(
         newest = newest_of_all(path, config, processes, log)
         if data is not None:
             config = dataclasses.replace(config, data=with_data(config.data, data))
-        contents = newest.facts.get("data", "")
-        saved, sample_shape, _ = read_metadata(newest.facts, f"'{newest.path}'")
+        contents = newest.metadata.get("data", "")
+        saved, sample_shape, _ = read_metadata(newest.metadata, f"'{newest.path}'")
         check_same_settings(config, dataclasses.replace(saved, data=config.data) if contents else saved)
         config.data.check()
         dataset = open_together(config, processes, log)
@@ -172,7 +172,7 @@ def resume(
                 "--data"
             )
         state = create_state(config, sample_shape, processes)
-        restore(state, newest.tensors, newest.facts)
+        restore(state, newest.tensors, newest.metadata)
         end = known_end(state.num_iterations)
         until = f"of {end}" if end else f"(time budget: {config.training.max_minutes:g} min)"
         log(f"resuming at iteration {state.step} {until}")
@@ -180,7 +180,7 @@ def resume(
             if data is not None:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())
             rewind_log(path / LOG_NAME, state.step)
-        seconds = newest.facts["seconds"]
+        seconds = newest.metadata["seconds"]
         return carry_on(config, state, dataset, processes, path, log, seconds, callbacks)
 
 

@@ -67,7 +67,7 @@ def test_gradients_of_the_first_and_second_order(layout: torch.memory_format) ->
         assert error(found, expected) < 1e-5
 
 
-def test_what_is_returned_is_not_the_room_that_is_worked_in() -> None:
+def test_what_is_returned_is_not_a_scratch_buffer() -> None:
     x, weight, _ = operands()
     y = convolution(x, weight)
     (of_weight,) = torch.autograd.grad(y.sum(), weight, retain_graph=True)
@@ -77,9 +77,9 @@ def test_what_is_returned_is_not_the_room_that_is_worked_in() -> None:
     assert torch.equal(of_weight, before[1])
 
 
-def test_inference_mode_leaves_rooms_that_training_can_use() -> None:
-    for name in list(vars(winograd._rooms)):
-        delattr(winograd._rooms, name)
+def test_inference_mode_leaves_scratch_buffers_that_training_can_use() -> None:
+    for name in list(vars(winograd._buffers)):
+        delattr(winograd._buffers, name)
     x, weight, _ = operands()
     with torch.inference_mode():
         convolution(x, weight)

@@ -1,4 +1,4 @@
-"""The training of the Gaussian denoiser, and its model; tests/diffusion/test_ancestral.py has its chains."""
+"""The training of the Gaussian denoiser; tests/models/test_gaussian.py has its model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from ddgan import RunConfig
 from ddgan.data.batch import Batch
-from ddgan.diffusion.ancestral import ChainConfig, signal_powers
+from ddgan.diffusion.ancestral import signal_powers
 from ddgan.models.gaussian import GaussianDiffusion
 from ddgan.training.iteration import iterate
 from ddgan.training.methods.gaussian_diffusion import DenoisingNoise
@@ -80,48 +80,3 @@ def test_settings_that_do_not_fit_the_method(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         denoiser_config(tiny_config, **{name: value})
-
-
-@pytest.fixture
-def model(tiny_config: RunConfig) -> GaussianDiffusion:
-    config = denoiser_config(tiny_config)
-    torch.manual_seed(0)
-    generator = config.generator.build((3, 8, 8), config.conditions.shapes)
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return GaussianDiffusion(generator, config, (3, 8, 8))
-
-
-def test_sample_i_is_the_same_in_a_batch_of_any_size(model: GaussianDiffusion) -> None:
-    for settings in (ChainConfig(4), ChainConfig(4, eta=0.0)):
-        sampler = model.sampled_by(settings)
-        whole = sampler.sample(5, seed=3)
-        torch.testing.assert_close(sampler.sample(5, seed=3, batch_size=2), whole, rtol=0, atol=1e-3)
-        assert whole.shape == (5, 3, 8, 8)
-        assert float(whole.abs().max()) <= 1
-        assert not torch.equal(sampler.sample(5, seed=4), whole)
-        assert sampler.nfe == 4
-    assert model.nfe == 40
-    with pytest.raises(ValueError, match="num_steps is 41, but the model was trained with 40"):
-        model.sampled_by(ChainConfig(41))
-
-
-def test_the_settings_choose_the_chain_that_a_model_is_sampled_by(model: GaussianDiffusion) -> None:
-    config = model.config.changed({"method.chain.num_steps": 5, "method.chain.eta": 0.0})
-    other = GaussianDiffusion(model.generator, config, (3, 8, 8))
-    assert other.nfe == 5
-    assert torch.equal(other.sample(2), model.sampled_by(ChainConfig(5, eta=0.0)).sample(2))
-
-
-def test_an_edit_starts_from_the_noise_level_asked_for(model: GaussianDiffusion) -> None:
-    images = torch.rand(3, 3, 8, 8) * 2 - 1
-    assert torch.equal(model.edited(images, 1.0), images)  # abar_0 = 1: nothing is done
-    powers = signal_powers(model.config.diffusion)
-    first, again = (model.edited(images, powers[3], seed=1) for _ in range(2))
-    assert torch.equal(first, again)
-    torch.testing.assert_close(model.edited(images[:1], powers[3], seed=1), first[:1], rtol=0, atol=1e-3)
-    near, far = (float((model.edited(images, power) - images).abs().mean()) for power in powers[2:40:20])
-    assert near < far
-    with pytest.raises(ValueError, match="signal is 2"):
-        model.edited(images, 2.0)

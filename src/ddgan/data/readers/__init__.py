@@ -1,9 +1,9 @@
 """Readers: one for each form in which people keep images, all with the same face.
 
-folder, zip, tar    `files`, whose folders mean what `layout` says
+folder, zip, tar    `folders`; `layout` says what the folders around image files mean
 npy, npz, IDX       `arrays`, read row by row by `stored`
 CIFAR-10            `cifar`
-parquet, LMDB, Hub  `tables`, `databases`, `hub`
+parquet, LMDB, Hub  `tables`, `databases`, `huggingface`
 stackedmnist:       `stacked`, made from MNIST files
 """
 
@@ -28,7 +28,7 @@ from ddgan.data.readers.tables import ParquetReader
 __all__ = ["FORMS", "PREFIXES", "SPLITS", "FirstItems", "Item", "Reader", "open_reader"]
 
 PREFIXES = (hub.PREFIX, stacked.PREFIX)
-"""What stands before the sources that are no plain paths."""
+"""What stands before the sources that are not plain paths."""
 FORMS = (
     "a folder of images, a zip or tar of one, .npy, .npz, IDX (MNIST), CIFAR-10 batches, LMDB, parquet, "
     "hf:OWNER/NAME, hf:OWNER/NAME:CONFIG or stackedmnist:FOLDER"
@@ -56,7 +56,9 @@ def open_reader(
     if source.startswith(stacked.PREFIX):
         folder = Path(source.removeprefix(stacked.PREFIX)).expanduser()
         if not folder.is_dir():
-            raise ValueError(f"'{folder}' is no folder; stackedmnist: needs the one with the MNIST files")
+            raise ValueError(
+                f"'{folder}' is not a folder; after stackedmnist: name the folder with the MNIST files"
+            )
         return StackedReader(folder, split)
     path = Path(source).expanduser()
     if not path.exists():

@@ -79,10 +79,10 @@ def read_numpy(path: Path, split: str = "") -> ArrayReader:
     """A .npy of images, or a .npz with `images` and perhaps `labels`."""
     refuse_split(str(path), split)
     if path.suffix == ".npy":
-        with reading(path, "no whole .npy"):
+        with reading(path, "not a whole .npy"):
             images = stored_npy(path)
         return ArrayReader(path, images)
-    with reading(path, "no whole .npz"):
+    with reading(path, "not a whole .npz"):
         arrays = stored_npz(path)
     image_key, label_key = (
         next((key for key in keys if key in arrays), None) for keys in (IMAGE_KEYS, LABEL_KEYS)
@@ -113,9 +113,9 @@ def stored_idx(path: Path) -> StoredArray:
     """The uint8 array in an IDX file, gzipped or not (as the MNIST files are).
 
     Raises:
-        ValueError: if it is no IDX file, or its size is not what it says.
+        ValueError: if it is not an IDX file, or its size is not what it says.
     """
-    with reading(path, "no whole IDX file of unsigned bytes"):
+    with reading(path, "not a whole IDX file of unsigned bytes"):
         with path.open("rb") as start:
             is_zipped = start.read(2) == b"\x1f\x8b"
         with _opened_idx(path, is_zipped) as file:

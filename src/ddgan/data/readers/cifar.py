@@ -65,8 +65,8 @@ class CIFARReader(Reader):
         for name in self._names:
             batch = self._load(name)
             if batch is None:
-                raise ValueError(f"'{self._path}' is no whole CIFAR-10: it has no {name}")
-            with reading(self._name(name), "no whole CIFAR batch"):
+                raise ValueError(f"'{self._path}' is not a whole CIFAR-10: it has no {name}")
+            with reading(self._name(name), "not a whole CIFAR batch"):
                 pixels = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
                 labels = np.asarray(batch[b"labels"])
                 if labels.shape != (len(pixels),) or not np.issubdtype(labels.dtype, np.integer):
@@ -77,7 +77,7 @@ class CIFARReader(Reader):
 
     def _load(self, name: str) -> dict[bytes, Any] | None:
         """The dictionary in a batch; None if there is no such file."""
-        with reading(self._name(name), "no CIFAR batch"):
+        with reading(self._name(name), "not a CIFAR batch"):
             data = self._member(name) if self._is_tar else self._file(name)
             if data is None:
                 return None

@@ -14,7 +14,7 @@ from ddgan.data.readers.columns import required
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
-NO_LMDB = "no whole LMDB"
+NO_LMDB = "not a whole LMDB"
 STRETCH = 64 << 20
 """So many bytes of a database are in memory at most."""
 

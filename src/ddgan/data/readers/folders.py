@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ddgan.data.readers.layout import layout_of
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, Reader, is_image_name, reading
 
-NO_ARCHIVE = "no whole zip or tar archive"
+NO_ARCHIVE = "not a whole zip or tar archive"
 NO_IMAGES = "holds no images (png, jpeg, webp, bmp, tiff)"
 MAX_HEADER = 1 << 20
 """A longer extended header of a tar is an attempt to fill the memory."""
@@ -30,7 +30,7 @@ class FolderReader(Reader):
         names, others = list[str](), list[str]()
         for name in sorted(_walk(folder, folder, frozenset())):
             (names if is_image_name(name) else others).append(name)
-        self.left_aside = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in others)
+        self.ignored = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in others)
         if not names:
             raise ValueError(f"'{folder}' {NO_IMAGES}")
         layout = layout_of(str(folder), names, split)

@@ -24,7 +24,9 @@ class HubReader(Reader):
     ) -> None:
         self._datasets, self._name = required("datasets"), PREFIX + name
         repo, config = _name_and_config(name)
-        with reading(self._name, "no dataset that can be opened, as hf:OWNER/NAME or hf:OWNER/NAME:CONFIG"):
+        with reading(
+            self._name, "not a dataset that can be opened, as hf:OWNER/NAME or hf:OWNER/NAME:CONFIG"
+        ):
             found = self._datasets.load_dataset(repo, config, streaming=True)
             version = self._datasets.load_dataset_builder(repo, config).hash
         wanted = split if split in found else ALIASES.get(split, split)
@@ -42,7 +44,7 @@ class HubReader(Reader):
 
     def _described(self, rows: Any) -> Any:
         """The rows of a split, which know their columns."""
-        with reading(self._name, "no dataset whose columns can be read"):
+        with reading(self._name, "not a dataset whose columns can be read"):
             return rows if rows.features is not None else rows._resolve_features()
 
     def __len__(self) -> int:
@@ -51,7 +53,7 @@ class HubReader(Reader):
     def __iter__(self) -> Iterator[Item]:
         index = 0
         for part in self._parts:
-            with reading(self._name, "no dataset that can be read to its end"):
+            with reading(self._name, "not a dataset that can be read to its end"):
                 for row in part.cast_column(self._image, self._datasets.Image(decode=False)):
                     row[self._image] = _with_bytes(row[self._image])
                     yield row_item(f"{self._name}[{index}]", row, self._image, self._label)

@@ -14,7 +14,7 @@ import numpy as np
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 1 << 28
-"""A file that is larger, or unpacks to more, is no image."""
+"""A file that is larger, or unpacks to more, is not read as an image."""
 TOO_LARGE = f"it has more than {MAX_BYTES:,} bytes"
 
 
@@ -42,13 +42,13 @@ class Reader(ABC):
         class_names: the names of the classes 0, 1, ..., if the source names them.
         identity: what the contents of `files` do not tell of the source, for the cache's key.
         split: which part of the source this is; "all" where it has no parts.
-        left_aside: how many files of a folder are no images that are read, by their ending.
+        ignored: how many files of a folder are not supported images, by their ending.
     """
 
     class_names: tuple[str, ...] | None = None
     identity: str = ""
     split: str = "all"
-    left_aside: Mapping[str, int] = MappingProxyType({})
+    ignored: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class FirstItems(Reader):
     def __init__(self, reader: Reader, count: int) -> None:
         self._reader, self._count = reader, count
         self.class_names, self.identity, self.split = reader.class_names, reader.identity, reader.split
-        self.left_aside = reader.left_aside
+        self.ignored = reader.ignored
 
     def __len__(self) -> int:
         return min(len(self._reader), self._count)
@@ -110,7 +110,7 @@ def reading(name: object, what: str) -> Iterator[None]:
 
     Args:
         name: the file.
-        what: what it turns out not to be, as in "no whole LMDB".
+        what: what it turns out not to be, as in "not a whole LMDB".
     """
     try:
         yield

@@ -16,7 +16,7 @@ from ddgan.data.readers.reader import reading
 
 BUFFER = 1 << 20
 MAX_VALUES = 400_000_000
-"""A row with more is no image: 100 million pixels with four channels."""
+"""A row with more is not read as an image: 100 million pixels with four channels."""
 CUT_SHORT = "cut short or damaged"
 
 
@@ -65,7 +65,7 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and type of the .npy at the file's place; it moves to the values.
 
     Raises:
-        ValueError: if there is no .npy.
+        ValueError: if it is not a .npy.
     """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -14,7 +14,7 @@ from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 BLOCK_BYTES = 8 << 20
 """About so much of a table is in memory at a time."""
 MOST_ROWS = 256
-NO_PARQUET = "no whole parquet file"
+NO_PARQUET = "not a whole parquet file"
 
 
 class ParquetReader(Reader):

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ["group_norm_silu"]
+
 
 def group_norm_silu(
     norm: nn.GroupNorm, h: Tensor, scale: Tensor | None = None, shift: Tensor | None = None

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ["Conv2d", "kernels_kept"]
+
 TILE, STEP, TAPS = 6, 4, 3
 FEWEST_CHANNELS = 64
 FEWEST_TILES = 64
@@ -166,7 +168,7 @@ def _convolved(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     for images, bands in _chunks(batch, rows, width * max(inputs, outputs)):
         tiles = _transformed(_tiles(x[images], bands), "tile")  # (6, 6, b, rows, columns, I)
-        products = _room("products", TILE, TILE, *tiles.shape[2:5], outputs)
+        products = _scratch("products", TILE, TILE, *tiles.shape[2:5], outputs)
         torch.bmm(tiles.view(TILE**2, -1, inputs), kernels, out=products.view(TILE**2, -1, outputs))
         _split(y)[images, bands] = _transformed(products, "output").permute(2, 3, 0, 4, 1, 5)
     return y if bias is None else y.add_(bias[:, None, None])
@@ -175,7 +177,7 @@ def _convolved(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     batch, inputs, height, width = x.shape
     outputs, rows = grad.shape[1], height // STEP
-    total = _room("total", TILE**2, inputs, outputs).zero_()
+    total = _scratch("total", TILE**2, inputs, outputs).zero_()
     for images, bands in _chunks(batch, rows, width * max(inputs, outputs)):
         tiles = _transformed(_tiles(x[images], bands), "tile").view(TILE**2, -1, inputs)
         grads = _transformed(_split(grad)[images, bands].permute(2, 4, 0, 1, 3, 5), "gradient")
@@ -218,32 +220,32 @@ def _split(y: Tensor) -> Tensor:
 def _transformed(x: Tensor, name: str) -> Tensor:
     """x (m, m, ...) -> (n, n, ...): the matrix (n, m) of that name along both axes.
 
-    The result lies in a room that the next call with that name uses again.
+    The result lies in a scratch buffer, which the next call of that name overwrites.
     """
     matrix = _matrix(name)
     n, m = matrix.shape
-    lined = x if x.is_contiguous() else _room("lined", *x.shape).copy_(x)
+    lined = x if x.is_contiguous() else _scratch("lined", *x.shape).copy_(x)
     rest = lined.numel() // m**2
     rows = lined.view(m, m, rest).transpose(0, 1)  # several small products are divided among threads, not one
-    first = torch.bmm(matrix.expand(m, n, m), rows, out=_room("first", m, n, rest)).transpose(0, 1)
-    second = torch.bmm(matrix.expand(n, n, m), first, out=_room(name, n, n, rest))
+    first = torch.bmm(matrix.expand(m, n, m), rows, out=_scratch("first", m, n, rest)).transpose(0, 1)
+    second = torch.bmm(matrix.expand(n, n, m), first, out=_scratch(name, n, n, rest))
     return second.view(n, n, *x.shape[2:])
 
 
-_rooms = threading.local()
+_buffers = threading.local()
 
 
-def _room(name: str, *shape: int) -> Tensor:
+def _scratch(name: str, *shape: int) -> Tensor:
     """Memory of this thread to work in, the same at every call of that name, and as large as ever needed.
 
     New memory for every product would cost more time than the product, and leave holes behind.
     """
     size = math.prod(shape)
-    found = getattr(_rooms, name, None)
+    found = getattr(_buffers, name, None)
     if found is None or found.numel() < size:
         with torch.inference_mode(False):
             found = torch.empty(size, dtype=torch.float32)
-        setattr(_rooms, name, found)
+        setattr(_buffers, name, found)
     return found[:size].view(shape)
 
 
