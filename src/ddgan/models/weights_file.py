@@ -14,6 +14,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.system.files import read_tensors, save_tensors
 
 __all__ = [
+    "DISCRIMINATOR_NAME",
     "FORMAT",
     "WEIGHTS_NAME",
     "Weights",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 WEIGHTS_NAME = "model.safetensors"
+DISCRIMINATOR_NAME = "discriminator.safetensors"
+"""Beside a weights file: the discriminators that a later run may begin with."""
 FORMAT = 2
 METADATA = "ddgan"
 """The one key of the file's metadata; its value is JSON, so that the same model is the same file."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from ddgan.config.training import TrainingConfig
 from ddgan.models.checkpoint_file import is_checkpoint, read_checkpoint
 from ddgan.models.run_folder import CONFIG_NAME, FILES, FOLDERS, LOCK_NAME
-from ddgan.system.files import remove_partial
+from ddgan.models.weights_file import DISCRIMINATOR_NAME
+from ddgan.system.files import read_tensors, remove_partial
 from ddgan.training.checkpoint import Checkpoints
 
 __all__ = ["check_folder", "checkpoints_of", "clear", "discriminator_weights", "locked"]
@@ -65,7 +66,13 @@ def checkpoints_of(path: Path, training: TrainingConfig) -> Checkpoints:
 
 
 def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
-    """The discriminator of a checkpoint, or of a run's newest whole one; None if `source` has none."""
+    """The discriminator of a checkpoint, of a run's newest whole one, or of the file beside a weights file.
+
+    None if `source` has none.
+
+    Raises:
+        ValueError: if the file beside the weights is damaged.
+    """
     source = Path(source)
     own = [source] if is_checkpoint(source) else []
     for path in own or reversed(Checkpoints(source / "checkpoints").paths()):
@@ -73,4 +80,5 @@ def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
             return read_checkpoint(path).weights("discriminator")
         except (ValueError, OSError):
             continue
-    return None
+    beside = (source if source.is_dir() else source.parent) / DISCRIMINATOR_NAME
+    return read_tensors(beside)[0] if beside.is_file() else None

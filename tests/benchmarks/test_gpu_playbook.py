@@ -1,0 +1,83 @@
+"""The GPU playbook on the CPU: every stage within seconds, taken up by a second call, and all files back."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import ddgan
+from benchmarks import gpu
+
+TINY = [
+    *("--training.batch_size", "8", "--training.max_minutes", "0", "--training.log_every", "1"),
+    *("--generator.kind", "mlp", "--generator.hidden_features", "16", "--generator.num_blocks", "1"),
+    *("--method.discriminators", "{pair: {kind: mlp, hidden_features: 16}}"),
+    *("--training.device", "cpu"),
+]
+
+
+def call(tmp_path: Path, *more: str, minutes: str = "5") -> dict[str, dict[str, object]]:
+    common = ["--data", "single_digits", "--work", str(tmp_path / "work"), "--back", str(tmp_path / "back")]
+    scored = ["--features", "pixels", "--metrics", "frechet", "-n", "20", "--minutes", minutes]
+    gpu.main([*common, *scored, *more, *TINY])
+    found: dict[str, dict[str, object]] = json.loads((tmp_path / "work" / "stages.json").read_text())
+    return found
+
+
+def test_every_stage_runs_and_brings_its_files_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "FORMS", {name: gpu.FORMS[name] for name in ("eager", "replayed")})
+    pytest_options = "--collect-only -k a_penalty"
+    found = call(tmp_path, "--finish", "--pytest", pytest_options, "--training.num_iterations", "6")
+    assert {name: found[name]["done"] for name in gpu.STAGES} == dict.fromkeys(gpu.STAGES, True)
+    assert found["tests"]["status"] == 0
+    assert found["probe"]["fastest"] == "eager"
+    assert found["train"]["step"] == 6
+    table = capsys.readouterr().out.splitlines()[-len(gpu.STAGES) :]
+    assert [row.split()[:2] for row in table] == [[name, "yes"] for name in gpu.STAGES]
+
+    back = tmp_path / "back"
+    pictures = {"samples.png", "without_class.png"}
+    weights = {"model.safetensors", "discriminator.safetensors"}
+    assert {path.name for path in back.iterdir()} == pictures | weights | {"records.tar.gz"}
+    with tarfile.open(back / "records.tar.gz") as archive:
+        assert {"stages.json", "scores.json", "run/log.jsonl", "run/config.yaml", "logs/train.log"} <= set(
+            archive.getnames()
+        )
+    shipped, trained = ddgan.load(back / "model.safetensors"), ddgan.load(tmp_path / "work" / "run")
+    assert float((shipped.sample(4) - trained.sample(4)).abs().max()) < 0.1  # bf16 and float32 weights
+
+    # A later lease begins with these weights.
+    again = ddgan.train(
+        tmp_path / "work" / "run" / "config.yaml",
+        tmp_path / "later",
+        init=back,
+        verbose=False,
+        **{"training.num_iterations": 1},
+    )
+    assert again.model.num_classes == 10
+
+
+def test_a_second_call_resumes_what_the_first_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "RESERVES", {"scores": 20.0, "pack": 1.0})
+    monkeypatch.setattr(gpu, "GRACE_SECONDS", 10.0)
+    stages = ["--stages", "train", "scores"]
+    settings = ["--training.num_iterations", "1000000"]
+    first = call(tmp_path, *stages, *settings, minutes="0.45")
+    assert first["train"]["done"] is False
+    assert "scores" not in first
+    second = call(tmp_path, *stages, *settings, "--finish", minutes="0.65")
+    assert second["train"]["step"] > first["train"]["step"]
+    assert second["train"]["done"] is False
+    assert second["scores"]["told"].startswith("value")
+
+
+def test_what_is_no_setting_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        call(tmp_path, "stray")
+    assert stopped.value.code == 2
+    assert "settings are pairs" in capsys.readouterr().err
