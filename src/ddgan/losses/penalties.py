@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddgan.config.components import register
-from ddgan.config.settings import Interval
+from ddgan.config.settings import Interval, settings
 
 __all__ = ["Penalty", "R1Config", "R2Config", "squared_gradient"]
 
@@ -44,11 +44,19 @@ class Penalty(Protocol):
         ...
 
 
+@settings
 class _SquaredGradient:
-    kind: ClassVar[str]
-    gamma: float
-    every: int
-    scaled: bool
+    """Both penalties.
+
+    Args:
+        gamma: weight; the term is (gamma / 2) ||gradient||^2; above 0.
+        every: applied at iterations 0, every, 2 every, ...
+        scaled: whether the term is multiplied by `every`; off in the paper.
+    """
+
+    gamma: Annotated[float, Interval(gt=0, le=1e6)] = 0.02
+    every: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    scaled: bool = False
 
     def weight(self, step: int) -> float:
         if step % self.every:
@@ -61,33 +69,17 @@ class _SquaredGradient:
 
 @register("penalty", "r1")
 class R1Config(_SquaredGradient):
-    """R1, on the real x_{t-1}.
+    """R1, on the real x_{t-1}; its settings are those of R2."""
 
-    Args:
-        gamma: weight; the term is (gamma / 2) ||gradient||^2; above 0.
-        every: applied at iterations 0, every, 2 every, ...
-        scaled: whether the term is multiplied by `every`; off in the paper.
-    """
-
-    gamma: Annotated[float, Interval(gt=0, le=1e6)] = 0.02
-    every: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
-    scaled: bool = False
+    kind: ClassVar[str]
     on: ClassVar[Literal["real", "fake"]] = "real"
 
 
 @register("penalty", "r2")
 class R2Config(_SquaredGradient):
-    """R2, on the fake x_{t-1}.
+    """R2, on the fake x_{t-1}; its settings are those of R1."""
 
-    Args:
-        gamma: weight; the term is (gamma / 2) ||gradient||^2; above 0.
-        every: applied at iterations 0, every, 2 every, ...
-        scaled: whether the term is multiplied by `every`; off in the paper.
-    """
-
-    gamma: Annotated[float, Interval(gt=0, le=1e6)] = 0.02
-    every: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
-    scaled: bool = False
+    kind: ClassVar[str]
     on: ClassVar[Literal["real", "fake"]] = "fake"
 
 

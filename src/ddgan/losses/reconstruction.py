@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 from torch import Tensor
 
 from ddgan.config.components import register
-from ddgan.config.settings import Interval
+from ddgan.config.settings import Interval, settings
 
 __all__ = ["L1Config", "L2Config", "Reconstruction", "squared_error"]
 
@@ -35,9 +35,9 @@ class Reconstruction(Protocol):
         ...
 
 
-@register("reconstruction", "l1")
-class L1Config:
-    """The mean absolute error.
+@settings
+class _Weighted:
+    """All kinds.
 
     Args:
         weight: of the term in G's loss; above 0.
@@ -46,22 +46,19 @@ class L1Config:
 
     weight: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
     by_signal: bool = False
+
+
+@register("reconstruction", "l1")
+class L1Config(_Weighted):
+    """The mean absolute error."""
 
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - target).abs().flatten(1).mean(dim=1)
 
 
 @register("reconstruction", "l2")
-class L2Config:
-    """The mean squared error.
-
-    Args:
-        weight: of the term in G's loss; above 0.
-        by_signal: multiply it by abar_t.
-    """
-
-    weight: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
-    by_signal: bool = False
+class L2Config(_Weighted):
+    """The mean squared error."""
 
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
         return squared_error(predicted, target)

@@ -12,7 +12,7 @@ which does not see x_t, may stand beside the first or instead of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -27,9 +27,9 @@ from ddgan.losses.reconstruction import Reconstruction
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, variance
-from ddgan.training.methods.objectives import Adversarial, Penalties, lazy_r1
+from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
+from ddgan.training.state import TrainState, UpdateStatistics
 
 __all__ = ["DenoisingGAN"]
 
@@ -38,7 +38,7 @@ PAIR: Role = "pair"
 
 
 @register("method", "denoising_gan")
-class DenoisingGAN(Method):
+class DenoisingGAN(AdversarialMethod):
     """The paper's method; the defaults are its settings for CIFAR-10.
 
     Args:
@@ -67,12 +67,6 @@ class DenoisingGAN(Method):
     def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
         return {role: config for role, config in self.discriminators.items()}  # noqa: C416 (roles are text)
 
-    def updates(self, step: int) -> Sequence[Update]:
-        return (
-            Update(DISCRIMINATOR, self.discriminator_loss),
-            Update(GENERATOR, self.generator_loss, freezes=(DISCRIMINATOR,)),
-        )
-
     def draw(self, config: RunConfig, step: int, x: Tensor) -> StepNoise:
         return draw_noise(config.seed, step, x, config.diffusion.num_steps, config.generator.latent_size)
 
@@ -80,13 +74,6 @@ class DenoisingGAN(Method):
         self, generator: nn.Module, config: RunConfig, sample_shape: tuple[int, ...], license: str = ""
     ) -> DDGAN:
         return DDGAN(generator, config, sample_shape, license)
-
-    def iteration_kind(self, step: int) -> Hashable:
-        return tuple(penalty.weight(step) for penalty in self.penalties)
-
-    @property
-    def period(self) -> int:
-        return max((penalty.every for penalty in self.penalties), default=1)
 
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
@@ -100,9 +87,7 @@ class DenoisingGAN(Method):
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         with torch.no_grad():
             _, fake_prev = self._fake(state, batch, own, x_t)
-        due = [(penalty, w) for penalty in self.penalties if (w := penalty.weight(state.step)) > 0]
-        x_prev.requires_grad_(any(penalty.on == "real" for penalty, _ in due))
-        fake_prev.requires_grad_(any(penalty.on == "fake" for penalty, _ in due))
+        due = Due(self.penalties, state.step, x_prev, fake_prev)
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
         for suffix, discriminator, seen in self._roles(state, x_t):
@@ -110,11 +95,8 @@ class DenoisingGAN(Method):
             d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
             loss = self.adversarial.discriminator(d_real, d_fake)
             statistics |= {f"d_real{suffix}": d_real, f"d_fake{suffix}": d_fake, f"loss_d{suffix}": loss}
-            for penalty, weight in due:
-                logits, x = (d_real, x_prev) if penalty.on == "real" else (d_fake, fake_prev)
-                term = weight * penalty.penalty(logits, x)
-                statistics[f"{penalty.kind}{suffix}"] = term
-                loss = loss + term
+            loss, terms = due.added(loss, d_real, d_fake, suffix)
+            statistics |= terms
             losses.append(loss)
         return _sum(losses), statistics
 

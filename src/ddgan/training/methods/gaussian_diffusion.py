@@ -65,7 +65,7 @@ class GaussianDiffusionMethod(Method):
             )
         if config.diffusion.prediction == "x_prev":
             raise SettingError(
-                "diffusion.prediction", "is x_prev, but the method gaussian_diffusion predicts x_0 or noise"
+                "diffusion.prediction", f"is x_prev, but the method {self.kind} predicts x_0 or noise"
             )
         if self.chain.num_steps > config.diffusion.num_steps:
             raise SettingError(

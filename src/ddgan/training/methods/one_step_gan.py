@@ -12,7 +12,7 @@ real and fake samples at the noise levels of a chain of T = `diffusion.num_steps
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -24,9 +24,9 @@ from ddgan.data.batch import Batch
 from ddgan.models.one_step import OneStepGAN, first_step
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, variance
-from ddgan.training.methods.objectives import Adversarial, Penalties, lazy_r1
+from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
+from ddgan.training.state import Method, TrainState, UpdateStatistics
 
 __all__ = ["OneStepGANMethod", "SingleDiscriminator"]
 
@@ -76,7 +76,7 @@ def fake_logits(state: TrainState, samples: Tensor, noise: HalfStepNoise, batch:
 
 
 @register("method", "one_step_gan")
-class OneStepGANMethod(SingleDiscriminator):
+class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
     """A GAN with one step.
 
     Args:
@@ -91,36 +91,18 @@ class OneStepGANMethod(SingleDiscriminator):
         "discriminator", "resnet"
     )
 
-    def updates(self, step: int) -> Sequence[Update]:
-        return (
-            Update(DISCRIMINATOR, self.discriminator_loss),
-            Update(GENERATOR, self.generator_loss, freezes=(DISCRIMINATOR,)),
-        )
-
-    def iteration_kind(self, step: int) -> Hashable:
-        return tuple(penalty.weight(step) for penalty in self.penalties)
-
-    @property
-    def period(self) -> int:
-        return max((penalty.every for penalty in self.penalties), default=1)
-
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
         """L_D per sample; says `t`, `d_real`, `d_fake`, `loss_d`, and the penalties that are due, by kind."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
-        due = [(penalty, w) for penalty in self.penalties if (w := penalty.weight(state.step)) > 0]
-        real.requires_grad_(any(penalty.on == "real" for penalty, _ in due))
-        fake.requires_grad_(any(penalty.on == "fake" for penalty, _ in due))
+        due = Due(self.penalties, state.step, real, fake)
         d_real, d_fake = (logits_of(state, x, own.t, batch) for x in (real, fake))
         loss = self.adversarial.discriminator(d_real, d_fake)
         statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
-        for penalty, weight in due:
-            logits, x = (d_real, real) if penalty.on == "real" else (d_fake, fake)
-            statistics[penalty.kind] = weight * penalty.penalty(logits, x)
-            loss = loss + statistics[penalty.kind]
-        return loss, statistics
+        total, terms = due.added(loss, d_real, d_fake)
+        return total, statistics | terms
 
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise

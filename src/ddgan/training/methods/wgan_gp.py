@@ -70,9 +70,7 @@ class WGANGP(SingleDiscriminator):
         """L_D per sample; says `t`, `d_real`, `d_fake`, `loss_d` and `penalty`."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
-        spare = noise.generator.noise_prev.flatten(1)[
-            :, 0
-        ]  # normal numbers that the update of G has no use for
+        spare = noise.generator.noise_prev.flatten(1)[:, 0]  # the update of G has no use for these
         share = torch.special.ndtr(spare).view(-1, *[1] * (batch.x.ndim - 1))
         between = torch.lerp(fake, real, share).requires_grad_(True)
         d_real, d_fake = logits_of(state, real, own.t, batch), logits_of(state, fake, own.t, batch)
