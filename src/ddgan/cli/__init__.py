@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ddgan.system.processes import TrainingError
+from ddgan.system.text import one_line
 from ddgan.system.version import __version__
 
 INTERRUPTED = 130
@@ -70,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here a pipe that nobody reads is noticed
         return code
     except ValueError as error:
-        return _refuse(" ".join(str(error).split()))
+        return _refuse(one_line(error))
     except (OSError, TrainingError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE
-        print(f"ddgan: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ddgan: {one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ddgan.system.text import one_line
 from ddgan.system.version import __version__
 
 __all__ = ["explain"]
@@ -28,7 +29,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         error: what nobody caught.
         arguments: those of the command line.
     """
-    words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    words = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
     words = words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
     hint = "there is not enough memory: try a smaller batch size; " if isinstance(error, NO_MEMORY) else ""
     try:

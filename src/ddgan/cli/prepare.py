@@ -73,13 +73,11 @@ def run(arguments: list[str]) -> int:
     print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
     if ignored := info.get("left_aside"):
         total, endings = sum(ignored.values()), sorted(ignored.items())
-        told = ", ".join(f"{count:,} {ending}" if total > 1 else ending for ending, count in endings)
-        what = (
-            f"{total:,} files that are not supported images"
-            if total > 1
-            else "1 file that is not a supported image"
-        )
-        print(f"ignored {what} ({told})", file=sys.stderr)
+        if total == 1:
+            print(f"ignored 1 file that is not a supported image ({endings[0][0]})", file=sys.stderr)
+        else:
+            counts = ", ".join(f"{count:,} {ending}" for ending, count in endings)
+            print(f"ignored {total:,} files that are not supported images ({counts})", file=sys.stderr)
     for bad in info["skipped"]:
         print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
     print(path)

@@ -20,7 +20,7 @@ from ddgan.diffusion.process import DiffusionConfig
 from ddgan.networks.conditions import ConditionShapes
 from ddgan.networks.interfaces import GeneratorConfig
 
-__all__ = ["SECTIONS", "ConditionsConfig", "LabelConfig", "RunConfig", "one_line"]
+__all__ = ["SECTIONS", "ConditionsConfig", "LabelConfig", "RunConfig"]
 
 
 @settings
@@ -149,8 +149,3 @@ def _without_none(values: Any) -> Any:
 
 SECTIONS = [f.name for f in dataclasses.fields(RunConfig)]
 """The names at the top of a configuration."""
-
-
-def one_line(error: object) -> str:
-    """The text of an error without line breaks."""
-    return " ".join(str(error).split())

@@ -19,8 +19,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ddgan.config.run_config import one_line
 from ddgan.interop.nvlabs import PREFIX
+from ddgan.system.text import one_line
 
 HARMLESS: list[Any] = [argparse.Namespace]
 """Classes that a checkpoint may name beside those of tensors."""

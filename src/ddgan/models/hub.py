@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ddgan.config.run_config import one_line
 from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.system.text import one_line
 
 __all__ = ["download_weights"]
 

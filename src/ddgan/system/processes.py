@@ -20,6 +20,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from ddgan.system.devices import choose_device
+from ddgan.system.text import one_line
 
 __all__ = ["Processes", "TrainingError", "join_processes"]
 
@@ -90,7 +91,7 @@ class Processes:
         except RuntimeError as error:
             raise TrainingError(
                 "another process of this run has died or does not answer "
-                f"({' '.join(str(error).split())[:200]}); see its last message, then resume from the "
+                f"({one_line(error)[:200]}); see its last message, then resume from the "
                 "newest checkpoint with ddgan train --resume RUN"
             ) from None
 

@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ddgan.system.text import one_line
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 1 << 28
 """A file that is larger, or unpacks to more, is not read as an image."""
@@ -115,7 +117,7 @@ def reading(name: object, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # damaged files raise what they like
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ValueError(f"'{name}' is {what}: {reason}") from None
 
 
