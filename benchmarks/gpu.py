@@ -60,6 +60,8 @@ FORMS: dict[str, dict[str, bool]] = {
     "replayed": {"training.compile": False, "training.cuda_graphs": True},
     "compiled and replayed": {"training.compile": True, "training.cuda_graphs": True},
 }
+CLASSIFIER_EPOCHS = 24
+"""Half as many again as on a CPU: about a minute."""
 NUM_PROBED = 20
 """Iterations that are timed at least, in whole periods of the penalty."""
 LEAST_SECONDS = 10.0
@@ -147,6 +149,7 @@ def classifier(book: Playbook, seconds: float) -> dict[str, Any]:
         return {"done": True, "told": "is there"}
     made = book.work / place.name
     script = ["docs/results/classifiers.py", name, "--data", book.options.data, "--out", str(made)]
+    script += ["--epochs", str(CLASSIFIER_EPOCHS)]
     status = book.call("classifier", script, seconds)
     if status or not made.is_file():
         return {"done": False, "status": status, "told": last_line(book.log_of("classifier"))}

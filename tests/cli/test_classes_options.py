@@ -46,7 +46,7 @@ def test_auto_needs_data_with_classes(tiny_yaml: str, tmp_path: Path, capsys: Ca
     assert (
         main(["train", *arguments, "--conditions.label.classes", "auto", "--out", str(tmp_path / "run")]) == 2
     )
-    assert "conditions.label is asked for, but" in capsys.readouterr().err
+    assert "conditions.label is set, but" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -138,7 +138,7 @@ def test_init_from_a_file_has_no_discriminator(
     tiny_run: Run, tiny_config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ddgan.train(tiny_config, tmp_path / "run", init=tiny_run.path / "model.safetensors")
-    assert "D anew" in capsys.readouterr().err
+    assert "D from random weights" in capsys.readouterr().err
 
 
 def test_init_of_other_shapes_is_refused(tiny_run: Run, tiny_config: RunConfig, tmp_path: Path) -> None:

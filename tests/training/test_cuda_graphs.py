@@ -160,6 +160,6 @@ def test_what_cannot_be_replayed_is_refused_before_anything_is_made(
         ddgan.train(config, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run").exists()
     gpu = torch.device("cuda")
-    with pytest.raises(ValueError, match="for one process, and there are 2"):
+    with pytest.raises(ValueError, match="works with one process, and there are 2"):
         graphs.check_graphs(config.training, Processes(gpu, 0, 2))
     graphs.check_graphs(config.training, Processes(gpu))

@@ -1,4 +1,4 @@
-"""A run goes on exactly where it was, however it ended."""
+"""A run resumes exactly where it stopped, however it ended."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_a_truncated_checkpoint_costs_only_the_steps_since_the_one_before(
     newest.write_bytes(newest.read_bytes()[:1000])
     ddgan.resume(run)
     said = capsys.readouterr().err
-    assert "is damaged: its checksum is wrong; taking an older checkpoint" in said
+    assert "is damaged: its checksum is wrong; using an older checkpoint" in said
     assert "resuming at iteration 3 of 5" in said
     assert_same(run, points)
 
 
 def test_without_a_whole_checkpoint_it_says_so(points: Path, tmp_path: Path) -> None:
     run = cut(points, tmp_path / "run", -1)
-    with pytest.raises(ValueError, match="has no whole checkpoint; train it anew"):
+    with pytest.raises(ValueError, match="has no intact checkpoint; train again"):
         ddgan.resume(run, verbose=False)
     with pytest.raises(ValueError, match="is not a run folder: it holds no config"):
         ddgan.resume(tmp_path, verbose=False)
@@ -172,7 +172,7 @@ def test_a_second_run_in_the_same_folder_is_refused(
             lambda: ddgan.resume(run, verbose=False),
             lambda: ddgan.train(tiny_points_config, run, overwrite=True, verbose=False),
         ):
-            with pytest.raises(ValueError, match="is in use: another process is training there"):
+            with pytest.raises(ValueError, match="is in use by another training process"):
                 attempt()
     ddgan.resume(run, verbose=False)  # the lock is gone
 
@@ -215,7 +215,7 @@ def test_a_full_disk_is_told_and_the_newest_good_state_stays(
     small_disk: Path, whole: Path, tiny_config: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = small_disk / "run"
-    with pytest.raises(TrainingError, match=r"at iteration 5, but what it learned could not be written"):
+    with pytest.raises(TrainingError, match=r"at iteration 5, but its weights could not be written"):
         ddgan.train(kept_config(tiny_config), run)
     said = capsys.readouterr().err
     assert "could not write" in said

@@ -1,1 +1,1 @@
-"""Training: the step, the loop around it, and what a run leaves behind."""
+"""Training: the iteration, the loop around it, and the files that a run writes."""

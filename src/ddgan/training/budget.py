@@ -1,4 +1,4 @@
-"""A budget of minutes, turned once into a number of iterations."""
+"""A time budget in minutes, converted once into a number of iterations."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ddgan.system.devices import wait_for
 from ddgan.system.processes import Processes
 
 UNMEASURED_STEPS = 5
-"""The first iterations of a sitting are slower (compilers, caches) and do not count."""
+"""The first iterations after a start are slower (compilation, caches) and are not timed."""
 LEAST_STEPS = 20
 WARM_UP_SHARE = 0.05
-"""Measured for this share of the minutes."""
+"""The speed is measured over this share of the budget."""
 
 
 class MinuteBudget:
-    """How many iterations fit into the minutes of a run, known after a warm-up.
+    """How many iterations fit into a time budget, measured after a warm-up.
 
     Args:
-        minutes: for all of training.
-        step: iterations that were finished before.
-        seconds: that they took.
+        minutes: the budget for the whole of training.
+        step: iterations finished before this start.
+        seconds: the time they took.
     """
 
     def __init__(self, minutes: float, step: int, seconds: float) -> None:
@@ -31,8 +31,8 @@ class MinuteBudget:
         self._measured: tuple[int, float] | None = None
 
     def iterations(self, step: int, processes: Processes) -> int | None:
-        """The number of iterations to end at, the same for every process, or None while it is measured."""
-        wait_for(processes.device)  # a GPU may be some iterations behind
+        """Return the last iteration, equal on every process, or None while the speed is being measured."""
+        wait_for(processes.device)  # a GPU may lag some iterations behind
         now = time.monotonic()
         done = step - self._first_step
         if done == UNMEASURED_STEPS:

@@ -1,4 +1,4 @@
-"""Callbacks: what happens around the iterations of a run, each by itself; a user adds others.
+"""Callbacks: logging, scoring, checkpointing and whatever else happens around the iterations.
 
     class Printing(Callback):
         def on_log(self, session, record):
@@ -6,8 +6,8 @@
 
     ddgan.train("digits_quick", out="runs/mine", callbacks=[Printing()])
 
-Every process calls them, in order; `session.processes.is_main` says which one writes. A callback of a user
-comes after those that measure and before those that write, so that what it adds to a record is logged.
+Every process calls them in order; only the one with `session.processes.is_main` should write files. User
+callbacks run after those that measure and before those that write, so what they add to a record is logged.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ from ddgan.training.workspace import checkpoints_of
 __all__ = ["Callback", "Session"]
 
 SAVING_SHARE = 0.01
-"""Checkpoints take at most this share of the time."""
+"""Writing checkpoints takes at most this share of the time."""
 NUM_HELD_OUT = 256
-"""Samples on which D's logit is compared with those it was trained on."""
+"""Held-out samples on which D's mean logit is measured."""
 
 
 class Session:
-    """A run while it is trained: what callbacks look at, and may ask for.
+    """A run in progress: what callbacks can read and request.
 
     Args:
         config: the settings.
-        state: what is trained.
+        state: the training state.
         dataset: the training data.
-        processes: those of the run.
+        processes: the processes of the run.
         path: the run folder.
-        log: where lines for a person go.
+        log: prints lines for the user.
         advance: moves the progress bar.
-        seconds: that the run was trained before.
+        seconds: training time before this start.
 
     Attributes:
-        scores: of the checkpoints that were scored, by iteration; the lower the better.
+        scores: scores of checkpoints by iteration; lower is better.
     """
 
     def __init__(
@@ -83,32 +83,32 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """How long the run has been trained, before an interruption too."""
+        """Training time so far, including earlier starts."""
         return self._seconds + time.monotonic() - self._start
 
     @property
     def seconds_before(self) -> float:
-        """How long it was trained before this process began."""
+        """Training time before this start."""
         return self._seconds
 
     def model(self, ema: nn.Module | None = None) -> Any:
-        """The first EMA, or this one, as a model: a DDGAN, or what else the method trains."""
+        """Return the first EMA, or the given one, as a model: a DDGAN, or whatever the method trains."""
         generator = self.state.ema if ema is None else ema
         shape = tuple(self.dataset.sample_shape)
         return self.config.method.open(generator, self.config, shape, self.state.license)
 
     def save(self) -> bool:
-        """Write a checkpoint and the EMA weights; trouble with the disk is told, not raised.
+        """Write a checkpoint and the EMA weights; a full or broken disk is logged, not raised.
 
         Returns:
-            Whether all is written.
+            Whether everything was written.
         """
         began = time.monotonic()
         metadata = metadata_of(self.config, self.dataset.sample_shape, self.state.license)
         metadata |= {"seconds": self.seconds, "data": self.dataset.checksum}
         if self.state.step in self.scores:
             metadata["score"] = self.scores[self.state.step]
-        written = self._is_finite()  # what a streak of bad gradients left is the last good state
+        written = self._is_finite()  # after a streak of bad gradients the last good checkpoint is worth more
         if written:
             written = self.attempt(lambda: self._checkpoints.save(self.state, metadata))
             written &= self.attempt(self._save_weights)
@@ -121,19 +121,19 @@ class Session:
         return bool(torch.stack(norms).sum().isfinite())
 
     def _save_weights(self) -> None:
-        """Write every EMA as a model of its own."""
+        """Write each EMA as a model."""
         half_lives = (None, *self.config.optimization.ema.half_lives)
         for half_life, ema in zip(half_lives, self.state.emas, strict=True):
             self.model(ema).save(self.path / ema_file_name(half_life))
 
     def save_grid(self, path: Path) -> None:
-        """Write a grid of samples, always from the same noise; points have none."""
+        """Write a grid of samples, always from the same noise; does nothing for points."""
         model = self.model()
         if has_png_form(model):
             self.attempt(lambda: save_grid(model, path))
 
     def attempt(self, write: Callable[[], object]) -> bool:
-        """Write, and say whether that went well; a full or broken disk must not end the training."""
+        """Call `write` and return whether it succeeded; a full or broken disk must not end training."""
         try:
             write()
         except OSError as error:
@@ -143,23 +143,23 @@ class Session:
 
 
 class Callback:
-    """What happens around the iterations; the base of all callbacks, which does nothing."""
+    """The base of all callbacks, which does nothing."""
 
     def on_start(self, session: Session) -> None:
-        """Before the first iteration."""
+        """Called before the first iteration."""
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
-        """At every `training.log_every`-th iteration; what is added to the record is logged."""
+        """Called every `training.log_every` iterations; whatever is added to the record is logged."""
 
     def on_step(self, session: Session) -> None:
-        """After each iteration."""
+        """Called after each iteration."""
 
     def on_end(self, session: Session) -> None:
-        """After the last iteration, however training ended."""
+        """Called when training ends, for whatever reason."""
 
 
 class Figures(Callback):
-    """Adds to each record what is known of the run: images, speed, learning rates, memory."""
+    """Adds images, speed, learning rates and memory to each record."""
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         state, size = session.state, session.config.training.batch_size
@@ -173,7 +173,7 @@ class Figures(Callback):
 
 
 class HeldOutLogits(Callback):
-    """Adds to each record D's mean logit on real samples that it was not trained on."""
+    """Adds D's mean logit on held-out real samples to each record."""
 
     def on_start(self, session: Session) -> None:
         self._batch = session.dataset.held_out(NUM_HELD_OUT) if session.processes.is_main else None
@@ -191,7 +191,7 @@ class HeldOutLogits(Callback):
 
 
 class HealthWatch(Callback):
-    """Warns of signs of trouble, and stops a run whose updates are all left out."""
+    """Warns about signs of trouble."""
 
     def on_start(self, session: Session) -> None:
         self._health = Health()
@@ -205,7 +205,7 @@ class HealthWatch(Callback):
 
 
 class StuckStop(Callback):
-    """Stops a run in which too many iterations in a row had a gradient that is not finite."""
+    """Stops a run after too many consecutive iterations with a non-finite gradient."""
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         streak = int(session.state.streak)  # the same in every process
@@ -214,14 +214,14 @@ class StuckStop(Callback):
         if session.processes.is_main:
             session.save()
         raise TrainingError(
-            f"stopped at iteration {session.state.step}: {streak} iterations in a row had a gradient "
-            f"that is not finite; the last good state is kept in '{session.path}'. Look for bad images "
+            f"stopped at iteration {session.state.step}: {streak} iterations in a row had a non-finite "
+            f"gradient; the last good state is in '{session.path}'. Look for bad images "
             "with ddgan prepare --check, lower the learning rates, or use --training.precision float32"
         )
 
 
 class LogFile(Callback):
-    """Writes each record to log.jsonl and the trackers."""
+    """Writes each record to log.jsonl and to the trackers."""
 
     def on_start(self, session: Session) -> None:
         self._file: JsonLines | None = None
@@ -246,7 +246,7 @@ class LogFile(Callback):
 
 
 class Progress(Callback):
-    """Shows a person how far the run is."""
+    """Shows progress on the terminal."""
 
     def on_step(self, session: Session) -> None:
         session.advance(1)
@@ -261,7 +261,7 @@ class Progress(Callback):
 
 
 class Budget(Callback):
-    """Turns a budget of minutes into a number of iterations, once, after a warm-up."""
+    """Converts a time budget into a number of iterations, once, after a warm-up."""
 
     def on_start(self, session: Session) -> None:
         minutes = session.config.training.max_minutes
@@ -274,15 +274,15 @@ class Budget(Callback):
         end = self._budget.iterations(session.state.step, session.processes)
         if end is None:
             return
-        session.state.num_iterations, session.state.is_budgeted = end, True  # a checkpoint remembers it
+        session.state.num_iterations, session.state.is_budgeted = end, True  # saved in checkpoints
         self._is_measuring = False
-        session.log(f"{session.config.training.max_minutes:g} minutes are {end} iterations")
+        session.log(f"time budget of {session.config.training.max_minutes:g} min: {end} iterations")
         if session.processes.is_main:
             session.save()
 
 
 class Grids(Callback):
-    """Writes grids of samples from the same noise on the way, and one at the end."""
+    """Writes grids of samples from the same noise during training."""
 
     def on_step(self, session: Session) -> None:
         every, step = session.config.training.grid_every, session.state.step
@@ -291,9 +291,7 @@ class Grids(Callback):
 
 
 class ScoresAndCheckpoints(Callback):
-    """Scores the model on the way, and saves checkpoints: what was scored, what is kept for good, and by
-    time.
-    """
+    """Scores the model during training, and saves checkpoints: scored ones, permanent ones, and by time."""
 
     def on_step(self, session: Session) -> None:
         training, step = session.config.training, session.state.step
@@ -312,7 +310,7 @@ class ScoresAndCheckpoints(Callback):
         step = session.state.step
         try:
             report = scored(session.model())
-        except (ValueError, OSError) as error:  # features that cannot be had, say
+        except (ValueError, OSError) as error:  # features that are not available, say
             session.log(f"warning: could not score at iteration {step}: {error}; training goes on")
             session.save()
             return
@@ -326,34 +324,34 @@ class ScoresAndCheckpoints(Callback):
 
 
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
-    """All callbacks of a run, in order."""
+    """Return all callbacks of a run, in order."""
     measuring = [Figures(), HeldOutLogits(), Progress(), Budget()]
     return [*measuring, *added, HealthWatch(), LogFile(), StuckStop(), Grids(), ScoresAndCheckpoints()]
 
 
 def save_at_the_end(session: Session) -> None:
-    """Write what was learned, and the grid that a run ends with.
+    """Write the final checkpoint, weights and grid of samples.
 
     Raises:
-        TrainingError: if it cannot be written; a checkpoint on the way may be there.
+        TrainingError: if they cannot be written; an earlier checkpoint may exist.
     """
     if not session.save():
         raise TrainingError(
-            f"training ended at iteration {session.state.step}, but what it learned could not be written "
-            f"in '{session.path}'; free some space, then --resume continues from the last checkpoint there"
+            f"training ended at iteration {session.state.step}, but its weights could not be written "
+            f"to '{session.path}'; free some space, then --resume continues from the last checkpoint there"
         )
     session.save_grid(session.path / GRID_NAME)
 
 
 def scored(model: Any, *, progress: bool = False) -> Report:
-    """The scores that a run's settings ask for; what to know of them is in the report."""
+    """Compute the scores that the settings request; their caveats are in the report."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return evaluate(model, n=model.config.training.score_samples, progress=progress)
 
 
 def headline(report: Report) -> float | None:
-    """The score by which the best of a run is chosen, the lower the better: KL or Fréchet distance."""
+    """Return the score that decides which checkpoint is best, KL or Fréchet distance; lower is better."""
     if report.modes is not None:
         return report.modes.kl
     return None if report.frechet is None else report.frechet.value

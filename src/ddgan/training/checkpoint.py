@@ -1,10 +1,10 @@
-"""Checkpoints: all that training changes, in folders that are whole or not there.
+"""Checkpoints: everything that training changes, in folders that are either complete or absent.
 
-RUN/checkpoints/step-00001200/state.safetensors   networks, averages, the optimizers' moments
-RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the other; no pickle
+RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments
+RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the tensors; no pickle
 
-Everything else of an iteration follows from (seed, step), so training goes on from a checkpoint exactly
-as if it had never stopped.
+Everything else in an iteration follows from (seed, step), so a resumed run is exactly the run that was
+never interrupted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ddgan.training.state import TrainState
 
 NAME = re.compile(r"step-\d+")
 OPTIMIZER = "optimizer."
-"""Begins the names of the moments of an optimizer, which is called as the network that it trains."""
+"""Prefix of the names of optimizer moments; an optimizer has the name of the network it trains."""
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """What training has made, by name."""
+    """Return everything that training changes, by name."""
     tensors: dict[str, Tensor] = {}
     for name, network in state.saved_networks().items():
         tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -51,16 +51,16 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Give a new state what a checkpoint holds.
+    """Load a checkpoint into a new state.
 
     Raises:
-        ValueError: if the checkpoint does not fit the state.
+        ValueError: if the checkpoint does not match the state.
     """
     try:
         for name, network in state.saved_networks().items():
             network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"the checkpoint does not fit the settings of the run: {error}") from None
+        raise ValueError(f"the checkpoint does not match the settings of the run: {error}") from None
     for name, optimizer in state.optimizers.items():
         for key, parameter in state.networks[name].named_parameters():
             prefix = f"{OPTIMIZER}{name}.{key}."
@@ -74,7 +74,7 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
 
 
 def _moment(value: Tensor, parameter: Tensor) -> Tensor:
-    """A moment on the parameter's device, in its memory format."""
+    """Return a moment on the parameter's device, in its memory format."""
     if value.shape != parameter.shape:
         return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)
@@ -84,9 +84,9 @@ class Checkpoints:
     """The checkpoints of a run, oldest first.
 
     Args:
-        folder: where they are.
-        keep_last: how many of the newest are kept.
-        keep_every: those at multiples of this many iterations are kept too; 0 for none.
+        folder: where they lie.
+        keep_last: number of newest checkpoints to keep.
+        keep_every: also keep those at multiples of this many iterations; 0 for none.
     """
 
     def __init__(self, folder: Path, keep_last: int = 2, keep_every: int = 0) -> None:
@@ -94,23 +94,23 @@ class Checkpoints:
         self._keep_last, self._keep_every = keep_last, keep_every
 
     def paths(self) -> list[Path]:
-        """The folders of all checkpoints, by step; what else lies there is left alone."""
+        """Return the folders of all checkpoints, by step; other files there are ignored."""
         return sorted((path for path in self.folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of an iteration is."""
+        """Return the folder of the checkpoint at an iteration."""
         return self.folder / f"step-{step:08d}"
 
     def save(self, state: TrainState, metadata: dict[str, Any]) -> Path:
-        """Write a checkpoint, then remove those that need not be kept; returns its folder.
+        """Write a checkpoint, remove those no longer needed, and return its folder.
 
         Args:
             state: what to save.
-            metadata: more to remember, with what a weights file says of itself; `score`, the lower the
-                better, keeps the best one from removal.
+            metadata: stored beside it, including that of a weights file; the checkpoint with the lowest
+                `score` is never removed.
 
         Raises:
-            OSError: if it cannot be written; those written before are untouched.
+            OSError: if it cannot be written; earlier checkpoints are untouched.
         """
         path = self.path(state.step)
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
@@ -124,10 +124,10 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, and what is wrong with newer ones; those damaged are removed.
+        """Return the newest intact checkpoint and the problems of newer ones; damaged ones are removed.
 
         Raises:
-            ValueError: if it is of another version of ddgan.
+            ValueError: if another version of ddgan wrote it.
         """
         problems: list[str] = []
         for path in reversed(self.paths()):
@@ -136,17 +136,17 @@ class Checkpoints:
             except DamagedError as error:
                 problems.append(str(error))
                 shutil.rmtree(path, ignore_errors=True)
-            except OSError as error:  # it may be readable another time
+            except OSError as error:  # it may be readable later
                 problems.append(f"'{path}' cannot be read: {error}")
         return None, problems
 
     def scores(self) -> dict[int, float]:
-        """The scores of the checkpoints that have one, by iteration."""
+        """Return the scores of checkpoints that have one, by iteration."""
         found = {_step(path): _score(path) for path in self.paths()}
         return {step: score for step, score in found.items() if score is not None}
 
     def clean(self) -> None:
-        """Clear up what a kill left half-written."""
+        """Remove what a killed process left half-written."""
         remove_partial(self.folder)
 
     def _prune(self) -> None:

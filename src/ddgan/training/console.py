@@ -1,4 +1,4 @@
-"""What a run tells a person while it trains."""
+"""What a run prints while it trains."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 import torch
 
 LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
-"""What the learning rates of the networks are called in a log."""
+"""Names of the learning rates in the log."""
 SECONDS_BETWEEN_LINES = 15.0
-"""How often training writes a line where there is no terminal."""
+"""Interval between progress lines when there is no terminal."""
 
 
 class Logger:
-    """Lines on standard error for a person."""
+    """Prints lines on standard error."""
 
     def __init__(self, verbose: bool) -> None:
         self.verbose = verbose
         self._last = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        """Write a line."""
+        """Print a line."""
         if self.verbose:
             print(line, file=sys.stderr, flush=True)
 
     def sometimes(self, line: str) -> None:
-        """Write a line if none was written for a while and no progress bar is shown instead."""
+        """Print a line if there was none for a while and no progress bar is shown."""
         if not sys.stderr.isatty() and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             self(line)
 
 
 def summary(record: dict[str, Any]) -> str:
-    """A record in a few words: speed, losses, learning rates, memory."""
+    """Summarise a record: speed, losses, learning rates, memory."""
     losses = [
         f"{name} {_number(record[key])}" for name, key in (("D", "loss_d"), ("G", "loss_g")) if key in record
     ]
@@ -48,14 +48,14 @@ def _number(value: float | None) -> str:
 
 
 def time_left(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format seconds as minutes or hours."""
     if seconds < 90 * 60:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
 
 
 def memory_gb(device: torch.device) -> float:
-    """Memory of this process in GB: the most it held of the GPU where there is one, else the resident."""
+    """Return the memory of this process in GB: peak reserved GPU memory, or resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / 1e9
     import psutil

@@ -1,10 +1,10 @@
-"""The updates of an iteration as one CUDA graph, which a GPU replays without being told each kernel.
+"""The updates of an iteration as one CUDA graph, replayed without launching each kernel from the CPU.
 
-An iteration of a small U-Net is thousands of kernels, and a processor may take longer to launch them than
-the GPU to run them. A graph is recorded once, and has its own memory; each iteration then copies its images
-and noise into that memory and replays. Nothing else changes: where a penalty is due the kernels differ, so
-there is a graph for every kind of iteration. Each of these runs as usual before any is recorded: what
-runs as usual cannot use the memory of a graph, and beside one would need all of its own again.
+An iteration of a small U-Net is thousands of kernels, and the CPU may take longer to launch them than the
+GPU to run them. A graph is recorded once and has its own memory; each iteration copies its images and noise
+into that memory and replays. Iterations with a penalty run other kernels, so each kind of iteration has its
+own graph. Every kind runs eagerly before any is recorded: eager iterations cannot use a graph's memory, and
+after recording they would allocate all of theirs again.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ddgan.training.state import Method, Noise, TrainState
 from ddgan.training.statistics import Statistics
 
 NUM_USUAL = 3
-"""Iterations that run as usual at least, so that libraries have chosen their kernels."""
+"""At least this many iterations run eagerly first, so that libraries have chosen their kernels."""
 Kind = Hashable
-"""What a method calls iterations with the same kernels, see `Method.iteration_kind`."""
+"""Identifies iterations that run the same kernels, see `Method.iteration_kind`."""
 T = TypeVar("T")
 
 
 def check_graphs(training: TrainingConfig, processes: Processes) -> None:
-    """Complain where iterations cannot be replayed, though that is asked for.
+    """Refuse training.cuda_graphs where it cannot work.
 
     Raises:
-        ValueError: if there is no GPU, or more than one process.
+        ValueError: if there is no CUDA device, or more than one process.
     """
     if not training.cuda_graphs:
         return
@@ -44,14 +44,14 @@ def check_graphs(training: TrainingConfig, processes: Processes) -> None:
     if processes.device.type != "cuda":
         problem = f"needs a CUDA device, and this is {processes.device.type}"
     elif processes.count > 1:
-        problem = f"is for one process, and there are {processes.count}"
+        problem = f"works with one process, and there are {processes.count}"
     if problem:
         raise ValueError(f"training.cuda_graphs {problem}; set it to false")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A graph, with the memory that it reads and writes."""
+    """A graph with the tensors it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Batch, Noise]
@@ -59,9 +59,9 @@ class Recorded:
 
 
 class ReplayedUpdates:
-    """(state, batch, noise) -> statistics, as `all_updates`; the statistics hold until the next call.
+    """(state, batch, noise) -> statistics, like `all_updates`; the next call overwrites the statistics.
 
-    One for each state. The batch size must stay the same.
+    Make one per state. The batch size must not change.
     """
 
     def __init__(self) -> None:
@@ -96,22 +96,22 @@ class ReplayedUpdates:
     def _record(self, state: TrainState, batch: Batch, noise: Noise) -> Recorded:
         inputs = mapped(torch.clone, (batch, noise))
         graph = torch.cuda.CUDAGraph()
-        # The graphs share their memory: only one runs at a time, and none needs what another left.
+        # The graphs share memory: only one runs at a time, and none needs the values of another.
         with as_capturable(state), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             statistics = all_updates(state, *inputs)
         return Recorded(graph, inputs, statistics)
 
 
 def kinds_due(method: Method, step: int) -> set[Kind]:
-    """Those of the iterations from `step` on until each usual kind has had its turn.
+    """Return the kinds of the iterations of one period from `step` on.
 
-    Two penalties that meet more rarely than that are not waited for.
+    A combination of penalties that is rarer than that is not waited for.
     """
     return {method.iteration_kind(later) for later in range(step, step + method.period)}
 
 
 def take_rates_from_memory(state: TrainState) -> None:
-    """Let the optimizers read their rates where a graph can find them."""
+    """Make the learning rates tensors, which a graph can read."""
     for optimizer in state.optimizers.values():
         (group,) = optimizer.param_groups
         group["lr"] = torch.zeros((), device=group["params"][0].device)
@@ -119,7 +119,7 @@ def take_rates_from_memory(state: TrainState) -> None:
 
 @contextmanager
 def as_capturable(state: TrainState) -> Iterator[None]:
-    """Within it, the optimizers let themselves be recorded."""
+    """Make the optimizers capturable within the block."""
     groups = [optimizer.param_groups[0] for optimizer in state.optimizers.values()]
     for group in groups:
         group["capturable"] = True
@@ -131,10 +131,10 @@ def as_capturable(state: TrainState) -> Iterator[None]:
 
 
 def replayed(recorded: Recorded, batch: Batch, noise: Noise) -> Statistics:
-    """The statistics of these images and this noise.
+    """Replay a graph on a batch and its noise, and return the statistics.
 
     Raises:
-        ValueError: if they are not as large as those that were recorded.
+        ValueError: if their shapes differ from those recorded.
     """
     targets, values = list(tensors_of(recorded.inputs)), list(tensors_of((batch, noise)))
     if [target.shape for target in targets] != [value.shape for value in values]:
@@ -149,7 +149,7 @@ def replayed(recorded: Recorded, batch: Batch, noise: Noise) -> Statistics:
 
 
 def mapped(change: Callable[[Tensor], Tensor], value: T) -> T:
-    """The same structure of dataclasses and tuples, with each tensor changed."""
+    """Apply a function to each tensor of a structure of dataclasses and tuples."""
     if isinstance(value, Tensor):
         return change(value)  # type: ignore[return-value]
     if isinstance(value, tuple):
@@ -162,7 +162,7 @@ def mapped(change: Callable[[Tensor], Tensor], value: T) -> T:
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
-    """The tensors in such a structure, in order."""
+    """Yield the tensors of such a structure, in order."""
     found: list[Tensor] = []
     mapped(lambda tensor: found.append(tensor) or tensor, value)  # type: ignore[func-returns-value]
     yield from found

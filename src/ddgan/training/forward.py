@@ -1,4 +1,4 @@
-"""How a network is called in training: its arithmetic, and what is the same in the losses of all methods."""
+"""How training calls a network, and what the losses of all methods share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["run", "variance"]
 
 
 def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> Tensor:
-    """A network's output in the precision of its weights, computed in the state's precision.
+    """Call a network in the state's precision; the output has the type of the input.
 
-    What a penalty differentiates twice is computed in full precision, and without a compiler, which
-    cannot do that.
+    A call that a penalty differentiates twice runs in full precision and uncompiled, since torch.compile does
+    not support second derivatives.
     """
     if first.requires_grad and first.is_leaf:
         return network.forward(first, *others)
@@ -26,5 +26,5 @@ def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> T
 
 
 def variance(x: Tensor) -> Tensor:
-    """The mean squared distance of each sample (B, ...) to the batch's mean, (B,)."""
+    """Return the mean squared distance of each sample (B, ...) to the batch mean, (B,)."""
     return (x - x.mean(dim=0)).square().flatten(1).mean(dim=1)

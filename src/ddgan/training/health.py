@@ -1,14 +1,14 @@
-"""Health of a run, read from its log records, and said in words.
+"""The health of a run, judged from its log records.
 
-Healthy adversarial training hovers: D tells real from fake a little better than chance, G's images vary
-as much as real ones, and D is no surer of its training images than of others. The signs of trouble:
+In healthy adversarial training D tells real from fake a little better than chance, G's images vary as much as
+real ones, and D rates held-out images like its training images. Signs of trouble:
 
-- updates left out, because a gradient was not finite;
-- logits or losses far outside what a balanced game gives, most often from too high a learning rate;
-- D has won: it is nearly always right, so G's gradient says little;
-- G has collapsed: its guesses at the image hardly differ from each other, over all t together (at t = T
-  alone they may be nearly the same in a healthy run: there the posterior's noise makes the difference);
-- overfitting: D's score on held-out real images falls from the training images' towards the fakes'.
+- skipped updates, because a gradient was not finite;
+- logits or losses far outside the range of balanced training, most often from too high a learning rate;
+- D has won: it is nearly always right, so G gets little gradient;
+- G has collapsed: its predictions of x_0 hardly differ, over all t together (at t = T alone they may be
+  almost equal in a healthy run, where the posterior's noise makes the difference);
+- overfitting: D's logit on held-out real images falls from that of training images towards that of fakes.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE = 3
-"""Records in a row that must show a sign before it is told."""
+"""Consecutive records that must show a sign before it is reported."""
 LARGEST_LOGIT = 50.0
 WON_LOSS, LOST_LOSS = 0.05, 4.0
 SMALLEST_SPREAD = 0.2
 LARGEST_MEMORY = 0.5
 GRACE = 1000
-"""Iterations before G's images are expected to differ; a new generator's are all grey."""
+"""Iterations before G's images are expected to vary; those of an untrained generator are all grey."""
 LEAST_MARGIN = 0.5
-"""D's mean logits on real and fake must differ by this for overfitting to be judged."""
+"""Overfitting is only measured if D's mean logits on real and fake differ by at least this."""
 
 Record = dict[str, Any]
 
 
 def is_skipping(record: Record) -> bool:
-    """Whether updates were left out."""
+    """Whether updates were skipped."""
     return (record.get("skipped") or 0) > 0
 
 
@@ -48,7 +48,7 @@ def has_d_won(record: Record) -> bool:
 
 
 def has_g_collapsed(record: Record) -> bool:
-    """Whether G's guesses vary far less than real images."""
+    """Whether G's predictions vary far less than real images."""
     fake, real = record.get("variance_fake"), record.get("variance_real")
     if fake is None or real is None or record["step"] < GRACE:
         return False
@@ -56,7 +56,7 @@ def has_g_collapsed(record: Record) -> bool:
 
 
 def is_overfitting(record: Record) -> bool:
-    """Whether D knows its training images by heart."""
+    """Whether D has memorised its training images."""
     memory = memorised(record)
     return memory is not None and memory > LARGEST_MEMORY
 
@@ -72,13 +72,13 @@ def memorised(record: Record) -> float | None:
 SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
     "skipping": (
         is_skipping,
-        "updates are being left out because a gradient is not finite; if it goes on, lower the learning "
+        "updates are being skipped because a gradient is not finite; if this persists, lower the learning "
         "rates, or use --training.precision float32",
     ),
     "extreme": (
         is_extreme,
-        "the losses are far too large: training diverges; lower optimization.generator.lr and "
-        "optimization.discriminator.lr (by 10, say)",
+        "the losses are far too large: training is diverging; lower optimization.generator.lr and "
+        "optimization.discriminator.lr (tenfold, say)",
     ),
     "won": (
         has_d_won,
@@ -87,29 +87,29 @@ SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
     ),
     "collapsed": (
         has_g_collapsed,
-        "G collapses: it makes nearly the same image each time; lower the learning rates or raise the "
+        "G has collapsed: its images are nearly the same; lower the learning rates or raise the "
         "penalties' gamma",
     ),
     "overfitting": (
         is_overfitting,
-        "D knows its training images by heart (held-out ones look fake to it); use more images, flips, a "
+        "D has memorised its training images (held-out ones look fake to it); use more images, flips, a "
         "smaller discriminator or fewer iterations",
     ),
 }
 
 
 class Health:
-    """Watches the records of a run; tells each sign once, and again only after it had gone."""
+    """Watches the records of a run; warns once per episode."""
 
     def __init__(self, patience: int = PATIENCE) -> None:
         self._patience = patience
         self._seen = dict.fromkeys(SIGNS, 0)
 
     def warnings(self, record: Record) -> list[str]:
-        """What is to be said of this record."""
-        told = []
+        """Return the warnings that begin with this record."""
+        found = []
         for name, (shows, words) in SIGNS.items():
             self._seen[name] = self._seen[name] + 1 if shows(record) else 0
             if self._seen[name] == self._patience:
-                told.append(words)
-        return told
+                found.append(words)
+        return found

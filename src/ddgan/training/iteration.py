@@ -1,6 +1,6 @@
 """One training iteration: the updates of its method, one after the other, then the EMAs (paper section 3).
 
-A pure function of (state, batch, noise) but for the update of `state` itself: no files, no clock, no random
+A function of (state, batch, noise) that changes `state` and nothing else: no files, no clock, no random
 numbers of its own. The losses are those of the method, see `methods`.
 """
 
@@ -28,12 +28,11 @@ def iterate(
 ) -> Statistics:
     """Train for one iteration on samples (B, ...) in [-1, 1] and their conditions, if any.
 
-    An update whose gradient is not finite is left out, on every process alike. `updates` makes the updates
-    another way than `all_updates` does.
+    An update with a non-finite gradient is skipped, on every process alike. `updates` replaces `all_updates`.
 
     Returns:
-        What each update says, by its name, see the methods; and of the iteration, (): `skipped`, how many of
-        the updates were left out.
+        The statistics of each update by its name, see the methods; and under "iteration" the number of
+        updates `skipped`, ().
     """
     statistics = (updates or all_updates)(state, batch, noise)
     finish_iteration(state, len(batch.x), statistics["iteration"]["skipped"])
@@ -41,7 +40,7 @@ def iterate(
 
 
 def all_updates(state: TrainState, batch: Batch, noise: Any) -> Statistics:
-    """The updates that the method makes at this iteration; all that they change is on the device."""
+    """Make the updates of the method at this iteration, without waiting for the device."""
     statistics: Statistics = {}
     skipped: Tensor | None = None
     for update in state.method.updates(state.step):
@@ -52,7 +51,7 @@ def all_updates(state: TrainState, batch: Batch, noise: Any) -> Statistics:
 
 
 def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[UpdateStatistics, Tensor]:
-    """One update of one network; the weights of those that it freezes get no gradient."""
+    """Make one update of one network; networks that it freezes get no gradient."""
     optimizer = state.optimizers[update.name]
     optimizer.zero_grad(set_to_none=True)
     for name in update.freezes:
@@ -67,12 +66,12 @@ def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[U
         state.networks[name].requires_grad_(True)
     state.average_([p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None])
     skipped = guarded_update(optimizer, state.learning_rate(update.name))
-    optimizer.zero_grad(set_to_none=True)  # kept, gradients would lie scattered where activations are to be
+    optimizer.zero_grad(set_to_none=True)  # freed, so that memory is not fragmented when activations need it
     return joined(parts), skipped
 
 
 def finish_iteration(state: TrainState, num_samples: int, skipped: Tensor) -> None:
-    """Move the EMAs after the generator, and count the iteration."""
+    """Update the EMAs and count the iteration."""
     decays = state.optimization.ema.decays(state.batch_size or num_samples, state.step)
     for ema, decay in zip(state.emas, decays, strict=True):
         update_ema(ema, state.generator, decay)
@@ -87,7 +86,7 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def in_parts(count: int, batch: Batch, noise: Any) -> Iterator[tuple[Batch, Any]]:
-    """The batch and its noise in `count` parts of equal size."""
+    """Yield the batch and its noise in `count` parts of equal size."""
     if count == 1:
         yield batch, noise
         return
@@ -98,7 +97,7 @@ def in_parts(count: int, batch: Batch, noise: Any) -> Iterator[tuple[Batch, Any]
 
 
 def joined(parts: list[UpdateStatistics]) -> UpdateStatistics:
-    """The statistics of all parts, one after the other."""
+    """Concatenate the statistics of all parts."""
     if len(parts) == 1:
         return parts[0]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,7 +1,7 @@
-"""The loop around a training step: for everything that trains here.
+"""The training loop, for every method.
 
-It knows neither networks nor files: it calls `step(state, batch, noise)`, gathers what that returns,
-and hands a record to `on_log` from time to time.
+It knows neither networks nor files: it calls `step(state, batch, noise)`, gathers the statistics, and passes
+a record to `on_log` every few iterations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ddgan.training.statistics import Statistics, StatisticsMeter
 
 
 class Trainable(Protocol):
-    """A training state that counts its own steps and knows where to end."""
+    """A training state that counts its steps and knows when to end."""
 
     step: int
     num_iterations: int
@@ -38,16 +38,16 @@ def fit(
     on_step: Callable[[], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Train until `state.num_iterations`, or until `should_stop`, which is asked between two steps.
+    """Train until `state.num_iterations`, or until `should_stop()`, which is called between iterations.
 
     Args:
-        state: what is trained; `state.step` is the number of finished iterations.
+        state: the training state; `state.step` is the number of finished iterations.
         step: one iteration, (state, batch, noise) -> statistics.
         inputs: iteration -> (batch, noise).
         meter: gathers the statistics.
         log_every: iterations between two records.
-        on_log: takes the record: step, seconds, iterations_per_second and the averaged statistics.
-        on_step: called after each iteration; may move `state.num_iterations`.
+        on_log: receives the record: step, seconds, iterations_per_second and the mean statistics.
+        on_step: called after each iteration; may change `state.num_iterations`.
         should_stop: whether to end early.
     """
     start = last = time.perf_counter()
@@ -61,16 +61,16 @@ def fit(
             record = {"step": state.step, "seconds": now - start, "iterations_per_second": speed}
             on_log(record | statistics)
             last, step_at_last = time.perf_counter(), state.step
-        on_step()  # after the log, so that no checkpoint is ahead of it
+        on_step()  # after the log, so that no checkpoint is newer than the log
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-"""What asks a run to save and stop: Ctrl-C, an ending job, and SLURM's early warning."""
+"""Signals that make a run save and stop: Ctrl-C, the end of a job, and SLURM's early warning."""
 
 
 @contextmanager
 def graceful_stop() -> Iterator[Callable[[], int]]:
-    """Within it, a signal to stop only sets the number that is yielded; a second Ctrl-C interrupts."""
+    """Catch signals to stop; the yielded function returns the number received. A second Ctrl-C interrupts."""
     received = [0]
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0

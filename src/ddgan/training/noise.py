@@ -1,6 +1,6 @@
 """The random numbers of an iteration, drawn for the global batch from (seed, iteration) alone.
 
-Each process takes its own rows of them, so the same images get the same noise on any number of processes.
+Each process takes its rows, so an image gets the same noise on any number of processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class HalfStepNoise:
     noise_posterior: Tensor  # (B, ...): the fake x_{t-1}
 
     def rows(self, rows: slice) -> HalfStepNoise:
-        """Those of some of the images."""
+        """Select some of the images."""
         parts = (self.t, self.z, self.noise_prev, self.noise_step, self.noise_posterior)
         return HalfStepNoise(*(part[rows] for part in parts))
 
@@ -37,12 +37,12 @@ class StepNoise:
     generator: HalfStepNoise
 
     def rows(self, rows: slice) -> StepNoise:
-        """Those of some of the images."""
+        """Select some of the images."""
         return StepNoise(self.discriminator.rows(rows), self.generator.rows(rows))
 
 
 def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size: int) -> StepNoise:
-    """The noise of iteration `step` for a global batch like `images` (B, ...); t is uniform in 1..T."""
+    """Draw the noise of iteration `step` for a global batch like `images` (B, ...); t is uniform in 1..T."""
 
     def half(purpose: str) -> HalfStepNoise:
         rng = generator_for(seed, purpose, step, device=images.device)

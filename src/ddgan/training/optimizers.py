@@ -1,4 +1,4 @@
-"""Optimizers, the decay of their rates, and updates that a non-finite gradient cannot spoil."""
+"""Optimizers, learning rate decay, and updates that skip non-finite gradients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AdamWConfig:
     Args:
         lr: learning rate; above 0.
         betas: decay rates of the two moments.
-        weight_decay: share of the weights, times the rate, that each step takes away.
+        weight_decay: each step shrinks the weights by this times the learning rate.
     """
 
     lr: Rate = 2e-4
@@ -56,11 +56,11 @@ class AdamWConfig:
 
 @register("optimizer", "sgd")
 class SGDConfig:
-    """Stochastic gradient descent with Nesterov's momentum.
+    """Stochastic gradient descent with Nesterov momentum.
 
     Args:
         lr: learning rate; above 0.
-        momentum: share of the last step that is taken again; 0 for none.
+        momentum: momentum coefficient; 0 for none.
     """
 
     lr: Rate = 1e-2
@@ -73,9 +73,9 @@ class SGDConfig:
 
 
 def decayed(lr: float, final_lr: float, decay_every: int, step: int, num_iterations: int) -> float:
-    """The learning rate at iteration `step`: a cosine from `lr` to `final_lr`, moved each `decay_every`.
+    """Return the learning rate at `step`: a cosine from `lr` to `final_lr` in steps of `decay_every`.
 
-    It depends on `step` alone, so there is nothing to save of it.
+    It depends on `step` alone, so checkpoints need not save it.
     """
     periods = max(num_iterations // decay_every, 1)
     share = min(step // decay_every / periods, 1.0)

@@ -1,4 +1,4 @@
-"""Where a run goes on: from which checkpoint, and whether its settings are still those of before."""
+"""Resuming a run: finding its newest checkpoint, and checking that its settings have not changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ddgan.training.workspace import checkpoints_of
 
 
 def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logger) -> Checkpoint:
-    """The newest whole checkpoint that the main process finds, for all of them.
+    """Return the newest intact checkpoint, the same on every process.
 
     Raises:
-        ValueError: if there is none, or it is of another version of ddgan.
+        ValueError: if there is none, or another version of ddgan wrote it.
     """
     checkpoints = checkpoints_of(path, config.training)
     newest, problems = None, list[str]()
@@ -29,29 +29,29 @@ def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logg
         checkpoints.clean()
         newest, problems = checkpoints.newest()
     for problem in problems:
-        log(f"warning: {problem}; taking an older checkpoint")
+        log(f"warning: {problem}; using an older checkpoint")
     step = processes.largest(-1 if newest is None else newest.metadata["step"])
     if step < 0:
-        raise ValueError(f"'{path}' has no whole checkpoint; train it anew with --overwrite")
+        raise ValueError(f"'{path}' has no intact checkpoint; train again with --overwrite")
     return newest or read_checkpoint(checkpoints.path(step))
 
 
 def check_same_settings(config: RunConfig, saved: RunConfig) -> None:
-    """Complain where config.yaml was changed in a setting that matters.
+    """Refuse a config.yaml in which a setting that affects training was changed.
 
     Raises:
-        ValueError: naming the first such setting, and both values.
+        ValueError: naming the first such setting and both values.
     """
     if (found := first_difference(config, saved)) is not None:
         name, ours, theirs = found
         raise ValueError(
-            f"{name} is {ours!r} in {CONFIG_NAME}, but the checkpoint was made with {theirs!r}; put it back, "
-            "or train a new run with --init"
+            f"{name} is {ours!r} in {CONFIG_NAME}, but the checkpoint was made with {theirs!r}; change it "
+            "back, or train a new run with --init"
         )
 
 
 def first_difference(config: RunConfig, other: RunConfig) -> tuple[str, Any, Any] | None:
-    """The first setting that changes what a run learns and differs: its dotted name and both values."""
+    """Return the first setting that affects training and differs: its dotted name and both values."""
     ours, theirs = dict(dotted(config.to_dict())), dict(dotted(other.to_dict()))
     free = {f"training.{name}" for name in INDEPENDENT}
     for name in dict.fromkeys([*ours, *theirs]):

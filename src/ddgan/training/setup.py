@@ -1,4 +1,4 @@
-"""From settings to what a run needs: networks and optimizers, and the inputs of each iteration."""
+"""Building a run from its settings: networks, optimizers, and the inputs of each iteration."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["build_networks", "create_state", "resolved", "training_inputs", "war
 
 
 def check_batch(training: TrainingConfig, processes: Processes) -> None:
-    """Complain where the batch cannot be shared out.
+    """Check that the batch divides among the processes and their parts.
 
     Raises:
-        ValueError: naming a batch size that can.
+        ValueError: naming a batch size that does.
     """
     shares = processes.count * training.accumulation
     if training.batch_size % shares:
@@ -43,23 +43,21 @@ def check_batch(training: TrainingConfig, processes: Processes) -> None:
 
 
 def part_size(training: TrainingConfig, processes: Processes) -> int:
-    """How many images a network sees at once."""
+    """Return the number of images that a network gets at once."""
     return training.batch_size // (processes.count * training.accumulation)
 
 
 def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The settings, with the number of classes that the data has where they say "auto".
+    """Replace `classes: auto` by the number of classes of the data.
 
     Raises:
-        SettingError: if the data has no classes, or more than were asked for.
+        SettingError: if the data has no classes, or more than the settings allow.
     """
     label, there = config.conditions.label, dataset.conditions.num_classes
     if label is None:
         return config
     if not there:
-        raise SettingError(
-            "conditions.label", f"is asked for, but {config.data.name} has no classes; leave it out"
-        )
+        raise SettingError("conditions.label", f"is set, but {config.data.name} has no classes; leave it out")
     if label.classes != "auto" and label.classes < there:
         raise SettingError(
             "conditions.label.classes",
@@ -73,17 +71,17 @@ def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 @contextmanager
 def seeded_weights(seed: int) -> Iterator[None]:
-    """Within it, new networks get weights that depend on `seed` alone."""
+    """Make weights that are initialised within the block depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_for(seed, "weights").initial_seed())
         yield
 
 
 def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    """The networks by name, for samples of this shape, with weights from the seed.
+    """Build the networks for samples of this shape, with weights from the seed; returns them by name.
 
     Raises:
-        SettingError: naming the setting of a network that does not fit the samples.
+        SettingError: naming the setting of a network that does not suit the samples.
     """
     shapes = config.conditions.shapes
     with seeded_weights(config.seed):
@@ -106,14 +104,14 @@ def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str
 
 
 def create_state(config: RunConfig, sample_shape: tuple[int, ...], processes: Processes) -> TrainState:
-    """Networks with weights from the seed, and their optimizers, at step 0; the settings are `resolved`.
+    """Create the state at step 0: networks with weights from the seed, and optimizers (see `resolved`).
 
     Raises:
-        SettingError: naming the setting of a network that does not fit the samples.
+        SettingError: naming the setting of a network that does not suit the samples.
     """
     training, device = config.training, processes.device
     with torch.device("meta"):
-        build_networks(config, sample_shape)  # which complains before any memory is taken
+        build_networks(config, sample_shape)  # refuses bad settings before memory is allocated
     networks = {name: network.to(device) for name, network in build_networks(config, sample_shape).items()}
     if training.channels_last:
         for network in networks.values():
@@ -133,12 +131,12 @@ def create_state(config: RunConfig, sample_shape: tuple[int, ...], processes: Pr
 
 
 def arithmetic(training: TrainingConfig, device: torch.device) -> torch.dtype | None:
-    """What the networks compute in where that is not the type of their weights."""
+    """Return the dtype that the networks compute in, or None for that of their weights."""
     return torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
 
 
 def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...]) -> None:
-    """Give the networks that are trained what the settings ask for."""
+    """Apply activation checkpointing and torch.compile to the networks, as the settings say."""
     training = config.training
     for network in state.networks.values() if training.activation_checkpointing else ():
         recompute_blocks(network)
@@ -151,7 +149,7 @@ def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...
     classes = config.num_classes
     condition = Condition(label=torch.zeros(1, dtype=torch.int64, device=device)) if classes else None
     dtype = state.precision
-    for enabled in {False, dtype is not None}:  # so that what a network makes once is there, see `resample`
+    for enabled in {False, dtype is not None}:  # fills the caches of `resample` before compiling
         with torch.no_grad(), torch.autocast(device.type, dtype, enabled=enabled):
             state.generator(x, t, z, condition)
             for discriminator in discriminators:
@@ -161,20 +159,20 @@ def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """Let each residual block compute its inner values again for gradients; none draws at random."""
+    """Checkpoint the activations of each residual block; none uses random numbers."""
     for block in network.modules():
         if getattr(block, "is_recomputable", False):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def warm_start(state: TrainState, source: str) -> list[str]:
-    """Begin with the weights of a trained model instead of random ones; says what was taken.
+    """Initialise the networks from a trained model; returns lines that say which.
 
-    G and its EMAs take the model's generator; D takes the discriminator of the newest checkpoint where
-    `source` is a run.
+    G and its EMAs start from the model's generator, D from the discriminator of the newest checkpoint if
+    `source` is a run, or from the file beside the weights.
 
     Raises:
-        ValueError: if the model's generator, or the discriminator, has other shapes than ours.
+        ValueError: if the shapes of the generator, or of the discriminator, differ from this run's.
     """
     weights, _ = open_weights(source)
     state.license = weights.license
@@ -183,10 +181,11 @@ def warm_start(state: TrainState, source: str) -> list[str]:
     found = discriminator_weights(source) if DISCRIMINATOR in state.networks else None
     if found is None:
         return [
-            f"the generator begins as '{source}'" + (", D anew" if DISCRIMINATOR in state.networks else "")
+            f"the generator starts from '{source}'"
+            + (", D from random weights" if DISCRIMINATOR in state.networks else "")
         ]
     _take(state.networks[DISCRIMINATOR], found, source)
-    return [f"both networks begin as '{source}'"]
+    return [f"both networks start from '{source}'"]
 
 
 def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -201,9 +200,9 @@ def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
 def training_inputs(
     config: RunConfig, dataset: Dataset, processes: Processes
 ) -> Callable[[int], tuple[Batch, Noise]]:
-    """iteration -> this process's rows of (batch, noise), both depending on (seed, iteration) alone.
+    """Return iteration -> this process's rows of (batch, noise), both functions of (seed, iteration) alone.
 
-    Samples are augmented, and conditions dropped, as the settings ask; without conditions there are none.
+    Samples are augmented and conditions dropped as the settings say.
     """
     training, size, label = config.training, config.training.batch_size, config.conditions.label
     rows = processes.rows(size)

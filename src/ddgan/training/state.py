@@ -1,8 +1,7 @@
-"""A method, which says how something is trained, and the state that it trains: one kind of state for all
-methods.
+"""Training methods, and the training state that all of them share.
 
-A method names its networks beside the generator, makes updates of them with a loss each, draws its noise, and
-opens the model at the end. Everything else, from the data to the checkpoints, is the same for all.
+A method defines its discriminators, its updates with a loss each, its noise, and the model at the end.
+Everything else, from the data to the checkpoints, is common to all.
 """
 
 from __future__ import annotations
@@ -25,19 +24,17 @@ from ddgan.training.optimizers import decayed
 __all__ = ["DISCRIMINATOR", "GENERATOR", "Method", "Noise", "TrainState", "Update", "UpdateStatistics"]
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-"""The names of the networks, of their optimizers, and of the updates that train them."""
+"""Names of the networks, their optimizers, and the updates that train them."""
 
 UpdateStatistics = dict[str, Tensor]
-"""What an update says: values by name, (B,) one per sample; `t`, if it is there, says to which t each
-belongs.
-"""
+"""Statistics of an update: values by name, (B,) one per sample; `t`, if present, is the t of each sample."""
 
 
 class Noise(Protocol):
     """The random numbers of one iteration, for a batch of B samples."""
 
     def rows(self, rows: slice) -> Self:
-        """Those of some of the samples."""
+        """Select some of the samples."""
         ...
 
 
@@ -46,9 +43,9 @@ class Update:
     """One step of one optimizer.
 
     Attributes:
-        name: of the network that is trained, see `TrainState.networks`.
-        loss: (state, batch, noise) -> the loss per sample, (B,), and what it is made of.
-        freezes: networks whose weights get no gradient meanwhile.
+        name: the network to train, see `TrainState.networks`.
+        loss: (state, batch, noise) -> the loss per sample, (B,), and statistics.
+        freezes: networks that get no gradient during the update.
     """
 
     name: str
@@ -57,84 +54,84 @@ class Update:
 
 
 class Method:
-    """How one kind of model is trained: the base of the settings in the slot `method`.
+    """How a model is trained: the base class of the slot `method`.
 
-    A method of your own is a registered class that derives from this one, and says at least `updates`, `draw`
-    and `open`.
+    To add a method, register a class that derives from this one and defines at least `updates`, `draw` and
+    `open`.
     """
 
     kind: ClassVar[str]
 
     def check(self, config: RunConfig) -> None:
-        """Complain where the rest of a configuration does not fit the method.
+        """Check that the rest of a configuration suits the method.
 
         Raises:
             SettingError: naming the setting.
         """
 
     def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
-        """The settings of the discriminators, by role; none for a method without."""
+        """Return the settings of the discriminators by role; empty for a method without."""
         return {}
 
     def updates(self, step: int) -> Sequence[Update]:
-        """The updates of iteration `step`, in order; there is at least one."""
+        """Return the updates of iteration `step` in order, at least one."""
         raise NotImplementedError
 
     def draw(self, config: RunConfig, step: int, x: Tensor) -> Noise:
-        """The noise of iteration `step` for a whole batch like x (B, ...), from (seed, step) alone."""
+        """Draw the noise of iteration `step` for a global batch like x (B, ...), from (seed, step) alone."""
         raise NotImplementedError
 
     def open(
         self, generator: nn.Module, config: RunConfig, sample_shape: tuple[int, ...], license: str = ""
     ) -> Any:
-        """The trained generator as a model (`ddgan.models.model.Model`)."""
+        """Return the trained generator as a model (`ddgan.models.model.Model`)."""
         raise NotImplementedError
 
     def num_bins(self, config: RunConfig) -> int:
-        """Into how many bins of t the statistics are averaged."""
+        """Return the number of bins of t for the statistics."""
         return config.diffusion.num_steps
 
     def iteration_kind(self, step: int) -> Hashable:
-        """Iterations of one kind run the same operations, so that one CUDA graph serves them all."""
+        """Return the kind of an iteration; one kind runs the same operations and shares a CUDA graph."""
         return ()
 
     @property
     def period(self) -> int:
-        """Within so many iterations each usual kind has had its turn."""
+        """Number of iterations after which the kinds repeat."""
         return 1
 
     def held_out_logits(self, state: TrainState, batch: Batch, seed: int) -> Tensor | None:
-        """D's logits on real samples that it was not trained on, (B,), with noise that is always the same.
+        """Return D's logits (B,) on held-out real samples, always with the same noise.
 
-        None for a method whose D is not asked.
+        None for a method that does not support this.
         """
         return None
 
 
 def leave_alone(tensors: Iterable[Tensor]) -> None:
-    """The average over one process."""
+    """Average over a single process: do nothing."""
 
 
 @dataclass
 class TrainState:
-    """Everything that training changes, and the fixed parts that an iteration needs.
+    """Everything that training changes, and the fixed parts of an iteration.
 
     Attributes:
-        method: how it is trained.
-        networks: by name: the generator, and where there are some the discriminators, as one ModuleDict.
+        method: the training method.
+        networks: by name: the generator, and the discriminators, if any, as one ModuleDict.
         optimizers: of the networks, by the same names.
-        emas: exponential moving averages of the generator; the first is what a run ends with.
+        emas: EMAs of the generator; the first is the model that a run ends with.
         diffusion: the forward process and its posterior.
         optimization: learning rates and EMAs.
         num_iterations: where the learning rate's decay ends.
-        is_budgeted: whether a budget of minutes has been turned into `num_iterations`.
-        batch_size: samples per iteration over all processes; 0 for those that an iteration is given.
-        num_parts: parts that a batch is worked through in, their gradients added up.
-        precision: what the networks compute in; losses, penalties and EMAs are in float32.
+        is_budgeted: whether a time budget has been converted into `num_iterations`.
+        batch_size: samples per iteration over all processes; 0 for the size of each given batch.
+        num_parts: parts of a batch whose gradients are accumulated.
+        precision: dtype that the networks compute in; losses, penalties and EMAs are float32.
         average_: replaces gradients by their mean over all processes.
         step: finished iterations.
-        streak: how many of the last iterations in a row skipped an update, int64 ().
-        license: of the weights that training began with; theirs are made of them.
+        streak: number of consecutive iterations up to now that skipped an update, int64 ().
+        license: of the weights that training started from; the new weights derive from them.
     """
 
     method: Method
@@ -162,7 +159,7 @@ class TrainState:
         optimization: OptimizationConfig,
         num_iterations: int,
     ) -> TrainState:
-        """A state at step 0; the learning rates follow a cosine over `num_iterations`."""
+        """Create a state at step 0; the learning rates follow a cosine over `num_iterations`."""
         generator = networks[GENERATOR]
         configs = {GENERATOR: optimization.generator, DISCRIMINATOR: optimization.discriminator}
         emas = (copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(optimization.ema.count))
@@ -184,26 +181,26 @@ class TrainState:
 
     @property
     def discriminators(self) -> nn.ModuleDict:
-        """The discriminators by role, of a method that has some."""
+        """The discriminators by role; the method must have some."""
         found = self.networks[DISCRIMINATOR]
         assert isinstance(found, nn.ModuleDict)
         return found
 
     @property
     def ema(self) -> nn.Module:
-        """The EMA that a run ends with."""
+        """The EMA that becomes the model of the run."""
         return self.emas[0]
 
     def saved_networks(self) -> dict[str, nn.Module]:
-        """What a checkpoint holds the weights of, by name."""
+        """Return the networks whose weights a checkpoint holds, by name."""
         return self.networks | {f"ema{i}": ema for i, ema in enumerate(self.emas)}
 
     def learning_rate(self, name: str) -> float:
-        """That of an optimizer at this iteration."""
+        """Return the learning rate of an optimizer at this iteration."""
         settings = self.optimization
         lr = (settings.generator if name == GENERATOR else settings.discriminator).lr
         return decayed(lr, settings.final_lr, settings.decay_every, self.step, self.num_iterations)
 
     def learning_rates(self) -> dict[str, float]:
-        """Those of all optimizers at this iteration, by name."""
+        """Return the learning rates of all optimizers at this iteration, by name."""
         return {name: self.learning_rate(name) for name in self.optimizers}

@@ -1,4 +1,4 @@
-"""What a run says while it trains: statistics gathered on the device, one JSON line at a time."""
+"""Training statistics: gathered on the device, written as one JSON line at a time."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 
 Statistics = dict[str, dict[str, Tensor]]
-"""By update (such as "generator"), detached values by name: (B,) one per sample, or () one per iteration."""
+"""For each update (such as "generator"), detached values by name: (B,) per sample, or () per iteration."""
 
 PLACES = "t"
-"""Names the t of each sample among the statistics of an update."""
+"""The name of the statistic that holds the t of each sample."""
 
 
 class StatisticsMeter:
     """Averages the statistics of training steps, overall and per t, without waiting for the device.
 
     Args:
-        num_bins: T, or the bins of t that a method averages in.
-        processes: whose samples are averaged over.
+        num_bins: T, or the number of bins of t that the method uses.
+        processes: the processes to average over.
     """
 
     def __init__(self, num_bins: int, processes: Processes | None = None) -> None:
@@ -33,9 +33,9 @@ class StatisticsMeter:
         self._sums: dict[str, Tensor] = {}  # (2, bins): sums and counts of each t, or (2, 1)
 
     def add(self, statistics: Statistics) -> None:
-        """Take the statistics of one iteration: per update by name, values per sample (B,), or ().
+        """Add the statistics of one iteration: for each update, values per sample (B,), or ().
 
-        Where an update tells the `t` of its samples, in 1..num_bins, its values are averaged per t too.
+        If an update gives the `t` of its samples, in 1..num_bins, its values are also averaged per t.
         """
         for values_of_update in statistics.values():
             places = values_of_update.get(PLACES)
@@ -55,9 +55,9 @@ class StatisticsMeter:
         self._sums[name][1].index_add_(0, places, torch.ones_like(values, dtype=torch.float32))
 
     def read(self) -> dict[str, Any]:
-        """Means since the last reading: name -> mean, and name_by_t -> [mean at t = 1..T]; resets.
+        """Return the means since the last call, name -> mean and name_by_t -> [mean at t = 1..T], and reset.
 
-        Where there is no finite mean, it is None. Every process must call it.
+        A mean that is not finite is None. Every process must call this.
         """
         if self._processes is not None:
             self._processes.sum_(self._sums[name] for name in sorted(self._sums))
@@ -71,33 +71,33 @@ class StatisticsMeter:
 
 
 UNBINNED = {"skipped"}
-"""Statistics of an iteration, which belong to no t."""
+"""Statistics of a whole iteration, which have no t."""
 
 
 def finite(value: Tensor | float) -> float | None:
-    """A number that JSON has, or None."""
+    """Return a number that JSON can represent, or None."""
     number = float(value)
     return number if math.isfinite(number) else None
 
 
 class JsonLines:
-    """A log file with one JSON object per line; a log that is there already is gone on with."""
+    """A log file with one JSON object per line; an existing file is appended to."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one line; it is on disk at once, so a killed run keeps its log."""
+        """Append one line and flush it, so that a killed run keeps its log."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         self._file.close()
 
 
 def rewind_log(path: Path, step: int) -> None:
-    """Forget the records after iteration `step`, which training goes on from."""
+    """Drop the records after iteration `step`, from which training resumes."""
     from ddgan.system.files import write_atomically
 
     kept = [record for record in read_log(path) if record["step"] <= step] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases; log.jsonl is written in any case."""
+"""Logging to TensorBoard and Weights & Biases, beside log.jsonl."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
-    """Complain where a tracker's package is missing.
+    """Check that the packages of the trackers are installed.
 
     Raises:
-        ValueError: saying how to install it.
+        ValueError: naming the command that installs a missing one.
     """
     for name in names:
         if find_spec(PACKAGES[name]) is None:
@@ -27,9 +27,9 @@ class Trackers:
 
     Args:
         names: any of tensorboard and wandb.
-        folder: where local files go.
-        run_name: what the run is called there.
-        settings: the configuration, shown there.
+        folder: for local files.
+        run_name: name of the run.
+        settings: the configuration to show.
     """
 
     def __init__(self, names: tuple[str, ...], folder: Path, run_name: str, settings: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Trackers:
             self._wandb = wandb.init(project="ddgan", name=run_name, dir=str(folder), config=flat(settings))
 
     def log(self, record: dict[str, Any]) -> None:
-        """Send a record; what is kept per t becomes one value for each."""
+        """Send a record; lists per t become one value for each t."""
         numbers = scalars(record)
         if self._tensorboard is not None:
             for name, number in numbers.items():
@@ -59,7 +59,7 @@ class Trackers:
             self._wandb.log(numbers, step=record["step"])
 
     def close(self) -> None:
-        """Finish."""
+        """Close all trackers."""
         if self._tensorboard is not None:
             self._tensorboard.close()
         if self._wandb is not None:
@@ -67,7 +67,7 @@ class Trackers:
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a record by name: lists per t as name/t1, name/t2, ..."""
+    """Return the numbers of a record by name; lists per t become name/t1, name/t2, ..."""
     numbers: dict[str, float] = {}
     for name, value in record.items():
         values = (
@@ -78,7 +78,7 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str | float]:
-    """Nested settings by dotted name; what is no number becomes text."""
+    """Flatten nested settings to dotted names; values other than numbers become text."""
     values: dict[str, str | float] = {}
     for name, value in settings.items():
         if isinstance(value, dict):

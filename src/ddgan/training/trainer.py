@@ -1,4 +1,4 @@
-"""Training: from a configuration to a folder with everything that it leaves behind (see `run_folder`)."""
+"""Training: from a configuration to a run folder (see `run_folder`)."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ __all__ = ["Run", "resume", "train"]
 
 @dataclass(frozen=True)
 class Run:
-    """What training left.
+    """A finished or interrupted run.
 
     Attributes:
         path: the run folder.
-        model: the EMA of the generator, as a DDGAN or what else was trained.
-        report: the scores, if they were asked for.
-        ended_by: the number of the signal that ended it early, or 0; the folder is usable all the same.
+        model: the EMA of the generator, as a DDGAN or another trained model.
+        report: the scores, if the settings request any.
+        ended_by: number of the signal that ended it early, or 0; the folder is usable either way.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was ended early; `resume` goes on with it."""
+        """Whether it ended early; `resume` continues it."""
         return self.ended_by != 0
 
 
@@ -76,21 +76,21 @@ def train(
 
     Args:
         config: a preset's name, a YAML file or a RunConfig.
-        out: the run folder to make.
+        out: the run folder to create.
         data: what to train on, instead of the configuration's: a kind that comes with the package, or a path.
         seed: instead of the configuration's.
-        init: begin with the weights of this run, checkpoint or weights file instead of random ones.
+        init: start from the weights of this run, checkpoint or weights file instead of random ones.
         overwrite: replace the run that is in `out`.
-        verbose: say what happens on standard error.
-        callbacks: more things to do around the iterations.
+        verbose: print progress on standard error.
+        callbacks: user callbacks, see `ddgan.training.callbacks`.
         overrides: settings by dotted name, as in `**{"training.num_iterations": 100}`.
 
     Returns:
-        What training left.
+        The run.
 
     Raises:
         ValueError: if the configuration is wrong, the data does not fit it, or `out` exists or is in use.
-        TrainingError: if training cannot go on; what it had learned is kept.
+        TrainingError: if training cannot continue; its last good state is kept.
     """
     config = configured(config, data, seed, overrides)
     path, training = Path(out), config.training
@@ -109,7 +109,7 @@ def train(
             log(line)
     with held(path, processes):
         if processes.is_main:
-            check_folder(path, overwrite)  # again, now that nobody else can fill it
+            check_folder(path, overwrite)  # again, now that the folder is locked
             clear(path)
             metadata = metadata_of(config, dataset.sample_shape, state.license)
             metadata |= {"seconds": 0.0, "data": dataset.checksum}
@@ -121,10 +121,10 @@ def train(
 def configured(
     config: str | Path | RunConfig, data: Any, seed: int | None, overrides: Mapping[str, Any]
 ) -> RunConfig:
-    """The configuration with what was given beside it.
+    """Apply the arguments of `train` to a configuration.
 
     Raises:
-        ValueError: in one line, naming a setting that does not exist or cannot have its value.
+        ValueError: in one line, naming a setting that does not exist or has an invalid value.
     """
     config = RunConfig.load(config, overrides)
     if data is not None:
@@ -135,18 +135,18 @@ def configured(
 def resume(
     run: str | Path, *, data: str | None = None, verbose: bool = True, callbacks: Sequence[Callback] = ()
 ) -> Run:
-    """Go on with a run from its newest whole checkpoint, to the same end as if it had never stopped.
+    """Resume a run from its newest intact checkpoint; the result is that of an uninterrupted run.
 
     Args:
         run: the run folder.
-        data: where the data is now, if it has moved; its contents must be the same.
-        verbose: say what happens on standard error.
-        callbacks: more things to do around the iterations.
+        data: where the data is now, if it has moved; its contents must be unchanged.
+        verbose: print progress on standard error.
+        callbacks: user callbacks, see `ddgan.training.callbacks`.
 
     Raises:
-        ValueError: if it is no run, has no whole checkpoint, or its data or a setting that matters in its
-            config.yaml is not what it was.
-        TrainingError: as `train`.
+        ValueError: if it is not a run, has no intact checkpoint, or its data or a setting that affects
+            training has changed.
+        TrainingError: as in `train`.
     """
     path = Path(run)
     if not (path / CONFIG_NAME).is_file():
@@ -168,8 +168,7 @@ def resume(
         dataset = open_together(config, processes, log)
         if (contents and contents != dataset.checksum) or tuple(dataset.sample_shape) != sample_shape:
             raise ValueError(
-                f"'{config.data.name}' holds other data than the run was trained on; name that again with "
-                "--data"
+                f"'{config.data.name}' is not the data that the run was trained on; name that with --data"
             )
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
@@ -186,7 +185,7 @@ def resume(
 
 @contextmanager
 def held(path: Path, processes: Processes) -> Iterator[None]:
-    """The run folder, locked by the main process; the others wait until it is."""
+    """Lock the run folder in the main process; the others wait until it is locked."""
     if processes.is_main:
         with locked(path):
             processes.largest(0)
@@ -197,7 +196,7 @@ def held(path: Path, processes: Processes) -> Iterator[None]:
 
 
 def open_together(config: RunConfig, processes: Processes, log: Logger) -> Dataset:
-    """The training data; the main process prepares it, if it must be, before the others look."""
+    """Open the training data; the main process prepares it first where necessary."""
 
     def opened() -> Dataset:
         dataset: Dataset = config.data.open(
@@ -220,7 +219,7 @@ def carry_on(
     seconds: float = 0.0,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
-    """Train from the state's step to the end, then sample and score."""
+    """Train from the current step to the end, then sample and score."""
     training, every = config.training, callbacks_of(callbacks)
     updates = ReplayedUpdates() if training.cuda_graphs else None
     with (
@@ -265,12 +264,12 @@ def carry_on(
     model = session.model()
     if processes.is_main and training.score_samples and not ended_by:
         report = score_and_report(model, path, log)
-    processes.largest(0)  # wait for the main process, which may still be scoring
+    processes.largest(0)  # waits for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
 
 
 def score_and_report(model: Any, path: Path, log: Logger) -> Report:
-    """Score the model of a run, and write its scores and its page."""
+    """Score the model of a run, and write its scores and its report."""
     from ddgan.reports.run_report import write_report
 
     log(f"scoring {model.config.training.score_samples} samples")

@@ -1,4 +1,4 @@
-"""The folder of a run while it is trained: who may write in it, what is cleared, which checkpoints it has."""
+"""The folder of a run during training: its lock, clearing an old run, its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ __all__ = ["check_folder", "checkpoints_of", "clear", "discriminator_weights", "
 
 
 def check_folder(path: Path, overwrite: bool) -> None:
-    """Complain where a run cannot be put.
+    """Check that a run can be created here.
 
     Raises:
-        ValueError: if the folder is in use, or is a file.
+        ValueError: if the folder is not empty, or is a file.
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"out is '{path}', which is a file; name a folder")
     if path.is_dir() and any(entry.name != LOCK_NAME for entry in path.iterdir()) and not overwrite:
-        resume = f", or go on with ddgan train --resume {path}" if (path / CONFIG_NAME).is_file() else ""
+        resume = f", or resume with ddgan train --resume {path}" if (path / CONFIG_NAME).is_file() else ""
         raise ValueError(f"out is '{path}', which exists; name another folder or pass --overwrite{resume}")
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock vanishes with the process, however it ends.
+    """Lock the run folder; the lock is released when the process ends, however it ends.
 
     Raises:
-        ValueError: if another process is training in it.
+        ValueError: if another process is training there.
     """
     from filelock import FileLock, Timeout
 
@@ -47,12 +47,12 @@ def locked(path: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise ValueError(
-            f"'{path}' is in use: another process is training there; wait or name another"
+            f"'{path}' is in use by another training process; wait, or name another folder"
         ) from None
 
 
 def clear(path: Path) -> None:
-    """Remove what an earlier run left in the folder, and only that; its configuration goes first."""
+    """Remove the files of an earlier run, and only those; its configuration first."""
     remove_partial(path)
     for file in [path / name for name in FILES] + list(path.glob("model-ema*.safetensors")):
         file.unlink(missing_ok=True)
@@ -61,12 +61,12 @@ def clear(path: Path) -> None:
 
 
 def checkpoints_of(path: Path, training: TrainingConfig) -> Checkpoints:
-    """The checkpoints of the run, kept as its settings say."""
+    """Return the checkpoints of a run, with the retention that its settings give."""
     return Checkpoints(path / "checkpoints", training.keep_last, training.keep_every)
 
 
 def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
-    """The discriminator of a checkpoint, of a run's newest whole one, or of the file beside a weights file.
+    """Return the discriminator of a checkpoint, of a run's newest intact one, or from beside a weights file.
 
     None if `source` has none.
 

@@ -5,8 +5,8 @@
     L_G = adversarial(D(x^_{t-1}, x_t, t)) + reconstruction(G(x_t, t, z), x_0)
 
 Real pairs come from the forward process, x_0 -> x_{t-1} -> x_t; t is uniform in 1..T. Both updates of an
-iteration see the same images with different t, noise and latents. A marginal discriminator D(x_{t-1}, t),
-which does not see x_t, may stand beside the first or instead of it.
+iteration use the same images with different t, noise and latents. A marginal discriminator D(x_{t-1}, t),
+which does not see x_t, can be added, or can replace the first.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class DenoisingGAN(AdversarialMethod):
     """The paper's method; the defaults are its settings for CIFAR-10.
 
     Args:
-        adversarial: the loss that D and G play for.
+        adversarial: the adversarial loss.
         penalties: gradient penalties on D.
-        reconstruction: a distance between the predicted and the true x_0 that is added to G's loss; left out
-            for none, as in the paper.
-        discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" x_{t-1} alone; their losses are
+        reconstruction: distance between the predicted and the true x_0, added to G's loss; none in the
+            paper.
+        discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
 
@@ -78,10 +78,10 @@ class DenoisingGAN(AdversarialMethod):
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_D per sample, (B,): real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient.
+        """Return L_D (B,): real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient.
 
-        Says, per sample, `t`, `d_real`, `d_fake`, `loss_d`, and the penalties by kind where they are due; of
-        a marginal D the same with `_marginal`.
+        Statistics per sample: `t`, `d_real`, `d_fake`, `loss_d`, and the due penalties by kind; those of a
+        marginal D end in `_marginal`.
         """
         diffusion, own = state.diffusion, noise.discriminator
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
@@ -103,10 +103,10 @@ class DenoisingGAN(AdversarialMethod):
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_G per sample, (B,), against the updated D.
+        """Return L_G (B,) against the updated D.
 
-        Says, per sample, `t`, `loss_g`, `variance_fake` and `variance_real` (of the predicted and the true
-        x_0 over the batch), and `reconstruction` where it is part of the loss.
+        Statistics per sample: `t`, `loss_g`, `variance_fake` and `variance_real` (of the predicted and true
+        x_0 over the batch), and `reconstruction` if it is part of the loss.
         """
         diffusion, own = state.diffusion, noise.generator
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
@@ -135,12 +135,12 @@ class DenoisingGAN(AdversarialMethod):
     def _fake(
         self, state: TrainState, batch: Batch, noise: HalfStepNoise, x_t: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What G predicts, and the fake x_{t-1} that is drawn with it."""
+        """Return G's prediction, and the fake x_{t-1} drawn from it."""
         prediction = run(state, state.generator, x_t, noise.t, noise.z, batch.condition)
         return prediction, state.diffusion.denoise(prediction, x_t, noise.t, noise.noise_posterior)
 
     def _roles(self, state: TrainState, x_t: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
-        """Of each discriminator: the end of its statistics' names, itself, what it sees beside x_{t-1}."""
+        """Yield for each discriminator the suffix of its statistics, itself, and its second input."""
         for role, discriminator in state.discriminators.items():
             is_pair = role == PAIR
             yield ("" if is_pair else f"_{role}"), discriminator, (x_t if is_pair else torch.zeros_like(x_t))
@@ -151,11 +151,11 @@ class DenoisingGAN(AdversarialMethod):
         noise = draw_noise(seed, 0, batch.x, state.diffusion.num_steps, 0).discriminator
         x_prev, x_t = state.diffusion.pair(batch.x, noise.t, noise.noise_prev, noise.noise_step)
         size, logits = max(state.batch_size // state.num_parts, 1), []
-        for first in range(0, len(batch.x), size):  # what is trained on at once fits
+        for first in range(0, len(batch.x), size):  # no more at once than in training
             rows = slice(first, first + size)
             condition = None if batch.condition is None else batch.condition.rows(rows)
             d: Any = state.discriminators[PAIR]
-            logits.append(d.forward(x_prev[rows], x_t[rows], noise.t[rows], condition))  # without a compiler
+            logits.append(d.forward(x_prev[rows], x_t[rows], noise.t[rows], condition))  # uncompiled
         return torch.cat(logits)
 
 

@@ -94,7 +94,7 @@ class GaussianDiffusionMethod(Method):
     def denoising_loss(
         self, state: TrainState, batch: Batch, noise: DenoisingNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """The weighted mean squared error per sample, said as `loss_g`, and the bin of t in 1..10 as `t`."""
+        """Return the weighted mean squared error (B,); statistics: `loss_g`, and `t`, its bin in 1..10."""
         x_0, t = batch.x, noise.t
         x_t = state.diffusion.diffuse(x_0, t, noise.noise)
         z = x_t.new_zeros(len(x_t), 0)

@@ -21,7 +21,7 @@ Penalties = Annotated[tuple[Annotated[Penalty, Component("penalty")], ...], Len(
 
 
 def lazy_r1() -> Any:
-    """A field's default: R1 as in the paper's settings for CIFAR-10."""
+    """Field default: R1 with the paper's settings for CIFAR-10."""
     return dataclasses.field(default_factory=lambda: (find("penalty", "r1")(gamma=0.02, every=15),))
 
 
@@ -29,10 +29,10 @@ class Due:
     """The penalties that are due at an iteration.
 
     Args:
-        penalties: all of a method.
+        penalties: all penalties of the method.
         step: the iteration.
-        real: the leaf (B, ...) that D's logits on real samples will be computed from.
-        fake: the same of fake samples.
+        real: the leaf (B, ...) from which D's logits on real samples are about to be computed.
+        fake: the same for fake samples.
     """
 
     def __init__(self, penalties: Sequence[Penalty], step: int, real: Tensor, fake: Tensor) -> None:
@@ -43,7 +43,7 @@ class Due:
     def added(
         self, loss: Tensor, d_real: Tensor, d_fake: Tensor, suffix: str = ""
     ) -> tuple[Tensor, UpdateStatistics]:
-        """The loss (B,) of one D with its penalties, and each of these by its kind and the suffix."""
+        """Add the penalties of one D to its loss (B,); also returns each term by its kind and the suffix."""
         terms: UpdateStatistics = {}
         for penalty, weight in self._due:
             logits, x = (d_real, self._real) if penalty.on == "real" else (d_fake, self._fake)
@@ -64,11 +64,11 @@ class AdversarialMethod(Method):
         )
 
     def discriminator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Tensor, UpdateStatistics]:
-        """L_D per sample, (B,), and what the log should know."""
+        """Return L_D (B,) and statistics."""
         raise NotImplementedError
 
     def generator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Tensor, UpdateStatistics]:
-        """L_G per sample, (B,), and what the log should know."""
+        """Return L_G (B,) and statistics."""
         raise NotImplementedError
 
     def iteration_kind(self, step: int) -> Hashable:

@@ -2,10 +2,10 @@
 
     x_0 = G(x, z),   x ~ N(0, I) in the shape of a sample, z ~ N(0, I)
 
-G and D are the networks of the denoising diffusion GAN: G's noisy image is pure noise, the place of D's
-second image is black, and nothing is conditioned on x_t. With the forward process as augmentation, D compares
-real and fake samples at the noise levels of a chain of T = `diffusion.num_steps` steps, which it is told
-(Table 2, "one-shot"; T = 1 leaves the samples as they are):
+G and D are the networks of the denoising diffusion GAN: G's input image is pure noise, D's second image is
+zero, and nothing is conditioned on x_t. With the forward process as augmentation, D compares real and fake
+samples at the noise levels t of a chain of T = `diffusion.num_steps` steps (Table 2, "one-shot"; T = 1 leaves
+the samples unchanged):
 
     D( q(x_{t-1} | x_0), t )   against   D( q(x_{t-1} | G(x, z)), t ),   t uniform in 1..T
 """
@@ -31,11 +31,11 @@ from ddgan.training.state import Method, TrainState, UpdateStatistics
 __all__ = ["OneStepGANMethod", "SingleDiscriminator"]
 
 ONLY = "sample"
-"""The role of the discriminator, which sees samples by themselves."""
+"""The role of the discriminator, which sees single samples."""
 
 
 class SingleDiscriminator(Method):
-    """What the methods share in which one D compares samples, real and made in one step."""
+    """Base of the methods in which one D compares real samples with those made in one step."""
 
     discriminator: DiscriminatorConfig
 
@@ -52,37 +52,37 @@ class SingleDiscriminator(Method):
 
 
 def generated(state: TrainState, batch: Batch, noise: HalfStepNoise) -> Tensor:
-    """G's samples for the noise of an iteration, (B, ...)."""
+    """Return G's samples (B, ...) for the noise of an iteration."""
     x = noise.noise_step
     return run(state, state.generator, x, first_step(x), noise.z, batch.condition)
 
 
 def both_sides(state: TrainState, batch: Batch, noise: HalfStepNoise) -> tuple[Tensor, Tensor]:
-    """What D compares: real samples and G's, both at the noise level of x_{t-1}; G gets no gradient."""
+    """Return real and fake samples for D, both at the noise level of x_{t-1}; G gets no gradient."""
     with torch.no_grad():
         fake = state.diffusion.diffuse(generated(state, batch, noise), noise.t - 1, noise.noise_posterior)
     return state.diffusion.diffuse(batch.x, noise.t - 1, noise.noise_prev), fake
 
 
 def logits_of(state: TrainState, x: Tensor, t: Tensor, batch: Batch) -> Tensor:
-    """D's logits (B,) on samples at the noise level of x_{t-1}; the place of x_t is black."""
+    """Return D's logits (B,) on samples at the noise level of x_{t-1}; x_t is replaced by zeros."""
     return run(state, state.discriminators[ONLY], x, torch.zeros_like(x), t, batch.condition)
 
 
 def fake_logits(state: TrainState, samples: Tensor, noise: HalfStepNoise, batch: Batch) -> Tensor:
-    """D's logits on G's samples (B, ...) at the noise level of x_{t-1}."""
+    """Return D's logits on G's samples (B, ...), diffused to the noise level of x_{t-1}."""
     noised = state.diffusion.diffuse(samples, noise.t - 1, noise.noise_posterior)
     return logits_of(state, noised, noise.t, batch)
 
 
 @register("method", "one_step_gan")
 class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
-    """A GAN with one step.
+    """A one-step GAN.
 
     Args:
-        adversarial: the loss that D and G play for.
+        adversarial: the adversarial loss.
         penalties: gradient penalties on D.
-        discriminator: the network that compares.
+        discriminator: the network D.
     """
 
     adversarial: Adversarial = default("adversarial", "nonsaturating")
@@ -94,7 +94,7 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_D per sample; says `t`, `d_real`, `d_fake`, `loss_d`, and the penalties that are due, by kind."""
+        """Return L_D (B,); statistics: `t`, `d_real`, `d_fake`, `loss_d`, and the due penalties by kind."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
         due = Due(self.penalties, state.step, real, fake)
@@ -107,7 +107,7 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_G per sample; says `t`, `loss_g`, `variance_fake` and `variance_real`."""
+        """Return L_G (B,); statistics: `t`, `loss_g`, `variance_fake` and `variance_real`."""
         own = noise.generator
         samples = generated(state, batch, own)
         d_fake, d_real = fake_logits(state, samples, own, batch), None

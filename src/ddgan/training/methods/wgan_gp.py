@@ -4,7 +4,7 @@ With u uniform in 0..1 for each pair and x^ = u x_0 + (1 - u) G(x, z):
 
     L_D = D(G(x, z)) - D(x_0) + lambda (||grad D(x^)|| - 1)^2 ,   L_G = -D(G(x, z))
 
-Its critic can compare noised samples too, see `one_step_gan`: x_0 and G(x, z) are then those of a noise
+The critic can also compare diffused samples, see `one_step_gan`: x_0 and G(x, z) are then taken at a noise
 level.
 """
 
@@ -36,11 +36,11 @@ __all__ = ["WGANGP"]
 
 @register("method", "wgan_gp")
 class WGANGP(SingleDiscriminator):
-    """A one-step GAN by the Wasserstein distance.
+    """A one-step GAN trained on the Wasserstein distance.
 
     Args:
         penalty_weight: lambda; above 0.
-        critic_updates: updates of the critic, each on new data, for one of the generator.
+        critic_updates: updates of the critic, each on new data, per update of the generator.
         discriminator: the critic.
     """
 
@@ -51,7 +51,7 @@ class WGANGP(SingleDiscriminator):
     )
 
     def updates(self, step: int) -> Sequence[Update]:
-        """An update of the critic; each `critic_updates`-th iteration also one of G."""
+        """Update the critic, and in every `critic_updates`-th iteration G."""
         critic = Update(DISCRIMINATOR, self.critic_loss)
         if (step + 1) % self.critic_updates:
             return (critic,)
@@ -67,10 +67,10 @@ class WGANGP(SingleDiscriminator):
     def critic_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_D per sample; says `t`, `d_real`, `d_fake`, `loss_d` and `penalty`."""
+        """Return L_D (B,); statistics: `t`, `d_real`, `d_fake`, `loss_d` and `penalty`."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
-        spare = noise.generator.noise_prev.flatten(1)[:, 0]  # the update of G has no use for these
+        spare = noise.generator.noise_prev.flatten(1)[:, 0]  # unused by the update of G
         share = torch.special.ndtr(spare).view(-1, *[1] * (batch.x.ndim - 1))
         between = torch.lerp(fake, real, share).requires_grad_(True)
         d_real, d_fake = logits_of(state, real, own.t, batch), logits_of(state, fake, own.t, batch)
@@ -82,6 +82,6 @@ class WGANGP(SingleDiscriminator):
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
     ) -> tuple[Tensor, UpdateStatistics]:
-        """L_G per sample: what the critic says of G's samples; says `t` and `loss_g`."""
+        """Return L_G (B,), the negated output of the critic; statistics: `t` and `loss_g`."""
         loss = -fake_logits(state, generated(state, batch, noise.generator), noise.generator, batch)
         return loss, {"t": noise.generator.t, "loss_g": loss}
