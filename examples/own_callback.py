@@ -1,6 +1,6 @@
 """Watch a run by a callback of your own: the same noise as samples, from iteration to iteration.
 
-python examples/own_callback.py --out runs/watched        # a minute on a CPU
+python examples/own_callback.py --out runs/watched        # two minutes on a CPU
 """
 
 import argparse

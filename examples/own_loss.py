@@ -1,6 +1,6 @@
 """Train with an adversarial loss of your own: the hinge loss, on scanned digits.
 
-    python examples/own_loss.py --out runs/hinge        # a minute on a CPU
+    python examples/own_loss.py --out runs/hinge        # two minutes on a CPU
 
 The command line finds it too: ddgan train --import own_loss --preset digits_quick --method.adversarial hinge
 """

@@ -6,6 +6,7 @@ python examples/training_with_plots.py --out runs/plots        # three minutes o
 # %% What is trained, and where
 import argparse
 import json
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -29,7 +30,7 @@ for axis, image, label in zip(axes.flat, digits[:20], labels[:20], strict=True):
 figure.savefig(plots / "data.png")
 
 # %% Training
-settings = {"training.num_iterations": 2500, "training.log_every": 50, "training.score_samples": 0}
+settings = {"training.num_iterations": 2000, "training.log_every": 50, "training.score_samples": 0}
 if options.smoke:
     settings |= {"training.num_iterations": 20, "training.log_every": 5}
 run = ddgan.train("digits_by_class", run_folder, data=(digits, labels), overwrite=True, **settings)
@@ -39,6 +40,7 @@ log = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().split
 figure, axis = plt.subplots(layout="constrained")
 for name, network in (("loss_d", "discriminator"), ("loss_g", "generator")):
     axis.plot([record["step"] for record in log], [record[name] for record in log], label=network)
+axis.axhline(2 * math.log(2), color="black", linestyle=":", label="of a discriminator that cannot tell")
 axis.set(xlabel="iteration", ylabel="loss")
 axis.legend()
 figure.savefig(plots / "losses.png")
