@@ -171,7 +171,7 @@ def test_other_data_is_refused(from_array: Path, tmp_path: Path) -> None:
     run = cut(from_array, tmp_path / "run")
     for other in ((PIXELS[::-1], LABELS), (PIXELS, LABELS[::-1].copy()), PIXELS, PIXELS[:, :4, :4]):
         with pytest.raises(
-            ValueError, match=r"holds other data than the run was trained on; .* give it again"
+            ValueError, match=r"is not the data that the run was trained on; .* give it again"
         ):
             ddgan.resume(run, data=other, verbose=False)
 
@@ -179,9 +179,7 @@ def test_other_data_is_refused(from_array: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_used_leaves_no_run(config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="data has floating-point values"):
         ddgan.train(config, tmp_path / "run", data=PIXELS.astype(np.float32), verbose=False)
-    with pytest.raises(
-        ValueError, match=r"conditions.label is asked for, but array of uint8.* has no classes"
-    ):
+    with pytest.raises(ValueError, match=r"conditions.label is set, but array of uint8.* has no classes"):
         ddgan.train(config, tmp_path / "run", data=PIXELS, verbose=False)
     assert not (tmp_path / "run").exists()
 

@@ -179,8 +179,8 @@ def resume(
         dataset = open_together(config, processes, log)
         if (contents and contents != dataset.checksum) or tuple(dataset.sample_shape) != sample_shape:
             raise ValueError(
-                f"'{config.data.name}' is not the data that the run was trained on; name that with --data, or "
-                "give it again as data"
+                f"'{config.data.name}' is not the data that the run was trained on; name that with --data, "
+                "or give it again as data"
             )
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
