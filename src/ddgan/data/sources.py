@@ -141,7 +141,7 @@ def open_data(
     found.check()
     if sample_shape is not None:
         found = fitted(found, sample_shape)
-    dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
+    dataset: Dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
     if sample_shape is not None and tuple(dataset.sample_shape) != tuple(sample_shape):
         raise ValueError(
             f"the model makes samples of shape {sample_shape}, but {found.name} has {dataset.sample_shape}; "

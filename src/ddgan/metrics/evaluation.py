@@ -115,7 +115,8 @@ def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tupl
 def _trained_on(samples: Samples) -> DataConfig:
     if samples.model is None:
         raise ValueError(f"'{samples.name}' are samples in files; name what to compare them with: --data")
-    return samples.model.config.data
+    data: DataConfig = samples.model.config.data
+    return data
 
 
 def _usual(inputs: Inputs) -> tuple[Metric, ...]:

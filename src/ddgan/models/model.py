@@ -27,7 +27,7 @@ from ddgan.system import images
 from ddgan.system.progress import progress_bar
 from ddgan.system.randomness import ImageNoise
 
-__all__ = ["Classes", "Model", "Output", "TrainedModel", "check_seed", "in_batches"]
+__all__ = ["Classes", "Model", "Output", "TrainedModel"]
 
 ACTIVATION_BUDGET = 256 * 2**20
 """Bytes that one batch may take at the widest layer of the generator when the size is not given."""

@@ -15,6 +15,8 @@ from ddgan.data.readers.reader import Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 from ddgan.data.readers.stored import MAX_VALUES, StoredArray, stored_npy, stored_npz
 
+__all__ = ["ArrayReader", "is_idx_name", "read_idx_images", "read_numpy"]
+
 IMAGE_KEYS = ("images", "x", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y")
 

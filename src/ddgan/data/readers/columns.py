@@ -9,6 +9,8 @@ from typing import Any
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item
 from ddgan.data.readers.splits import remedy
 
+__all__ = ["find_columns", "required", "row_item"]
+
 IMAGE_COLUMNS = ("image", "img", "images", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 

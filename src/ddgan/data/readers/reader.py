@@ -14,6 +14,17 @@ import numpy as np
 
 from ddgan.system.text import one_line
 
+__all__ = [
+    "MAX_BYTES",
+    "TOO_LARGE",
+    "FirstItems",
+    "Item",
+    "JoinedReader",
+    "Reader",
+    "is_image_name",
+    "reading",
+]
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 1 << 28
 """A file that is larger, or unpacks to more, is not read as an image."""
