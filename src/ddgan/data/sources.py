@@ -180,7 +180,8 @@ def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False)
         ValueError: if the object cannot be used.
     """
     if not is_given(given):
-        return str(given) if isinstance(given, Path) else given
+        named: str | DataConfig = str(given) if isinstance(given, Path) else given
+        return named
     channels, height, width = sample_shape if len(sample_shape) == 3 else (0, 0, 0)
     found: Any = kept(given, Preparation(height, channels) if height == width else None, progress=progress)
     return found

@@ -92,7 +92,8 @@ class Range(NamedTuple):
                 f"{self}; give all images in one range, or as uint8"
             )
         scaled = (pixels.astype(np.float32) - self.black) * (255 / (self.white - self.black))
-        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        levels: np.ndarray = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return levels
 
 
 def range_of(low: float, high: float) -> Range:
@@ -152,8 +153,9 @@ def as_numpy(values: Any) -> np.ndarray:
     """An array, a tensor on any device or a list as an array."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    return np.asarray(values)
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    array: np.ndarray = np.asarray(values)
+    return array
 
 
 def class_numbers(labels: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -241,7 +243,8 @@ class DatasetReader(Reader):
         if not self._texts:
             return labels
         numbers = {text: number for number, text in enumerate(sorted(self._texts))}
-        return np.array([numbers[text] for text in self._texts])[labels]
+        numbered: np.ndarray = np.array([numbers[text] for text in self._texts])[labels]
+        return numbered
 
     def __len__(self) -> int:
         return self._count
