@@ -109,7 +109,7 @@ def test_the_steps_are_those_that_scores_are_of(denoiser: str, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--num_steps", "4"], "--num_steps is 4, but the model was trained with 3; take no more"),
+        (["--num_steps", "4"], "--num_steps is 4; it must be at most 3, the number of trained steps"),
         (["--num_steps", "-1"], "--num_steps is -1; it must be at least 0"),
         (["--num_steps", "99999"], "--num_steps is 99999; it must be at most 10,000"),
         (["--num_steps", "two"], "--num_steps is 'two'; it must be a whole number"),
