@@ -64,7 +64,7 @@ def test_what_needs_the_chain_of_a_ddgan_refuses_others(
     file, out = str(files / f"{method}.safetensors"), tmp_path / "out"
     form = out.with_suffix(".npz") if command[0] == "edit" else out
     line = refused(capsys, *(file if part == "MODEL" else part for part in command), "--out", str(form))
-    assert f"trained by the method {method}" in line
+    assert f"trained with the method {method}" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,16 +144,14 @@ def test_other_models_have_no_chain_to_choose(
             line = refused(capsys, command, place, "--out", out, *options)
             assert line == (
                 f"ddgan: {names} can be chosen for models of the method gaussian_diffusion, but '{place}' "
-                f"was trained by the method {method}; leave out {names}"
+                f"was trained with the method {method}; leave out {names}"
             )
 
 
 def test_samples_in_a_file_have_no_chain(tmp_path: Path, capsys: Capture) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((60, 8, 8, 3), np.uint8))
     line = refused(capsys, "evaluate", str(tmp_path / "x.npz"), "--data", "digits", "--eta", "0")
-    assert (
-        f"--eta says how a model is sampled, but '{tmp_path / 'x.npz'}' holds samples; leave it out" in line
-    )
+    assert f"--eta applies to models, but '{tmp_path / 'x.npz'}' holds samples; leave it out" in line
 
 
 def test_a_chain_with_the_forward_variance_can_be_sampled_as_ddim(tmp_path: Path, capsys: Capture) -> None:

@@ -138,7 +138,7 @@ def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
         ({"latent_size": -1}, "latent_size is -1; it must be at least 0"),
         ({"num_frequencies": 17}, "num_frequencies is 17; it must be at most 16"),
         ({"time_features": 3}, "time_features is 3; it must be even"),
-        ({"state_shape": (2,)}, "state_shape is not a setting; there are hidden_features, num_blocks"),
+        ({"state_shape": (2,)}, "state_shape is not a setting; the settings are hidden_features, num_blocks"),
     ],
 )
 def test_mistakes_in_the_settings(mistake: dict[str, Any], words: str) -> None:
