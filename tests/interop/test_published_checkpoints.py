@@ -243,7 +243,7 @@ def test_a_size_that_nothing_says_must_be_given(tiny_settings: dict[str, Any]) -
     preset = preset_of(tiny_settings, attention_resolutions=[])
     assert isinstance(preset.generator, NCSNppConfig)
     checkpoint = Checkpoint("generator", tensors_of(preset.generator, (3, 16, 16)))
-    with pytest.raises(ValueError, match="does not tell the size of its images; pass --preset NAME or --im"):
+    with pytest.raises(ValueError, match="does not give the size of its images; pass --preset NAME or --im"):
         to_model(checkpoint, preset)
     assert to_model(checkpoint, preset, SamplingSettings(image_size=16)).sample_shape == (3, 16, 16)
 
