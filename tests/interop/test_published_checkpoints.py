@@ -189,9 +189,9 @@ def test_what_is_said_twice_must_agree(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=words):
             to_model(checkpoint, overrides=overrides)
     bare = read_checkpoint(saved(published(), tmp_path / "g.pth"))
-    with pytest.raises(ValueError, match="does not tell T; pass --preset NAME or --num_steps"):
+    with pytest.raises(ValueError, match="does not give T; pass --preset NAME or --num_steps"):
         to_model(bare)
-    with pytest.raises(ValueError, match="does not tell the size"):
+    with pytest.raises(ValueError, match="does not give the size"):
         to_model(bare, overrides=SamplingSettings(num_steps=4))
     geometric = to_model(bare, overrides=SamplingSettings(3, 16, "geometric", 1e-3, 0.98))
     assert geometric.config.diffusion.schedule == GeometricConfig(beta_min=1e-3, beta_max=0.98)
@@ -204,7 +204,7 @@ def test_what_is_said_twice_must_agree(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_timesteps in the file is 'four'"):
         to_model(odd)
     unfit = reference_settings() | {"attn_resolutions": 8}
-    with pytest.raises(ValueError, match="settings in the file make no sense"):
+    with pytest.raises(ValueError, match="settings in the file are invalid"):
         to_model(read_checkpoint(saved(content(published(), **unfit), tmp_path / "u.pth")))
 
 
