@@ -47,14 +47,14 @@ def main() -> None:
     wait_for(device)
     whole = (time.perf_counter() - start) / NUM_STEPS
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
-    with profile(activities=activities) as found:
+    with profile(activities=activities) as profiler:
         for _ in range(NUM_STEPS):
             step(False)
         wait_for(device)
-    events = found.key_averages()
+    events = profiler.key_averages()
     order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     print(events.table(sort_by=order, row_limit=options.rows, max_name_column_width=70))
-    kernels = [event for event in found.events() if is_kernel(event)]
+    kernels = [event for event in profiler.events() if is_kernel(event)]
     busy = sum(event.self_device_time_total for event in kernels) / 1e6 / NUM_STEPS
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}, {precision}"),

@@ -31,9 +31,9 @@ def main() -> None:
         for shape in CASES:
             x = torch.randn(shape[0], shape[1], shape[2], shape[2], device=device)
             inner = x.to(memory_format=torch.channels_last)
-            ours, customary = getattr(resample, name), getattr(plain, name)
+            ours, baseline = getattr(resample, name), getattr(plain, name)
             for kind, run in {"forward": forward, "with both derivatives": twice}.items():
-                works = {"ours": run(ours, x), "channels_last": run(ours, inner), "plain": run(customary, x)}
+                works = {"ours": run(ours, x), "channels_last": run(ours, inner), "plain": run(baseline, x)}
                 times = interleaved(works, device, options.rounds)
                 gains = {path: ratios(times, path, "plain") for path in ("ours", "channels_last")}
                 label = f"{name} {shape}, {kind}"

@@ -64,7 +64,7 @@ def test_what_needs_the_chain_of_a_ddgan_refuses_others(
     file, out = str(files / f"{method}.safetensors"), tmp_path / "out"
     form = out.with_suffix(".npz") if command[0] == "edit" else out
     line = refused(capsys, *(file if part == "MODEL" else part for part in command), "--out", str(form))
-    assert f"trained with the method {method}" in line
+    assert f"trained by the method {method}" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def test_other_models_have_no_chain_to_choose(
             line = refused(capsys, command, place, "--out", out, *options)
             assert line == (
                 f"ddgan: {names} can be chosen for models of the method gaussian_diffusion, but '{place}' "
-                f"was trained with the method {method}; leave out {names}"
+                f"was trained by the method {method}; leave out {names}"
             )
 
 

@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from ddgan.cli.options import Parser, add_chain, asked_chain, model_parser, open_model, whole
+from ddgan.cli.options import Parser, add_chain, chain_settings, model_parser, open_model, whole
 from ddgan.metrics import evaluate, known_metrics
 from ddgan.metrics.evaluation import DEFAULT_SAMPLES, check_metrics
 from ddgan.metrics.features import known_features
@@ -65,9 +65,9 @@ def _evaluate(arguments: list[str]) -> int:
     add_chain(parser)
     options = parser.parse_args(arguments)
     is_samples = holds_samples(options.model)
-    if is_samples and (asked := asked_chain(options)):
+    if is_samples and (requested := chain_settings(options)):
         raise ValueError(
-            f"--{next(iter(asked))} applies to models, but '{options.model}' holds samples; leave it out"
+            f"--{next(iter(requested))} applies to models, but '{options.model}' holds samples; leave it out"
         )
     out = None if options.out is None else check_output(Path(options.out), options.overwrite)
     check_metrics(options.metrics)

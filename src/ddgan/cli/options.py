@@ -192,7 +192,7 @@ def add_chain(parser: Parser) -> None:
     )
 
 
-def asked_chain(options: Any) -> dict[str, Any]:
+def chain_settings(options: Any) -> dict[str, Any]:
     """Return the settings of the chain that the options give, by name."""
     given = {name: getattr(options, name, None) for name in CHAIN}
     return {name: value for name, value in given.items() if value is not None}
@@ -205,19 +205,19 @@ def open_model(options: Any) -> Any:
         ValueError: if there is no such model, or it cannot be sampled with `--num_steps` and `--eta`.
     """
     model = load(options.model, choose_device(options.device), ema=options.ema, precision=options.precision)
-    asked = asked_chain(options)
-    if not asked:
+    requested = chain_settings(options)
+    if not requested:
         return model
-    names = " and ".join(f"--{name}" for name in asked)
+    names = " and ".join(f"--{name}" for name in requested)
     if not isinstance(model, GaussianDiffusion):
         raise ValueError(
             f"{names} can be chosen for models of the method gaussian_diffusion, but '{options.model}' was "
-            f"trained with the method {model.config.method.kind}; leave out {names}"
+            f"trained by the method {model.config.method.kind}; leave out {names}"
         )
-    if asked.get("eta", 1) != 1:
-        asked["variance"] = "posterior"  # "forward" requires eta 1
+    if requested.get("eta", 1) != 1:
+        requested["variance"] = "posterior"  # "forward" requires eta 1
     try:
-        return model.sampled_by(dataclasses.replace(model.chain, **asked))
+        return model.sampled_by(dataclasses.replace(model.chain, **requested))
     except ValueError as error:  # the message begins with the name of the setting
         raise ValueError(f"--{error}") from None
 

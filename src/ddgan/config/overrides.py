@@ -130,7 +130,7 @@ def _put(place: Any, path: list[str], value: Any, name: str) -> None:
 
 def _index(entries: list[Any], part: str, name: str) -> int:
     if part not in map(str, range(len(entries))):
-        raise SettingError(name, f"is not a setting: there are {len(entries)} entries, numbered from 0")
+        raise SettingError(name, f"is not a setting: the list has {len(entries)} entries, numbered from 0")
     return int(part)
 
 

@@ -178,12 +178,12 @@ def _merged(
         preset = replace(preset, schedule=None, beta_min=None, beta_max=None)
     merged = {}
     for name, override in asdict(overrides).items():
-        asked, found = getattr(preset, name) if override is None else override, getattr(file, name)
-        if None not in (asked, found) and asked != found:
+        wanted, found = getattr(preset, name) if override is None else override, getattr(file, name)
+        if None not in (wanted, found) and wanted != found:
             raise ValueError(
-                f"{name} is {asked}, but the file says {found}; pass --{name} {found}, or no preset"
+                f"{name} is {wanted}, but the file says {found}; pass --{name} {found}, or no preset"
             )
-        merged[name] = found if asked is None else asked
+        merged[name] = found if wanted is None else wanted
     for name, meaning in (("num_steps", "T"), ("image_size", "the size of its images")):
         if merged[name] is None:
             raise ValueError(f"the file does not give {meaning}; pass --preset NAME or --{name}")
@@ -294,19 +294,26 @@ def _check_architecture(found: Generator, base: RunConfig) -> None:
             "matching preset, or pass --num_steps and --image_size instead"
         )
     channels = found.sample_shape[0]
-    there = asdict(found.config) | {"image channels": channels}
-    asked = asdict(base.generator) | {"image channels": getattr(base.data, "channels", 0) or channels}
-    del asked["attention_resolutions"]  # they depend on the image size
-    wrong = [f"{name} {there[name]} instead of {asked[name]}" for name in asked if asked[name] != there[name]]
+    actual = asdict(found.config) | {"image channels": channels}
+    expected = asdict(base.generator) | {"image channels": getattr(base.data, "channels", 0) or channels}
+    del expected["attention_resolutions"]  # they depend on the image size
+    wrong = [
+        f"{name} {actual[name]} instead of {expected[name]}"
+        for name in expected
+        if expected[name] != actual[name]
+    ]
     if wrong:
         raise _other_generator("; ".join(wrong))
 
 
 def _check_attention(found: Generator, base: RunConfig) -> None:
     assert isinstance(base.generator, NCSNppConfig)
-    there, asked = list(found.config.attention_resolutions), _levels(base.generator, found.sample_shape[1])
-    if there != asked:
-        raise _other_generator(f"attention at {there or 'no'} pixels instead of {asked or 'none'}")
+    actual, expected = (
+        list(found.config.attention_resolutions),
+        _levels(base.generator, found.sample_shape[1]),
+    )
+    if actual != expected:
+        raise _other_generator(f"attention at {actual or 'no'} pixels instead of {expected or 'none'}")
 
 
 def _other_generator(difference: str) -> ValueError:
