@@ -24,7 +24,7 @@ __all__ = [
     "Parser",
     "add_chain",
     "add_model",
-    "asked_chain",
+    "chain_settings",
     "model_parser",
     "number",
     "one_of",

@@ -102,7 +102,7 @@ def octaves(x: Tensor, count: int) -> Tensor:
 
 
 class ModulatedBlock(nn.Module):
-    """Layer norm, scale and shift from the embedding, Linear, SiLU; plus the input."""
+    """Layer norm, scale and shift from the embedding, twice SiLU and Linear; plus the input."""
 
     def __init__(self, features: int, embedding_features: int) -> None:
         super().__init__()

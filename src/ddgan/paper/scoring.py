@@ -197,9 +197,9 @@ def _kept(
     metadata = store.metadata(method.spec, seed)
     asked = asked | {"trained": [metadata["iterations"], metadata["minutes"], metadata["commit"]]}
     if path.is_file():
-        kept: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        if kept["asked"] == json.loads(json.dumps(asked)):
-            return kept["answer"]
+        stored: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if stored["asked"] == json.loads(json.dumps(asked)):
+            return stored["answer"]
     answer = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")

@@ -81,13 +81,13 @@ class Store:
     """The trained models in one folder.
 
     Args:
-        folder: where they are.
-        log: takes lines for a person; by default nothing does.
+        folder: the folder of the run folders.
+        log: receives progress messages.
     """
 
     def __init__(self, folder: Path, log: Callable[[str], None] | None = None) -> None:
         self.folder, self._log = folder, log or (lambda line: None)
-        commit()  # of the code that was loaded, not of what is there when a model is done
+        commit()  # cache the commit of the loaded code; the checkout may change before a model is done
 
     def path(self, spec: ModelSpec, seed: int) -> Path:
         """Return the run folder of a model."""
