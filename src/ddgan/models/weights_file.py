@@ -20,6 +20,8 @@ __all__ = [
     "Weights",
     "check_weights",
     "ema_file_name",
+    "in_words",
+    "misfits",
     "read_weights",
     "write_weights",
 ]
@@ -156,6 +158,12 @@ def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
 
 
+def in_words(wrong: Sequence[str]) -> str:
+    """Say which tensors `misfits` found."""
+    count = "1 tensor is" if len(wrong) == 1 else f"{len(wrong)} tensors are"
+    return f"{count} missing, unknown or of another shape, the first '{wrong[0]}'"
+
+
 def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Complain where the tensors of the file `path` are not those of a network.
 
@@ -163,8 +171,4 @@ def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path)
         ValueError: if one is missing, unknown or of another shape.
     """
     if wrong := misfits(network, tensors):
-        count = "1 tensor is" if len(wrong) == 1 else f"{len(wrong)} tensors are"
-        raise ValueError(
-            f"'{path}' does not fit its own settings: {count} missing, unknown or of another shape, the "
-            f"first '{wrong[0]}'; fetch or save it again"
-        )
+        raise ValueError(f"'{path}' does not fit its own settings: {in_words(wrong)}; fetch or save it again")

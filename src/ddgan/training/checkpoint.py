@@ -25,6 +25,7 @@ from ddgan.models.checkpoint_file import (
     DamagedError,
     read_checkpoint,
 )
+from ddgan.models.weights_file import in_words, misfits
 from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import TrainState
 
@@ -58,11 +59,15 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
     Raises:
         ValueError: if the checkpoint does not match the state.
     """
-    try:
-        for name, network in state.saved_networks().items():
-            network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"the checkpoint does not match the settings of the run: {error}") from None
+    for name, network in state.saved_networks().items():
+        prefix = f"{name}."
+        weights = {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+        if wrong := misfits(network, weights):
+            raise ValueError(
+                f"the checkpoint does not match the settings of the run: in its {name} {in_words(wrong)}; "
+                "restore config.yaml, or train a new run with --init"
+            )
+        network.load_state_dict(weights)
     for name, optimizer in state.optimizers.items():
         for key, parameter in state.networks[name].named_parameters():
             prefix = f"{OPTIMIZER}{name}.{key}."
