@@ -124,6 +124,14 @@ def test_samples_are_the_same_images_in_batches_of_any_size(unet: DDGAN) -> None
     assert float((unet.sample(5, seed=3, batch_size=2) - made).abs().max()) < 1e-3
 
 
+def test_samples_stay_on_the_device_if_asked(unet: DDGAN) -> None:
+    unet.to(DEVICE, torch.bfloat16)
+    made, levels = (unet.sample(3, output=output, device=unet.device) for output in ("tensor", "uint8"))  # type: ignore[call-overload]
+    assert made.device == levels.device == unet.device
+    assert torch.equal(made.cpu(), unet.sample(3))
+    assert torch.equal(levels.cpu(), unet.sample(3, output="uint8"))
+
+
 def test_channels_innermost_are_the_same_images(unet: DDGAN) -> None:
     expected = unet.sample(4)
     channels_innermost(unet.generator)

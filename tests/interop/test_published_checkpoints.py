@@ -29,7 +29,7 @@ from reference.helpers import error
 ENTRY, CHAIN = "generator_small", "sampling_small_T4"
 SIZES = ["--num_steps", "4", "--image_size", "16"]
 
-needs_reference = pytest.mark.skipif(not helpers.table(), reason=f"no reference values at {helpers.folder()}")
+needs_generator = helpers.needs(ENTRY)
 
 
 def published(scale: float = 1.0) -> OrderedDict[str, Tensor]:
@@ -96,7 +96,7 @@ def same_bits(path: Path, expected: dict[str, Tensor]) -> None:
 # --- there and back ---------------------------------------------------------------------------------
 
 
-@needs_reference
+@helpers.needs(ENTRY, CHAIN)
 @pytest.mark.parametrize(
     "form", ["netG", "netG without prefix", "old format", "content", "content with args"]
 )
@@ -124,7 +124,7 @@ def test_a_published_checkpoint_samples_as_published_and_comes_back_bit_for_bit(
     same_bits(back, tensors)
 
 
-@needs_reference
+@needs_generator
 def test_the_licence_is_in_metadata_card_and_record_and_stays(tmp_path: Path) -> None:
     path, ours = saved(published(), tmp_path / "netG.pth"), tmp_path / "ours.safetensors"
     assert main(["convert", str(path), *SIZES, "--out", str(ours)]) == 0
@@ -144,7 +144,7 @@ def test_the_licence_is_in_metadata_card_and_record_and_stays(tmp_path: Path) ->
     assert DDGAN.from_pretrained(mine).license == "mit"
 
 
-@needs_reference
+@needs_generator
 def test_the_ema_is_taken_unless_the_last_weights_are_asked_for(tmp_path: Path) -> None:
     path = saved(content(published()), tmp_path / "content.pth")
     checkpoint, sizes = read_checkpoint(path), SamplingSettings(4, 16)
@@ -158,7 +158,7 @@ def test_the_ema_is_taken_unless_the_last_weights_are_asked_for(tmp_path: Path) 
     assert to_model(without, overrides=sizes, weights="last").num_classes == 0
 
 
-@needs_reference
+@helpers.needs("generator_cifar10", "generator_celebahq256")
 @pytest.mark.parametrize("preset", ["cifar10", "celebahq256"])
 def test_presets_say_what_the_shapes_do_not(preset: str, tmp_path: Path) -> None:
     entry = f"generator_{preset}"
@@ -177,7 +177,7 @@ def test_presets_say_what_the_shapes_do_not(preset: str, tmp_path: Path) -> None
         to_model(checkpoint, "gaussians")
 
 
-@needs_reference
+@needs_generator
 def test_what_is_said_twice_must_agree(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(saved(content(published(), **reference_settings()), tmp_path / "c.pth"))
     assert to_model(checkpoint, overrides=SamplingSettings(4, 16, "vp", 0.1, 20.0)).diffusion.num_steps == 4
@@ -300,7 +300,7 @@ def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {line[:32].strip(): line[33:] for line in lines}
 
 
-@needs_reference
+@helpers.needs(ENTRY, "generator_cifar10", "discriminator_small_ngf16")
 def test_inspection_says_what_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = helpers.table()["generator_cifar10"]["tensors"]
     bare = saved({name: torch.zeros(shape) for name, shape in tensors.items()}, tmp_path / "netG.pth")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -26,17 +25,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def reference_folder(request: pytest.FixtureRequest) -> None:
-    """Skip where nobody has the values; fail where the folder that was asked for holds none."""
-    folder = helpers.folder()
-    if helpers.VARIABLE not in os.environ and not folder.is_dir():
-        pytest.skip(f"no reference values at {folder}; set {helpers.VARIABLE} to the folder that has them")
+def has_values(request: pytest.FixtureRequest) -> None:
+    """Fail where the folder holds no values at all; skip where it holds none of this kind."""
     parameters = getattr(request.node, "callspec", None)
     if parameters is None or NONE not in parameters.params.values():
         return
     if not helpers.entries_with_values():
-        pytest.fail(f"no reference values (*.npz) in '{folder}'")
-    pytest.skip(f"{folder} has no values of this kind")
+        pytest.fail(f"no reference values (*.npz) in '{helpers.folder()}'")
+    pytest.skip(f"{helpers.folder()} has no values of this kind")
 
 
 @pytest.fixture(params=["ours", "plain"])

@@ -1,4 +1,4 @@
-"""The rules of the reference values' README: where they are, and how their inputs are made again."""
+"""Where the reference values are, and how their inputs are made again: the rules of values/README.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,14 +18,14 @@ from ddgan.config.components import find
 from ddgan.diffusion.process import DiffusionConfig
 
 VARIABLE = "DDGAN_REFERENCE_DIR"
-DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
+DEFAULT = Path(__file__).resolve().parent / "values"
 PREFIXES = ("generator", "discriminator", "schedule", "sampling", "training")
 
 Values = Mapping[str, np.ndarray]
 
 
 def folder() -> Path:
-    """Where the reference values are looked for."""
+    """The committed values, or the folder that DDGAN_REFERENCE_DIR names."""
     asked = os.environ.get(VARIABLE)
     return DEFAULT if asked is None else Path(asked)
 
@@ -38,6 +39,12 @@ def table() -> dict[str, Any]:
 def entries_with_values(prefix: str = "") -> list[str]:
     """The stems of the folder's .npz files."""
     return sorted(path.stem for path in folder().glob(f"{prefix}*.npz"))
+
+
+def needs(*entries: str) -> pytest.MarkDecorator:
+    """Skips a test where the folder that was asked for lacks one of these entries of tables.json."""
+    missing = [entry for entry in entries if entry not in table()]
+    return pytest.mark.skipif(bool(missing), reason=f"{folder()} has no {', '.join(missing)}")
 
 
 def values(entry: str) -> dict[str, np.ndarray]:
@@ -91,3 +98,9 @@ def error(ours: Tensor | np.ndarray | float, theirs: Tensor | np.ndarray | float
     a, b = (np.asarray(x.detach() if isinstance(x, Tensor) else x, dtype=np.float64) for x in (ours, theirs))
     assert a.shape == b.shape, f"shape {a.shape} instead of {b.shape}"
     return float(np.abs(a - b).max() / (np.abs(b).max() or 1.0))
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """||a - b|| / ||b||, the relative L2 distance."""
+    a, b = ours.detach().double(), theirs.detach().double()
+    return float((a - b).norm() / b.norm())

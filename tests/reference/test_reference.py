@@ -20,10 +20,17 @@ from ddgan.networks.kernels import winograd
 from ddgan.networks.ncsnpp import Generator
 from ddgan.networks.resnet import Discriminator
 from reference import helpers
-from reference.helpers import error
+from reference.helpers import error, relative
 
 FLOAT32 = 1e-5
 SCHEDULE = 1e-4
+"""The published tables are float32, ours float64."""
+SCHEDULE_OF_ONE_STEP = 3e-4
+"""For T = 1 all noise comes in one step: 1 - beta = abar = 4e-5 is what float32 leaves of 1 - (1 - 4e-5)."""
+LARGE_IMAGE = 256
+LARGE_GRADIENT = 1e-3
+"""From 256 pixels on, some inputs of the leaky ReLUs are about 1e-6: rounding decides their sign, and with it
+the slope behind a few pixels. Gradients then agree in relative L2, no longer pixel by pixel."""
 
 
 def test_there_are_files_and_each_has_settings_and_is_of_a_known_kind() -> None:
@@ -70,9 +77,8 @@ def test_generator_output(generator_entry: str) -> None:
 
 def apart(fast: Generator, values: dict[str, torch.Tensor]) -> float:
     """How far its output is from the reference value, as a share of the norm."""
-    expected = values["y"].float()
     with torch.no_grad():
-        return float((fast(values["x"], values["t"] + 1, values["z"]) - expected).norm() / expected.norm())
+        return relative(fast(values["x"], values["t"] + 1, values["z"]), values["y"])
 
 
 @pytest.mark.parametrize("tiles", [winograd.FEWEST_TILES, 1])
@@ -96,26 +102,30 @@ def test_discriminator_logit_and_gradient(discriminator_entry: str) -> None:
     logit = network(discriminator_entry)(x_prev, values["x_t"], values["t"] + 1)
     (gradient,) = torch.autograd.grad(logit.sum(), x_prev)
     assert error(logit, values["logit"]) < FLOAT32
-    assert error(gradient, values["grad_x_prev"]) < FLOAT32
+    if gradient.shape[-1] < LARGE_IMAGE:
+        assert error(gradient, values["grad_x_prev"]) < FLOAT32
+    assert relative(gradient, values["grad_x_prev"]) < LARGE_GRADIENT
 
 
 def test_discriminator_as_it_is_trained(discriminator_entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An activation of about 1e-6 may change its sign, and with it the slope behind a few pixels."""
+    """Winograd's products round differently, so that a sign may change in images of any size."""
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
     values = {name: torch.from_numpy(array) for name, array in helpers.values(discriminator_entry).items()}
     x_prev, expected = values["x_prev"].requires_grad_(), values["grad_x_prev"].float()
     logit = channels_innermost(network(discriminator_entry))(x_prev, values["x_t"], values["t"] + 1)
     (gradient,) = torch.autograd.grad(logit.sum(), x_prev)
     assert error(logit, values["logit"]) < FLOAT32
-    difference = (gradient - expected).abs() / expected.abs().max()
-    assert (difference < FLOAT32).float().mean() > 0.95
-    assert float((gradient - expected).norm() / expected.norm()) < 1e-3
+    if gradient.shape[-1] < LARGE_IMAGE:
+        difference = (gradient - expected).abs() / expected.abs().max()
+        assert (difference < FLOAT32).float().mean() > 0.95
+    assert relative(gradient, expected) < LARGE_GRADIENT
 
 
 def test_schedule(schedule_entry: str) -> None:
     values = helpers.values(schedule_entry)
     config = helpers.diffusion_config(helpers.config_of(schedule_entry))
     diffusion = Diffusion(config, dtype=torch.float64)
+    tolerance = SCHEDULE if config.num_steps > 1 else SCHEDULE_OF_ONE_STEP
     # The first entry of the published forward tables is a step with beta = 1e-8, which is no step.
     for ours, theirs in (
         (diffusion.step_noise, values["sigmas"]),
@@ -123,12 +133,12 @@ def test_schedule(schedule_entry: str) -> None:
         (diffusion.signal_scale, values["a_s_cum"]),
         (diffusion.noise_scale, values["sigmas_cum"]),
     ):
-        assert error(ours[1:], theirs[1:]) < SCHEDULE
-    assert error(diffusion.mean_x_0[1:], values["posterior_mean_x0"]) < SCHEDULE
-    assert error(diffusion.mean_x_t[1:], values["posterior_mean_xt"]) < SCHEDULE
-    assert error(diffusion.posterior_variance[1:], values["posterior_variance"]) < SCHEDULE
+        assert error(ours[1:], theirs[1:]) < tolerance
+    assert error(diffusion.mean_x_0[1:], values["posterior_mean_x0"]) < tolerance
+    assert error(diffusion.mean_x_t[1:], values["posterior_mean_xt"]) < tolerance
+    assert error(diffusion.posterior_variance[1:], values["posterior_variance"]) < tolerance
     alphas = np.array([config.schedule.signal_power(u) for u in values["time"]])
-    assert error(diffusion.beta[1:], 1 - alphas[1:] / alphas[:-1]) < SCHEDULE
+    assert error(diffusion.beta[1:], 1 - alphas[1:] / alphas[:-1]) < tolerance
 
 
 def test_sampling(sampling_entry: str) -> None:

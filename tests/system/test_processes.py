@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from given_data import train_on_counted
 from gradients import write_gradients
 from torch import Tensor
 from torch import distributed as dist
@@ -80,6 +81,23 @@ def test_a_run_of_two_processes_ends_as_that_of_one(tiny_config: RunConfig, tmp_
     torch.testing.assert_close(two, one, atol=1e-3, rtol=0)
 
 
+def test_data_from_python_is_read_by_the_main_process(tiny_config: RunConfig, tmp_path: Path) -> None:
+    # The only layer that couples the images of a batch is left out.
+    config = tiny_config.changed({"method.discriminators.pair.stddev_group": 0})
+    path, cache = tmp_path / "tiny.yaml", str(tmp_path / "cache")
+    path.write_text(config.to_yaml())
+    arguments = train_on_counted, str(path), str(tmp_path / "two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDGAN_CACHE", cache)
+        said = finished(together(tmp_path, *arguments))
+    assert "data: 40 images of shape (3, 8, 8), 3 classes: Counted of uint8" in said[0]
+    assert f"reads: {40 + 2 * 32 + 1} of rank 0" in said[0]
+    assert said[1] == "reads: 0 of rank 1\n"
+    assert train_on_counted(str(path), str(tmp_path / "one")) == 0
+    one, two = (DDGAN.from_pretrained(tmp_path / name).sample(4) for name in ("one", "two"))
+    torch.testing.assert_close(two, one, atol=1e-3, rtol=0)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(tiny_yaml: str, tmp_path: Path) -> None:
     command = ["train", "--config", tiny_yaml, "--out", str(tmp_path / "run"), "--training.batch_size", "7"]
     processes = together(tmp_path, main, command)
@@ -112,6 +130,7 @@ def wait_until(done: Callable[[], bool], processes: list[Forked], seconds: float
 
 
 def test_one_process_is_left_alone() -> None:
+    assert Processes(torch.device("cpu")).from_main("text") == "text"
     alone = Processes(torch.device("cpu"))
     value = torch.tensor([3.0])
     alone.average_([value])

@@ -16,6 +16,8 @@ from ddgan.system.processes import TrainingError
 from ddgan.system.text import one_line
 from ddgan.system.version import __version__
 
+__all__ = ["COMMANDS", "import_named", "main", "usage"]
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 BUG = 70

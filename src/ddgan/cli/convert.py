@@ -14,6 +14,8 @@ from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.sample_files import check_output, write_record
 
+__all__ = ["run"]
+
 
 def run(arguments: list[str]) -> int:
     """Convert a file, or say what it is."""

@@ -20,6 +20,8 @@ from ddgan.models.sample_files import as_array, check_form, check_pictures, writ
 from ddgan.system.images import finite
 from ddgan.system.progress import progress_bar
 
+__all__ = ["run", "usage"]
+
 Made = tuple[Tensor, int | None]
 OWN = ("model", "seed", "device", "overwrite", "out")
 """Options that say where and how, not what; the record has the others as they were given."""
@@ -107,7 +109,7 @@ def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
 def _count(options: Any) -> int:
     """How many images will be made."""
     given = vars(options)
-    return options.n * len(given.get("image") or [None]) * (given.get("frames") or 1)
+    return int(options.n) * len(given.get("image") or [None]) * (given.get("frames") or 1)
 
 
 def _image_options(parser: Parser) -> None:

@@ -14,6 +14,8 @@ from ddgan.metrics.samples import holds_samples
 from ddgan.models.sample_files import check_output
 from ddgan.system.devices import choose_device
 
+__all__ = ["run"]
+
 COMPARE = "--compare"
 
 

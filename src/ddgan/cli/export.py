@@ -10,6 +10,8 @@ from ddgan.export import require
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.sample_files import check_output
 
+__all__ = ["run"]
+
 NEEDS = {"diffusers": ("diffusers", "diffusers"), "onnx": ("export", "onnx", "onnxscript", "onnxruntime")}
 """For each form, the extra and the packages that it brings."""
 

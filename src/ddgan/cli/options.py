@@ -20,6 +20,20 @@ from ddgan.models.opening import load
 from ddgan.models.precision import PRECISIONS
 from ddgan.system.devices import choose_device
 
+__all__ = [
+    "Parser",
+    "add_chain",
+    "add_model",
+    "asked_chain",
+    "model_parser",
+    "number",
+    "one_of",
+    "open_ddgan",
+    "open_model",
+    "settings_from",
+    "whole",
+]
+
 IMPORT = "--import"
 """Names a package whose components are used; every command has it, see `ddgan.cli.main`."""
 CHAIN = ("num_steps", "eta")
@@ -220,4 +234,5 @@ def open_ddgan(options: Any, purpose: str) -> DDGAN:
     """
     model = open_model(options)
     check_ddgan(model, purpose)
+    assert isinstance(model, DDGAN)
     return model

@@ -13,6 +13,8 @@ from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import FORMS
 from ddgan.models.sample_files import check_output
 
+__all__ = ["run"]
+
 
 def run(arguments: list[str]) -> int:
     """Prepare a dataset, or report on one."""

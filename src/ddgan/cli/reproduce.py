@@ -23,6 +23,8 @@ from ddgan.paper.registry import (
 )
 from ddgan.paper.store import is_main
 
+__all__ = ["run"]
+
 
 def run(arguments: list[str]) -> int:
     """List the experiments, run some, or train the models that they share."""

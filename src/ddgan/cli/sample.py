@@ -9,6 +9,8 @@ from ddgan.cli.options import add_chain, model_parser, one_of, open_model, whole
 from ddgan.models.precision import repays_compiling
 from ddgan.models.sample_files import check_pictures, save_samples
 
+__all__ = ["run"]
+
 
 def run(arguments: list[str]) -> int:
     """Sample into files."""

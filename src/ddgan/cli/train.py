@@ -16,6 +16,8 @@ from ddgan.config.presets import preset_names, preset_summary
 from ddgan.config.run_config import RunConfig
 from ddgan.training.trainer import Run, configured, resume, train
 
+__all__ = ["run"]
+
 DESCRIPTION = (
     "Train a model, then sample and score it. Any setting of the preset or configuration file is changed by "
     "its dotted name, as in --training.batch_size 32 or --method.penalties '[{kind: r1, gamma: 0.1}]'; "
@@ -108,7 +110,8 @@ def _overrides(arguments: list[str]) -> Iterator[tuple[str, str]]:
 
 def _source(own: Any) -> str | None:
     """The preset or file that the options name."""
-    return own.config if own.preset is None else own.preset
+    source: str | None = own.config if own.preset is None else own.preset
+    return source
 
 
 def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunConfig:

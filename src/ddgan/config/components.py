@@ -76,7 +76,8 @@ def register(slot: str, kind: str) -> Callable[[type[C]], type[C]]:
         checked: Any = settings(cls)
         checked.slot, checked.kind = slot, kind
         _registered[slot, kind] = checked
-        return checked
+        component: type[C] = checked
+        return component
 
     return added
 
@@ -142,7 +143,7 @@ def make(slot: str, given: Any) -> Any:
     if getattr(type(given), "slot", None) == slot:
         return given
     if isinstance(given, str):
-        given = SHORTHANDS.get(slot, lambda text: {"kind": text})(given)
+        given = SHORTHANDS[slot](given) if slot in SHORTHANDS else {"kind": given}
     if not isinstance(given, Mapping):
         raise SettingError("", f"is {shown(given)}; it must be a kind of {slot}, or a mapping with kind")
     if "kind" not in given:

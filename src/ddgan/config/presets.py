@@ -81,7 +81,7 @@ def preset_names() -> list[str]:
 
 def preset_summary(name: str) -> str:
     """What a preset is, in its own first words."""
-    text = (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    text: str = (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     return text.partition("\n")[0].removeprefix("#").strip()
 
 

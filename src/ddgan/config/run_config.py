@@ -133,7 +133,8 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values: what YAML and JSON hold."""
-        return json.loads(json.dumps(plain(self)))
+        values: dict[str, Any] = json.loads(json.dumps(plain(self)))
+        return values
 
     def to_yaml(self) -> str:
         """The configuration as a YAML file that `--config` reads."""

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-__all__ = ["Interval", "SettingError", "descriptions", "number", "plain", "settings", "shown"]
+__all__ = ["Interval", "SettingError", "settings"]
 
 CHECKED = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 RULES = {
@@ -105,7 +105,8 @@ def settings(cls: type[C]) -> type[C]:
     checked.__init__ = made
     # As the type of a field of other settings, the class takes itself or a mapping of its settings.
     checked.__get_pydantic_core_schema__ = lambda source, handler: plain_validator(checked)
-    return checked
+    settings_class: type[C] = checked
+    return settings_class
 
 
 def plain_validator(cls: type) -> CoreSchema:

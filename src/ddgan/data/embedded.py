@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ class EmbeddedConfig:
     """Settings of data that has a split to train on and one to test on, and nothing to choose."""
 
     kind: ClassVar[str]
-    dataset: ClassVar[Any]
+    dataset: ClassVar[Callable[..., Dataset]]
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from ddgan.data.decode import Preparation
 from ddgan.data.parallel import CHUNK, advancing, decode_all
 from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
 from ddgan.data.readers import PREFIXES, FirstItems, Reader, open_reader
+from ddgan.data.readers.splits import remedy
 from ddgan.data.writing import write_dataset
 from ddgan.system.files import folder_made_atomically
 from ddgan.system.progress import progress_bar
@@ -105,7 +106,7 @@ def prepare(
                     with_labels=keep,
                     needs_labels=keep and bool(selection.label_column),
                     skip_bad=skip_bad,
-                    given=given,
+                    mended=lambda option: remedy(source, option, given),
                 )
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
                 raise ValueError(f"'{source}' changed while it was read; prepare it again")

@@ -84,7 +84,7 @@ class ImageDataset:
         if not self.info["num_classes"]:
             return None
         try:
-            labels = np.load(self.path / LABELS_NAME, allow_pickle=False)
+            labels: np.ndarray = np.load(self.path / LABELS_NAME, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(
                 f"'{self.path / LABELS_NAME}' cannot be read: {error}; prepare the dataset again"

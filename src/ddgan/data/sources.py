@@ -12,12 +12,13 @@ from ddgan.config.components import SHORTHANDS, kinds, make, register
 from ddgan.config.settings import SettingError, plain, settings
 from ddgan.data.batch import DataConfig, Dataset
 from ddgan.data.decode import Preparation
+from ddgan.data.from_python import FROM_PYTHON, GivenConfig, is_given, kept
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
 
-__all__ = ["ImagesConfig", "data_named", "fitted", "open_data", "with_data"]
+__all__ = ["ImagesConfig", "beside", "data_named", "fitted", "open_data", "with_data"]
 
 IMAGES = "images"
 SHORTHANDS["data"] = lambda text: {"kind": text} if text in kinds("data") else {"kind": IMAGES, "path": text}
@@ -61,7 +62,7 @@ class ImagesConfig(Preparation, Selection, _Place):
             if self.path
             else "this configuration names no data"
         )
-        embedded = ", ".join(kind for kind in kinds("data") if kind != IMAGES)
+        embedded = ", ".join(kind for kind in kinds("data") if kind not in (IMAGES, FROM_PYTHON))
         raise ValueError(f"{given}; pass --data with one of {embedded}, or {FORMS}")
 
     def open(
@@ -140,7 +141,7 @@ def open_data(
     found.check()
     if sample_shape is not None:
         found = fitted(found, sample_shape)
-    dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
+    dataset: Dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
     if sample_shape is not None and tuple(dataset.sample_shape) != tuple(sample_shape):
         raise ValueError(
             f"the model makes samples of shape {sample_shape}, but {found.name} has {dataset.sample_shape}; "
@@ -149,14 +150,38 @@ def open_data(
     return dataset
 
 
-def with_data(config: Any, given: str | DataConfig) -> Any:
-    """The data settings of a run with other data: a path keeps how images are prepared.
+def with_data(config: Any, given: Any, *, progress: bool = False) -> Any:
+    """The data settings of a run with other data: paths and objects keep how images are prepared.
 
     Args:
         config: the data settings of the run.
-        given: what to train on instead.
+        given: what to train on instead: a kind, a path, settings, or an object from Python, see
+            `from_python.kept`.
+        progress: show a progress bar while an object is read.
+
+    Raises:
+        ValueError: if the settings cannot be, or the object cannot be used.
     """
+    if is_given(given):
+        return kept(given, config, progress=progress)
+    given = str(given) if isinstance(given, Path) else given
     other = data_named(given)
-    if isinstance(config, ImagesConfig) and isinstance(given, str) and isinstance(other, ImagesConfig):
-        return make("data", plain(config) | {"path": other.path})
+    is_own = isinstance(config, ImagesConfig | GivenConfig)
+    if is_own and isinstance(given, str) and isinstance(other, ImagesConfig):
+        options = {name: value for name, value in plain(config).items() if name in plain(other)}
+        return make("data", options | {"kind": IMAGES, "path": other.path})
     return other
+
+
+def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False) -> str | DataConfig:
+    """Data to set beside samples of `sample_shape`, by name or settings; an object is read into that shape.
+
+    Raises:
+        ValueError: if the object cannot be used.
+    """
+    if not is_given(given):
+        named: str | DataConfig = str(given) if isinstance(given, Path) else given
+        return named
+    channels, height, width = sample_shape if len(sample_shape) == 3 else (0, 0, 0)
+    found: Any = kept(given, Preparation(height, channels) if height == width else None, progress=progress)
+    return found

@@ -8,7 +8,6 @@ import math
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ import numpy as np
 from ddgan.data.parallel import Decoded
 from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.readers import Reader
-from ddgan.data.readers.splits import remedy
 
-__all__ = ["write_dataset"]
+__all__ = ["Mended", "write_dataset"]
 
 Mended = Callable[[str], str]
-"""An option -> the command that prepares the same again, with that option too."""
+"""An option of `ddgan prepare` -> the command that prepares the same again, with that option too."""
 MOST_NAMED = 5
 MOST_CLASSES = 1_000_000
 """Larger labels are numbers of something else."""
@@ -71,7 +69,7 @@ def write_dataset(
     with_labels: bool,
     needs_labels: bool,
     skip_bad: bool,
-    given: str = "",
+    mended: Mended,
 ) -> None:
     """Write images, labels and dataset.json.
 
@@ -83,13 +81,12 @@ def write_dataset(
         with_labels: whether labels are kept where there are some.
         needs_labels: whether it is an error if there are none.
         skip_bad: leave out and list images that cannot be stored.
-        given: the options of `ddgan prepare` that ask for this, for the commands that errors name.
+        mended: what errors tell a person to do.
 
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
     source = metadata["source"]
-    mended = partial(remedy, source, given=given)
     tally = _write_images(folder, decoded, len(reader), mended, skip_bad)
     if tally.shape is None:
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
@@ -97,6 +94,7 @@ def write_dataset(
     labels = _checked(tally.labels, source, mended) if with_labels else None
     classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
     if labels is not None:
+        labels = reader.numbered(labels)
         tally.digest.update(labels.tobytes())
         np.save(folder / LABELS_NAME, labels)
         classes = classes_of(labels, reader.class_names, source, mended)

@@ -48,6 +48,7 @@ class VPConfig:
         _check_order(self.beta_min, self.beta_max)
 
     def signal_power(self, u: float) -> float:
+        """abar(u) = exp(-u^2 (beta_max - beta_min) / 2 - u beta_min)."""
         return math.exp(-0.5 * u**2 * (self.beta_max - self.beta_min) - u * self.beta_min)
 
 
@@ -67,7 +68,9 @@ class GeometricConfig:
         _check_order(self.beta_min, self.beta_max)
 
     def signal_power(self, u: float) -> float:
-        return 1 - self.beta_min * (self.beta_max / self.beta_min) ** u
+        """abar(u) = 1 - beta_min (beta_max / beta_min)^u."""
+        ratio: float = (self.beta_max / self.beta_min) ** u
+        return 1 - self.beta_min * ratio
 
 
 def _check_order(low: float, high: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+__all__ = ["require"]
+
 
 def require(extra: str, *packages: str) -> None:
     """Complain where an export's packages are not installed.

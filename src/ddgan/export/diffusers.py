@@ -71,7 +71,8 @@ class DDGANModel(ModelMixin, ConfigMixin):
         self.generator = config.generator.build(tuple(sample_shape), config.conditions.shapes)
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.generator(x_t, t, z, None if y is None else Condition(label=y))
+        prediction: Tensor = self.generator(x_t, t, z, None if y is None else Condition(label=y))
+        return prediction
 
 
 class DDGANPipeline(DiffusionPipeline):
@@ -148,7 +149,8 @@ def _noise_of(
     def noise(*shape: int) -> Tensor:
         if 0 in shape:
             return torch.zeros(batch_size, *shape, device=device)
-        return randn_tensor((batch_size, *shape), generator=generator, device=device)
+        drawn: Tensor = randn_tensor((batch_size, *shape), generator=generator, device=device)
+        return drawn
 
     return noise
 

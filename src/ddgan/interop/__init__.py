@@ -1,1 +1,3 @@
 """Other implementations' files, in and out."""
+
+__all__: list[str] = []

@@ -22,6 +22,8 @@ from torch import Tensor
 from ddgan.interop.nvlabs import PREFIX
 from ddgan.system.text import one_line
 
+__all__ = ["Checkpoint", "load_harmless", "read_checkpoint"]
+
 HARMLESS: list[Any] = [argparse.Namespace]
 """Classes that a checkpoint may name beside those of tensors."""
 Kind = Literal["generator", "discriminator", "training state"]

@@ -44,9 +44,11 @@ class NonSaturatingLoss:
     needs_real: ClassVar[bool] = False
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """softplus(-D(real)) + softplus(D(fake)), (B,)."""
         return softplus(-d_real) + softplus(d_fake)
 
     def generator(self, d_real: Tensor | None, d_fake: Tensor) -> Tensor:
+        """softplus(-D(fake)), (B,)."""
         return softplus(-d_fake)
 
 
@@ -57,8 +59,10 @@ class RelativisticLoss:
     needs_real: ClassVar[bool] = True
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """softplus(D(fake) - D(real)), (B,)."""
         return softplus(d_fake - d_real)
 
     def generator(self, d_real: Tensor | None, d_fake: Tensor) -> Tensor:
+        """softplus(D(real) - D(fake)), (B,)."""
         assert d_real is not None
         return softplus(d_real - d_fake)

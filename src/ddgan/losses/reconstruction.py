@@ -53,6 +53,7 @@ class L1Config(_Weighted):
     """The mean absolute error."""
 
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The mean absolute difference of each sample (B, ...), (B,)."""
         return (predicted - target).abs().flatten(1).mean(dim=1)
 
 
@@ -61,6 +62,7 @@ class L2Config(_Weighted):
     """The mean squared error."""
 
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The mean squared difference of each sample (B, ...), (B,)."""
         return squared_error(predicted, target)
 
 

@@ -68,7 +68,8 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(2 * width * (size // 2) ** 2, NUM_CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(F.dropout(self.features(images), 0.3, self.training))
+        logits: Tensor = self.head(F.dropout(self.features(images), 0.3, self.training))
+        return logits
 
 
 class ImageClassifier(nn.Module):
@@ -103,10 +104,12 @@ class ImageClassifier(nn.Module):
         """What the classes are told from, (B, 128)."""
         if max(images.shape[2:]) > self.LARGEST:
             images = F.adaptive_avg_pool2d(images, self.LARGEST)
-        return self.layers(images).mean(dim=(2, 3))
+        maps: Tensor = self.layers(images)
+        return maps.mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(F.dropout(self.features(images), 0.2, self.training))
+        logits: Tensor = self.head(F.dropout(self.features(images), 0.2, self.training))
+        return logits
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def fit_classifier(
     *,
     reject: bool = False,
     batch_size: int = 64,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], None] | None = None,
 ) -> Network:
     """Train a new classifier on uint8 images (N, C, H, W) with labels (N,).
 
@@ -205,7 +208,8 @@ def fit_classifier(
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                on_step()
+                if on_step is not None:
+                    on_step()
     return model.eval()
 
 

@@ -127,9 +127,8 @@ class Inputs:
     @cached_property
     def features(self) -> Features:
         """The features that distributions are compared by."""
-        config: FeaturesConfig = self.asked_features
-        if config == AUTO:
-            config = features_named(self._suitable())
+        asked = features_named(self._suitable()) if self.asked_features == AUTO else self.asked_features
+        config: FeaturesConfig = asked
         if config.kind == ClassifierFeatures.name:
             return self.classifier_features
         features = config.open(self)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ddgan.config.components import find
 from ddgan.data.batch import DataConfig
+from ddgan.data.sources import beside
 from ddgan.metrics.collect import Collector, FeatureCollector
 from ddgan.metrics.comparison_inputs import AUTO, Inputs
 from ddgan.metrics.features import FeaturesConfig, features_named
@@ -36,14 +37,14 @@ TAKEN = frozenset(known.name for known in fields(Report))
 
 def evaluate(
     model: Model | str | Path | np.ndarray | Tensor,
-    data: str | Path | DataConfig | None = None,
+    data: Any = None,
     metrics: str | Metric | Sequence[str | Metric] | None = None,
     n: int | None = None,
     seed: int = 0,
     *,
     features: str | FeaturesConfig = AUTO,
     split: str | None = None,
-    held_out: str | Path | DataConfig | None = None,
+    held_out: Any = None,
     progress: bool = False,
     device: str | torch.device = "cpu",
 ) -> Report:
@@ -53,8 +54,9 @@ def evaluate(
         model: a model of any method, or what `ddgan.load` opens: a run folder, a weights file, a name on the
             Hub; or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared
             dataset, a uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
-        data: what to compare with: a dataset, or a published .npz or .npy with mu and sigma; by default what
-            the model was trained on.
+        data: what to compare with: a dataset by name, path or settings, an array, a tensor or a dataset of
+            PyTorch or Hugging Face as for `ddgan.train`, or a published .npz or .npy with mu and sigma; by
+            default what the model was trained on.
         metrics: one or more kinds of metrics, those of other packages included, or settings of them; by
             default "modes" where they can be counted, else "frechet", and "speed" of a model.
         n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
@@ -65,7 +67,8 @@ def evaluate(
             package. "auto" is inception for colour images of 32 pixels and more, else
             classifier where the data has labels, else pixels.
         split: of the data to compare with, "train" if none is given.
-        held_out: data that the model was not trained on, for memorisation; by default the split "test".
+        held_out: data that the model was not trained on, for memorisation, in any form that `data` may have;
+            by default the split "test".
         progress: show progress bars.
         device: where features of samples in files are computed; those of a model are computed where it is.
 
@@ -78,8 +81,9 @@ def evaluate(
     asked = check_metrics(metrics)
     chosen = AUTO if features == AUTO else features_named(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
-    compared = _trained_on(samples) if data is None else _named(data)
-    unseen = None if held_out is None else _named(held_out)
+    shape = samples.sample_shape
+    compared = _trained_on(samples) if data is None else beside(data, shape, progress=progress)
+    unseen = None if held_out is None else beside(held_out, shape, progress=progress)
     inputs = Inputs(samples, compared, chosen, split, unseen, seed, progress, torch.device(device))
     report = score(inputs, asked or _usual(inputs))
     for warning in report.warnings:
@@ -109,14 +113,11 @@ def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tupl
     return tuple(found[kind] for kind in known_metrics() if kind in found)
 
 
-def _named(data: str | Path | DataConfig) -> str | DataConfig:
-    return str(data) if isinstance(data, Path) else data
-
-
 def _trained_on(samples: Samples) -> DataConfig:
     if samples.model is None:
         raise ValueError(f"'{samples.name}' are samples in files; name what to compare them with: --data")
-    return samples.model.config.data
+    data: DataConfig = samples.model.config.data
+    return data
 
 
 def _usual(inputs: Inputs) -> tuple[Metric, ...]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from ddgan.data.cache import cache_folder
 from ddgan.system.files import BLOCK, sha256_of, write_atomically
 
+__all__ = ["Weights"]
+
 TIMEOUT = 60.0
 """Seconds without an answer after which a download is given up."""
 

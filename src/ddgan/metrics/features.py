@@ -39,17 +39,7 @@ from ddgan.config.components import SHORTHANDS, kinds, make
 from ddgan.config.settings import SettingError, shown
 from ddgan.metrics.real_data import RealData
 
-__all__ = [
-    "NAMES",
-    "Compared",
-    "FeatureBatch",
-    "Features",
-    "FeaturesConfig",
-    "did_you_mean",
-    "features_named",
-    "known_features",
-    "score_name",
-]
+__all__ = ["Compared", "FeatureBatch", "Features", "FeaturesConfig", "features_named", "known_features"]
 
 NAMES = (
     "inception",

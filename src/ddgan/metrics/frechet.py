@@ -81,7 +81,8 @@ def _factor(statistics: Statistics) -> np.ndarray:
     """A with covariance = A A^T; what rounding left of eigenvalues that are 0 is made 0."""
     values, vectors = np.linalg.eigh(statistics.covariance.numpy())  # torch's is many times slower
     values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
-    return vectors * np.sqrt(values)
+    factor: np.ndarray = vectors * np.sqrt(values)
+    return factor
 
 
 def _distance(real: Statistics, samples: Statistics, overlap: _Overlap) -> float:

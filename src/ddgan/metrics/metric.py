@@ -208,7 +208,8 @@ class Evidence:
         """What `make` gives of this evidence, made once for all metrics that ask for it."""
         if make not in self._shared:
             self._shared[make] = make(self)
-        return self._shared[make]
+        made: T = self._shared[make]
+        return made
 
 
 def _needed(part: T | None, need: Need) -> T:

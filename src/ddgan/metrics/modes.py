@@ -276,4 +276,5 @@ class Modes(Metric):
         return DigitCounter(inputs.classifier.of_channels, real.class_shares())
 
     def score(self, evidence: Evidence) -> CoverageScore:
-        return evidence.collector(self).score()
+        counter: ModeCounter = evidence.collector(self)
+        return counter.score()

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["centre_of", "centred", "nearest", "own_distances", "squared_distances"]
+
 TILE = 4096
 """Rows and columns of a tile: 64 MiB of float32."""
 WIDE = 256

@@ -143,7 +143,8 @@ class Report:
                 plain["features"] = None if value is None else asdict(value)
             elif known.name != "pictures":
                 plain[known.name] = value
-        return finite(plain | ({"pictures": sorted(self.pictures)} if self.pictures else {}))
+        found: dict[str, Any] = finite(plain | ({"pictures": sorted(self.pictures)} if self.pictures else {}))
+        return found
 
     def save(self, path: Path) -> None:
         """Write as JSON; pictures become X.NAME.png beside X.json."""

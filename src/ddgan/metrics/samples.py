@@ -21,7 +21,7 @@ from ddgan.data.readers.arrays import ArrayReader
 from ddgan.models.model import Model
 from ddgan.models.opening import load
 from ddgan.models.weights_file import WEIGHTS_NAME
-from ddgan.system.images import finite, to_uint8
+from ddgan.system.images import finite, to_levels
 
 __all__ = ["Samples", "holds_samples", "open_samples", "quantised"]
 
@@ -108,7 +108,7 @@ def quantised(batch: Tensor) -> Tensor:
     finite(batch)
     if batch.ndim != 4:
         return batch.float().cpu()
-    return torch.from_numpy(to_uint8(batch)).permute(0, 3, 1, 2)
+    return to_levels(batch).cpu()
 
 
 def _from_array(array: np.ndarray | Tensor) -> Samples:

@@ -78,7 +78,8 @@ class CompactClassifier(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits (B, K) of features (B, D)."""
-        return self.head(features) * LOGIT_SCALE
+        logits: Tensor = self.head(features) * LOGIT_SCALE
+        return logits
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits(self.features(images))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
@@ -22,10 +23,11 @@ from ddgan.models.precision import Precision, choose_precision, in_bf16, in_its_
 from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import kernels_kept
+from ddgan.system import images
 from ddgan.system.progress import progress_bar
 from ddgan.system.randomness import ImageNoise
 
-__all__ = ["Classes", "Model", "TrainedModel", "in_batches"]
+__all__ = ["Classes", "Model", "Output", "TrainedModel"]
 
 ACTIVATION_BUDGET = 256 * 2**20
 """Bytes that one batch may take at the widest layer of the generator when the size is not given."""
@@ -34,6 +36,9 @@ SHARE_OF_FREE = 0.125
 MOST_AT_ONCE = 16_384
 Classes = int | Sequence[int] | None
 """The class of all samples, or of each; None for the usual ones."""
+Output = Literal["tensor", "uint8", "pil"]
+"""What samples come as: float32 as the model makes them, uint8 images, or a list of PIL images."""
+PRECISION_OF: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 
 @runtime_checkable
@@ -99,6 +104,9 @@ class Model(Protocol):
 class TrainedModel(ABC):
     """A network with the settings that it was trained with.
 
+    It is not an `nn.Module`, but does what one is asked for: `to`, `eval`, `train`, `parameters`,
+    `state_dict` and the like are about its generator.
+
     Args:
         generator: G(x_t, t, z, condition) -> prediction; for a trained model the EMA of its weights.
         config: the run's settings.
@@ -159,12 +167,85 @@ class TrainedModel(ABC):
         """How many classes the model knows; 0 if it was trained without."""
         return self.conditions.num_classes
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move to a device; returns self."""
-        self.generator.to(device)
-        self._network.to(device)
-        self.diffusion.to(device)
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights; what the generator computes in is `precision`."""
+        return next(self.generator.parameters()).dtype
+
+    @property
+    def training(self) -> bool:
+        """Whether the generator is in training mode; a model that was opened is not."""
+        return self.generator.training
+
+    def to(
+        self, device: torch.device | str | int | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        """Move to a device, compute in another type, or both; returns the model itself.
+
+        Args:
+            device: where the weights go; in its place a dtype, as in `nn.Module.to`.
+            dtype: torch.float32 or torch.bfloat16, which are `set_precision` "float32" and "bf16": the
+                weights, the chain around the generator and the samples stay float32.
+
+        Raises:
+            ValueError: if the dtype is another one; nothing is moved then.
+        """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        if dtype is not None and dtype not in PRECISION_OF:
+            raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
+        if device is not None:
+            for part in (self.generator, self._network, self.diffusion):
+                part.to(device)
+        return self if dtype is None else self.set_precision(PRECISION_OF[dtype])
+
+    def cpu(self) -> Self:
+        """Move to the CPU; returns the model itself."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | torch.device | str = "cuda") -> Self:
+        """Move to a GPU, by default the current one; returns the model itself."""
+        return self.to(device)
+
+    def train(self, mode: bool = True) -> Self:
+        """Put the generator into training mode, or out of it; returns the model itself.
+
+        The networks of ddgan do the same in both modes; one of your own may not.
+        """
+        self.generator.train(mode)
+        self._network.train(mode)
         return self
+
+    def eval(self) -> Self:
+        """Put the generator into evaluation mode, as it is after opening; returns the model itself."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether gradients are taken of the weights; off after opening. Returns the model itself."""
+        self.generator.requires_grad_(requires_grad)
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The generator's weights: for a trained model the EMA, which asks for no gradients."""
+        return self.generator.parameters()
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The same with their names, which are those of the weights file."""
+        return self.generator.named_parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The generator's state dict, with the names of the weights file."""
+        return self.generator.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take weights of the same names and shapes, also into the copy that computes in bf16.
+
+        Raises:
+            RuntimeError: if names or shapes differ, as `nn.Module.load_state_dict`.
+        """
+        self.generator.load_state_dict(state_dict)
+        if self.precision == "bf16":
+            self.set_precision("bf16")
 
     def set_precision(self, precision: Precision) -> Self:
         """Choose what the generator computes in; the weights, and what `save` writes, stay float32.
@@ -247,6 +328,7 @@ class TrainedModel(ABC):
                     on_batch(count)
                 yield samples[:count]
 
+    @overload
     def sample(
         self,
         n: int,
@@ -254,9 +336,36 @@ class TrainedModel(ABC):
         batch_size: int | None = None,
         *,
         classes: Classes = None,
+        output: Literal["tensor", "uint8"] = "tensor",
+        device: torch.device | str = "cpu",
         progress: bool = False,
-    ) -> Tensor:
-        """n new samples, float32 (n, *sample_shape) on the CPU; images are in [-1, 1].
+    ) -> Tensor: ...
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        *,
+        classes: Classes = None,
+        output: Literal["pil"],
+        device: torch.device | str = "cpu",
+        progress: bool = False,
+    ) -> list[Image.Image]: ...
+
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        batch_size: int | None = None,
+        *,
+        classes: Classes = None,
+        output: Output = "tensor",
+        device: torch.device | str = "cpu",
+        progress: bool = False,
+    ) -> Tensor | list[Image.Image]:
+        """n new samples: float32 (n, *sample_shape) on the CPU, images in [-1, 1], unless asked otherwise.
 
         Image i depends on (seed, i) alone: it is the same whatever n and the batch size, but for rounding
         (products are summed in another order: some 1e-7 in float32, up to a grey level or so in bf16).
@@ -267,13 +376,26 @@ class TrainedModel(ABC):
             batch_size: samples at a time; by default sized to memory.
             classes: the class of all samples, or of each, in 0..num_classes, where num_classes is the
                 null class; by default sample i has class i modulo num_classes.
+            output: "tensor"; "uint8" for images (n, C, H, W) in 0..255, the pixels that `ddgan sample`
+                writes; or "pil" for a list of n PIL images, which are grey (1 channel), grey with alpha (2),
+                RGB (3) or RGBA (4).
+            device: where a tensor goes; `model.device` leaves it where it was made. PIL images have none.
             progress: show a progress bar.
 
         Raises:
-            ValueError: if an argument is out of range, or the model knows no classes.
+            ValueError: if an argument is out of range, the model knows no classes, its samples are no images
+                for such an output, or an image has a value that is not finite.
         """
+        check_output(output, self.sample_shape)
+        where = torch.device("cpu" if output == "pil" else device)
+        batches = []
         with progress_bar("sampling", n, enabled=progress) as advance:
-            return torch.cat([batch.cpu() for batch in self.batches(n, seed, batch_size, advance, classes)])
+            for batch in self.batches(n, seed, batch_size, advance, classes):
+                if output != "tensor":
+                    batch = images.to_levels(images.finite(batch))
+                batches.append(batch.to(where))
+        samples = torch.cat(batches)
+        return samples if output != "pil" else [images.to_pil(i) for i in samples.permute(0, 2, 3, 1).numpy()]
 
     def condition_for(self, n: int, classes: Classes = None) -> Condition | None:
         """The condition of n samples, on the model's device; None for a model that is told nothing.
@@ -320,6 +442,23 @@ def check_seed(seed: int) -> None:
     """
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be 0 or more")
+
+
+def check_output(output: str, sample_shape: Sequence[int]) -> None:
+    """Complain about an output that `sample` does not know, or that samples of this shape have no form for.
+
+    Raises:
+        ValueError: naming the outputs, or the shape.
+    """
+    if output not in get_args(Output):
+        raise ValueError(f"output is '{output}'; it must be one of {', '.join(get_args(Output))}")
+    is_image = len(sample_shape) == 3 if output == "uint8" else images.has_png_form(sample_shape)
+    if output != "tensor" and not is_image:
+        kind = "images" if output == "uint8" else "images of 1 to 4 channels"
+        raise ValueError(
+            f"output is '{output}', but samples of shape {tuple(sample_shape)} are not {kind}; "
+            "use output='tensor'"
+        )
 
 
 def in_batches(n: int, batch_size: int) -> list[range]:

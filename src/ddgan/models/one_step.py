@@ -9,7 +9,7 @@ from ddgan.models.model import TrainedModel
 from ddgan.networks.conditions import Condition
 from ddgan.system.randomness import ImageNoise
 
-__all__ = ["OneStepGAN", "first_step"]
+__all__ = ["OneStepGAN"]
 
 
 class OneStepGAN(TrainedModel):

@@ -123,7 +123,7 @@ def save_samples(
 
 def has_png_form(model: TrainedModel) -> bool:
     """Whether the model makes images of one to four channels."""
-    return len(model.sample_shape) == 3 and model.sample_shape[0] <= 4
+    return images.has_png_form(model.sample_shape)
 
 
 def check_form(model: TrainedModel, out: Path) -> None:

@@ -5,3 +5,5 @@ A network is built from its settings for a shape of samples and for the conditio
 D(x_prev, x_t, t, condition); both take samples (B, *sample_shape), t int64 (B,) in 1..T, z (B, latent_size),
 and a `Condition` or None.
 """
+
+__all__: list[str] = []

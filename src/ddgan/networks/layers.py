@@ -82,7 +82,8 @@ class TimeEmbedding(nn.Module):
         dtype = self.input.weight.dtype
         exact = torch.promote_types(dtype, torch.float32)  # angles are large numbers
         embedding = sinusoidal_embedding(t - 1, self.frequencies, exact).to(dtype)
-        return self.output(self.activation(self.input(embedding)))
+        features: Tensor = self.output(self.activation(self.input(embedding)))
+        return features
 
 
 class ClassEmbedding(nn.Module):
@@ -99,7 +100,8 @@ class ClassEmbedding(nn.Module):
     def forward(self, y: Tensor | None, batch: int) -> Tensor:
         if y is None:
             y = torch.full((batch,), self.num_classes, device=self.table.weight.device)
-        return self.table(y)
+        features: Tensor = self.table(y)
+        return features
 
 
 class ClassProjection(nn.Module):
@@ -111,7 +113,8 @@ class ClassProjection(nn.Module):
         nn.init.normal_(self.classes.table.weight, std=features**-0.5)
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
-        return (features * self.classes(y, len(features))).sum(dim=1)
+        of_class: Tensor = self.classes(y, len(features))
+        return (features * of_class).sum(dim=1)
 
 
 def num_groups(channels: int) -> int:
@@ -167,7 +170,8 @@ class Attention(nn.Module):
         )
         attended = F.scaled_dot_product_attention(query, key, value)
         attended = attended.squeeze(1).transpose(1, 2).reshape(h.shape)
-        return (h + self.output(attended)) * math.sqrt(0.5)
+        update: Tensor = self.output(attended)
+        return (h + update) * math.sqrt(0.5)
 
 
 RESAMPLERS = {"up": resample.upsample, "down": resample.downsample}

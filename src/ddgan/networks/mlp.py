@@ -114,7 +114,8 @@ class ModulatedBlock(nn.Module):
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding).chunk(2, dim=1)
         residual = self.hidden(F.silu(torch.addcmul(shift, self.norm(h), 1 + scale)))
-        return h + self.output(F.silu(residual))
+        update: Tensor = self.output(F.silu(residual))
+        return h + update
 
 
 class MLPGenerator(nn.Module):
@@ -180,7 +181,8 @@ class MLPDiscriminator(nn.Module):
         h = torch.cat([values, self.time_embedding(t)], dim=1)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)
-        logits = self.layers[-1](h).squeeze(1)
+        logits: Tensor = self.layers[-1](h).squeeze(1)
         if self.projection is None:
             return logits
-        return logits + self.projection(h, None if condition is None else condition.label)
+        of_class: Tensor = self.projection(h, None if condition is None else condition.label)
+        return logits + of_class

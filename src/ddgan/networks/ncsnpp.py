@@ -156,10 +156,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor, t: Tensor, w: Tensor | None) -> Tensor:
         """h (B, inputs, H, W); t the activated time embedding; w the mapped latent."""
-        residual = self.resample(self.norm1(h, w))
+        residual: Tensor = self.resample(self.norm1(h, w))
         residual = self.conv1(residual).add_(self.time(t)[:, :, None, None])
         residual = self.conv2(self.norm2(residual, w))
-        return (self.skip(self.resample(h)) + residual).mul_(HALF)
+        skip: Tensor = self.skip(self.resample(h))
+        return (skip + residual).mul_(HALF)
 
 
 class PyramidStep(nn.Module):

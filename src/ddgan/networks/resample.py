@@ -56,7 +56,8 @@ def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
     if height == width < SMALLEST_SEPARABLE:
         square = _matrix(operation, height, padding, True, x.dtype, x.device)
         side = round(square.shape[1] ** 0.5)
-        return (x.flatten(2) @ square).unflatten(2, (side, side))
+        whole: Tensor = (x.flatten(2) @ square).unflatten(2, (side, side))
+        return whole
     vertical = _matrix(operation, height, padding, False, x.dtype, x.device)
     horizontal = _matrix(operation, width, padding, False, x.dtype, x.device)
     return vertical @ (x @ horizontal.T)
@@ -68,10 +69,12 @@ def _filtered_rows(x: Tensor, operation: str, padding: int) -> Tensor:
     if height == width < SMALLEST_SEPARABLE:
         square = _matrix(operation, height, padding, True, x.dtype, x.device)
         side = round(square.shape[1] ** 0.5)
-        return (square.T @ x.flatten(1, 2)).unflatten(1, (side, side))
+        whole: Tensor = (square.T @ x.flatten(1, 2)).unflatten(1, (side, side))
+        return whole
     vertical = _matrix(operation, height, padding, False, x.dtype, x.device)
     horizontal = _matrix(operation, width, padding, False, x.dtype, x.device)
-    return horizontal @ (vertical @ x.flatten(2)).unflatten(2, x.shape[2:])
+    columns: Tensor = (vertical @ x.flatten(2)).unflatten(2, x.shape[2:])
+    return horizontal @ columns
 
 
 def _window(x: Tensor) -> Tensor:

@@ -101,9 +101,10 @@ class DiscriminatorBlock(nn.Module):
         self.skip = conv(inputs, outputs, 1, bias=False)
 
     def forward(self, h: Tensor, t: Tensor) -> Tensor:
-        residual = self.conv1(F.leaky_relu(h, SLOPE)).add_(self.time(t)[:, :, None, None])
+        residual: Tensor = self.conv1(F.leaky_relu(h, SLOPE)).add_(self.time(t)[:, :, None, None])
         residual = self.conv2(self.resample(F.leaky_relu_(residual, SLOPE)))
-        return (self.skip(self.resample(h)) + residual).mul_(math.sqrt(0.5))
+        skip: Tensor = self.skip(self.resample(h))
+        return (skip + residual).mul_(math.sqrt(0.5))
 
 
 def minibatch_stddev(h: Tensor, group: int) -> Tensor:
@@ -123,7 +124,8 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
 
     def grouped(values: Tensor) -> Tensor:  # (B, ...) -> (rows, M, ...), zeros where an image lacks
         filled = torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
-        return filled.unflatten(0, (rows, num_groups))
+        by_row: Tensor = filled.unflatten(0, (rows, num_groups))
+        return by_row
 
     mean = grouped(h).sum(dim=0) / size
     deviation = h - mean.repeat(rows, 1, 1, 1)[:batch]
@@ -171,7 +173,8 @@ class Discriminator(nn.Module):
             h = minibatch_stddev(h, self.config.stddev_group)
         h = F.leaky_relu(self.output_conv(h), SLOPE)
         features = h.sum(dim=(2, 3))
-        logits = self.output(features).squeeze(1)
+        logits: Tensor = self.output(features).squeeze(1)
         if self.projection is None:
             return logits
-        return logits + self.projection(features, None if condition is None else condition.label)
+        of_class: Tensor = self.projection(features, None if condition is None else condition.label)
+        return logits + of_class

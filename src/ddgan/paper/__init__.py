@@ -4,3 +4,5 @@ One module for each; `registry` knows them. What they share: `base` (what an exp
 `models` (the trained models), `scoring` and `measures` (their scores), `plots`, `published`, `provenance` and
 `outcome` (the files).
 """
+
+__all__: list[str] = []

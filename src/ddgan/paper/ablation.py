@@ -38,6 +38,8 @@ from ddgan.paper.specs import FULL, PAPER_STEPS, PLAIN, STEPS, image_models
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 VARIANTS = {
     **{f"ddgan-t{steps}": f"T = {steps}" for steps in STEPS},
     "gan-augmented": "one-shot GAN, augmented",

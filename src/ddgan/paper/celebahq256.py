@@ -5,6 +5,8 @@ from ddgan.paper.published import TABLE_4
 from ddgan.paper.scoring import Pass
 from ddgan.paper.smoke_data import celeba_like
 
+__all__ = ["EXPERIMENT", "TABLE"]
+
 TABLE = ImageTable(
     preset="celebahq256",
     published=TABLE_4,

@@ -5,6 +5,8 @@ from ddgan.paper.published import TABLE_1, TABLE_1_HEAD
 from ddgan.paper.scoring import Pass
 from ddgan.paper.smoke_data import cifar_like
 
+__all__ = ["EXPERIMENT"]
+
 TABLE = ImageTable(
     preset="cifar10",
     published=TABLE_1,

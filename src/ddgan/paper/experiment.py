@@ -17,6 +17,8 @@ from ddgan.paper.store import Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["DEFAULT_SEEDS", "SCALES", "Claim", "Experiment", "Outcome", "Request", "Table"]
+
 SCALES = ("smoke", "cpu", "paper")
 DEFAULT_SEEDS = {"smoke": (0,), "cpu": (0, 1, 2), "paper": (0,)}
 
@@ -37,7 +39,7 @@ class Request:
     out: Path
     data: str | None = None
     seeds: tuple[int, ...] = (0,)
-    log: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = field(default_factory=lambda: lambda line: None)
 
     @property
     def store(self) -> Store:

@@ -17,6 +17,8 @@ from ddgan.paper.specs import point_models
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 NUM_SHOWN = 4000
 COLUMNS = {"modes of 25": "modes.modes", "within 3 sigma": "modes.within", "KL": "modes.kl"}
 ENOUGH = 0.9

@@ -22,6 +22,8 @@ from ddgan.paper.store import ModelSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["ImageTable", "image_experiment"]
+
 NUM_SHOWN = 25
 WITHOUT_CPU = "a U-Net for images of this size takes days on a CPU; use smoke or paper"
 SMOKE_SIZE = 16

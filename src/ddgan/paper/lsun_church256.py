@@ -5,6 +5,8 @@ from ddgan.paper.published import TABLE_5
 from ddgan.paper.scoring import Pass
 from ddgan.paper.smoke_data import lsun_like
 
+__all__ = ["EXPERIMENT", "TABLE"]
+
 TABLE = ImageTable(
     preset="lsun_church256",
     published=TABLE_5,

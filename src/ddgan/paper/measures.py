@@ -10,6 +10,29 @@ from ddgan.paper.experiment import Request
 from ddgan.paper.plots import spread_of, written
 from ddgan.paper.scoring import Method, long_scores, short_scores, speed
 
+__all__ = [
+    "CONFIDENT",
+    "FRECHET",
+    "HIGH_CONFIDENCE_MODES",
+    "INCEPTION",
+    "KL",
+    "MODES",
+    "PRECISION",
+    "RECALL",
+    "SHORT",
+    "Measure",
+    "Measured",
+    "at",
+    "basis_note",
+    "cell",
+    "columns",
+    "floor_note",
+    "has_larger",
+    "measured",
+    "samples_of",
+    "score_cells",
+]
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -29,7 +52,7 @@ class Measure:
 
     def of(self, scores: dict[str, Any] | None) -> float | None:
         """Its value in a report; None if it is not there."""
-        value = at(scores, self.path)
+        value: float | None = at(scores, self.path)
         if value is None or not self.relative_to:
             return value
         whole = at(scores, self.relative_to)
@@ -57,7 +80,7 @@ LONG = (MODES, HIGH_CONFIDENCE_MODES, KL, FRECHET, INCEPTION)
 
 def samples_of(scores: dict[str, Any]) -> int:
     """N."""
-    return scores["modes"]["num_samples"] if "modes" in scores else scores["num_samples"]
+    return int(scores.get("modes", scores)["num_samples"])
 
 
 def basis_of(scores: dict[str, Any]) -> dict[str, Any]:
@@ -100,13 +123,13 @@ class Measured:
     def seconds(self) -> float:
         """Seconds per 100 images at a batch of 100."""
         assert self.speed is not None
-        return self.speed["seconds_per_100"]["median"]
+        return float(self.speed["seconds_per_100"]["median"])
 
     @property
     def nfe(self) -> int:
         """Calls of the network for one sample."""
         assert self.speed is not None
-        return self.speed["nfe"]
+        return int(self.speed["nfe"])
 
     def values(self, measure: Measure, *, long: bool = False) -> list[float]:
         """The seeds' values that are there."""

@@ -24,6 +24,8 @@ from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 CENTRES, SHARES, WIDTH = (-1.5, -0.55, 0.4, 1.5), (0.25, 0.2, 0.3, 0.25), 0.1
 """The modes of q(x_0): where they are, their weights, and their standard deviation."""
 NUM_STEPS, SCHEDULE = 5, VPConfig(beta_min=0.1, beta_max=3.0)
@@ -60,7 +62,8 @@ def normal(x: np.ndarray, mean: np.ndarray | float, variance: float) -> np.ndarr
 def data_density(x: np.ndarray) -> np.ndarray:
     """q(x_0)."""
     parts = (share * normal(x, centre, WIDTH**2) for centre, share in zip(CENTRES, SHARES, strict=True))
-    return np.sum(list(parts), axis=0)
+    density: np.ndarray = np.sum(list(parts), axis=0)
+    return density
 
 
 def marginal(q_0: np.ndarray, alpha_bar: float) -> np.ndarray:
@@ -68,13 +71,15 @@ def marginal(q_0: np.ndarray, alpha_bar: float) -> np.ndarray:
     if alpha_bar == 1:
         return q_0
     kernel = normal(GRID[:, None], math.sqrt(alpha_bar) * GRID[None], 1 - alpha_bar)
-    return np.trapezoid(kernel * q_0, GRID, axis=1)
+    density: np.ndarray = np.trapezoid(kernel * q_0, GRID, axis=1)
+    return density
 
 
 def posterior(q_s: np.ndarray, ratio: float, given: float) -> np.ndarray:
     """q(x_s | x_t = X) on GRID, by Bayes' rule; `ratio` is abar_t / abar_s."""
     joint = normal(np.full_like(GRID, given), math.sqrt(ratio) * GRID, 1 - ratio) * q_s
-    return joint / np.trapezoid(joint, GRID)
+    density: np.ndarray = joint / np.trapezoid(joint, GRID)
+    return density
 
 
 def densities() -> Densities:

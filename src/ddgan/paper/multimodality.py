@@ -23,6 +23,8 @@ from ddgan.system.randomness import generator_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 WITHOUT = "ddgan-no-latent"
 COLUMNS = {
     FULL: "with latent (T = 4)",

@@ -27,6 +27,8 @@ from ddgan.system.images import grid, to_uint8, zoom_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 NUM_SHOWN = 10
 COPYING = 0.75
 """From here on samples are clearly nearer to training images than real ones are."""

@@ -13,6 +13,8 @@ from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.provenance import commit, machine
 from ddgan.system.files import write_atomically
 
+__all__ = ["reproduce"]
+
 FILES = ("result.json", "figure.png", "figure.svg", "report.md")
 
 

@@ -9,11 +9,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ddgan.reports.run_report import COLORS
+from ddgan.reports.page import COLORS
 from ddgan.system import images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "FONT",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "RED",
+    "channels_sheet",
+    "new_figure",
+    "plain",
+    "save",
+    "scatter",
+    "sheet",
+    "show_image",
+    "spread_of",
+    "written",
+]
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, GREY = COLORS
 FONT = 10

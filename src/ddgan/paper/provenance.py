@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+__all__ = ["commit", "machine"]
+
 
 @cache
 def commit() -> str:

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "STROKE_SECONDS",
+    "TABLE_1",
+    "TABLE_1_HEAD",
+    "TABLE_2",
+    "TABLE_2_HEAD",
+    "TABLE_3",
+    "TABLE_3_HEAD",
+    "TABLE_4",
+    "TABLE_5",
+]
+
 TABLE_1 = {
     "DDGAN, T = 4": ("9.63", "3.75", ".57", "4", ".21"),
     "DDPM": ("9.46", "3.21", ".57", "1000", "80.5"),

@@ -22,6 +22,8 @@ from ddgan.paper.experiment import SCALES, Experiment
 from ddgan.paper.specs import all_models
 from ddgan.paper.store import ModelSpec
 
+__all__ = ["ALL", "EXPERIMENTS", "MODELS", "check_data", "check_machine", "chosen", "listing", "models_of"]
+
 MODULES = (
     *(trilemma, gaussians, multimodal1d, ablation, stackedmnist, cifar10, celebahq256, lsun_church256),
     *(multimodality, strokes, stability, neighbours),

@@ -29,6 +29,18 @@ from ddgan.paper.provenance import machine
 from ddgan.paper.store import SCORES_FOLDER, ModelSpec, Store
 from ddgan.system.files import write_atomically
 
+__all__ = [
+    "LONG_CHAIN",
+    "PLANS",
+    "POINTS",
+    "Method",
+    "Pass",
+    "long_scores",
+    "scores",
+    "short_scores",
+    "speed",
+]
+
 LONG_CHAIN = 100
 """Chains of more steps than this are scored at the short N alone."""
 
@@ -185,13 +197,14 @@ def _kept(
     metadata = store.metadata(method.spec, seed)
     asked = asked | {"trained": [metadata["iterations"], metadata["minutes"], metadata["commit"]]}
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["asked"] == json.loads(json.dumps(asked)):
-            return found["answer"]
+        kept: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if kept["asked"] == json.loads(json.dumps(asked)):
+            return kept["answer"]
     answer = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
-    return json.loads(json.dumps(answer))
+    plain: dict[str, Any] = json.loads(json.dumps(answer))
+    return plain
 
 
 @cache

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ddgan.data.digits import load_digits
-from ddgan.data.readers.tables import required
+from ddgan.data.readers.columns import required
+
+__all__ = ["celeba_like", "cifar_like", "lsun_like"]
 
 COUNT = 64
 

@@ -19,6 +19,21 @@ from ddgan.config.settings import plain
 from ddgan.paper.store import ModelSpec
 from ddgan.training.trainer import configured
 
+__all__ = [
+    "DENOISER_STEPS",
+    "FULL",
+    "PAPER_STEPS",
+    "PLAIN",
+    "STEPS",
+    "TINY_TRAINING",
+    "all_models",
+    "base_of",
+    "changed",
+    "gan",
+    "image_models",
+    "point_models",
+]
+
 STEPS = (1, 2, 4, 8)
 PAPER_STEPS = 4
 """T of the variants of Table 2, and of the chains that are compared at "T steps"."""

@@ -15,6 +15,8 @@ from ddgan.reports.run_report import smoothed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 SHOWN = {FULL: "T = 4", PLAIN: "T = 4, no reconstruction term"}
 """The models by name, the second where the base has such a term."""
 Log = list[dict[str, Any]]

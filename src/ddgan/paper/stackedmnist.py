@@ -20,6 +20,8 @@ from ddgan.paper.store import ModelSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT", "paper_models"]
+
 NUM_SHOWN = 12
 PROTOCOL_N = 26_000
 COLUMNS = {

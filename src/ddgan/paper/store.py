@@ -30,6 +30,8 @@ from ddgan.training.resuming import first_difference
 from ddgan.training.trainer import Run, resume, train
 from ddgan.training.workspace import checkpoints_of
 
+__all__ = ["SCORES_FOLDER", "ModelSpec", "Store", "is_main"]
+
 TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
 
 
@@ -80,11 +82,11 @@ class Store:
 
     Args:
         folder: where they are.
-        log: takes lines for a person.
+        log: takes lines for a person; by default nothing does.
     """
 
-    def __init__(self, folder: Path, log: Callable[[str], None] = lambda line: None) -> None:
-        self.folder, self._log = folder, log
+    def __init__(self, folder: Path, log: Callable[[str], None] | None = None) -> None:
+        self.folder, self._log = folder, log or (lambda line: None)
         commit()  # of the code that was loaded, not of what is there when a model is done
 
     def path(self, spec: ModelSpec, seed: int) -> Path:
@@ -136,7 +138,7 @@ class Store:
 
     def metadata(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
         """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit, settings."""
-        found = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
         return found | {"settings": settings_in_words(spec.config)}
 
     def log_records(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:

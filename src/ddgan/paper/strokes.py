@@ -28,6 +28,8 @@ from ddgan.paper.specs import DENOISER_STEPS, image_models
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 OURS, THEIRS = "ddgan-t4", "ddpm"
 NUM_SHOWN = 4
 REPEATS = 5

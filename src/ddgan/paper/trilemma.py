@@ -39,6 +39,8 @@ from ddgan.paper.specs import PAPER_STEPS, STEPS, image_models
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["EXPERIMENT"]
+
 FAMILIES = {
     "DDGAN (ours)": (plots.BLUE, "o"),
     "DDPM": (plots.RED, "s"),

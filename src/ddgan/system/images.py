@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["finite", "grid", "save_png", "to_pil", "to_uint8", "zoom_for"]
+__all__ = ["finite", "grid", "has_png_form", "save_png", "to_levels", "to_pil", "to_uint8", "zoom_for"]
 
 
 def finite(samples: Tensor) -> Tensor:
@@ -26,10 +27,19 @@ def finite(samples: Tensor) -> Tensor:
     return samples
 
 
+def to_levels(images: Tensor) -> Tensor:
+    """Images in [-1, 1] -> uint8 of the same shape, on the same device; values outside are clipped."""
+    return ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
 def to_uint8(images: Tensor) -> np.ndarray:
     """(N, C, H, W) in [-1, 1] -> uint8 (N, H, W, C); values outside are clipped."""
-    scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return to_levels(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def has_png_form(sample_shape: Sequence[int]) -> bool:
+    """Whether samples of this shape are images of one to four channels."""
+    return len(sample_shape) == 3 and sample_shape[0] <= 4
 
 
 def grid(images: np.ndarray, columns: int | None = None, zoom: int = 1, gap: int = 1) -> np.ndarray:

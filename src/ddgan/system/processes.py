@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -85,15 +86,31 @@ class Processes:
         self._reduce(value, dist.ReduceOp.MAX, self._talk)
         return int(value)
 
+    def from_main(self, text: str) -> str:
+        """Return the text of the main process in every process; the others wait for it."""
+        if self.count == 1:
+            return text
+        texts = [text]
+        with _others_alive():
+            dist.broadcast_object_list(texts, 0, self._talk)
+        return texts[0]
+
     def _reduce(self, value: Tensor, operation: Any, group: dist.ProcessGroup | None = None) -> None:
-        try:
+        with _others_alive():
             dist.all_reduce(value, operation, group)
-        except RuntimeError as error:
-            raise TrainingError(
-                "another process of this run has died or does not answer "
-                f"({one_line(error)[:200]}); see its last message, then resume from the "
-                "newest checkpoint with ddgan train --resume RUN"
-            ) from None
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    """Turn an error of communication into one that says another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            "another process of this run has died or does not answer "
+            f"({one_line(error)[:200]}); see its last message, then resume from the "
+            "newest checkpoint with ddgan train --resume RUN"
+        ) from None
 
 
 def join_processes(device_name: str) -> Processes:

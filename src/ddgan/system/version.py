@@ -1,3 +1,5 @@
 """The version of ddgan."""
 
+__all__ = ["__version__"]
+
 __version__ = "0.2.0"

@@ -8,6 +8,8 @@ import time
 from ddgan.system.devices import wait_for
 from ddgan.system.processes import Processes
 
+__all__ = ["MinuteBudget"]
+
 UNMEASURED_STEPS = 5
 """The first iterations after a start are slower (compilation, caches) and are not timed."""
 LEAST_STEPS = 20

@@ -28,6 +28,8 @@ from ddgan.models.checkpoint_file import (
 from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import TrainState
 
+__all__ = ["Checkpoints", "restore"]
+
 NAME = re.compile(r"step-\d+")
 OPTIMIZER = "optimizer."
 """Prefix of the names of optimizer moments; an optimizer has the name of the network it trains."""
@@ -166,6 +168,7 @@ def _step(path: Path) -> int:
 
 def _score(path: Path) -> float | None:
     try:
-        return json.loads((path / METADATA_NAME).read_text(encoding="utf-8")).get("score")
+        score: float | None = json.loads((path / METADATA_NAME).read_text(encoding="utf-8")).get("score")
     except (OSError, ValueError):
         return None
+    return score

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+__all__ = ["LR_NAMES", "Logger", "memory_gb", "summary", "time_left"]
+
 LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
 """Names of the learning rates in the log."""
 SECONDS_BETWEEN_LINES = 15.0
@@ -60,4 +62,4 @@ def memory_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_reserved(device) / 1e9
     import psutil
 
-    return psutil.Process().memory_info().rss / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9

@@ -25,6 +25,8 @@ from ddgan.training.iteration import all_updates
 from ddgan.training.state import Method, Noise, TrainState
 from ddgan.training.statistics import Statistics
 
+__all__ = ["ReplayedUpdates", "check_graphs"]
+
 NUM_USUAL = 3
 """At least this many iterations run eagerly first, so that libraries have chosen their kernels."""
 Kind = Hashable

@@ -18,10 +18,12 @@ def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> T
     A call that a penalty differentiates twice runs in full precision and uncompiled, since torch.compile does
     not support second derivatives.
     """
+    output: Tensor
     if first.requires_grad and first.is_leaf:
-        return network.forward(first, *others)
+        output = network.forward(first, *others)
+        return output
     with torch.autocast(first.device.type, state.precision, enabled=state.precision is not None):
-        output: Tensor = network(first, *others)
+        output = network(first, *others)
     return output if state.precision is None else output.to(first.dtype)
 
 

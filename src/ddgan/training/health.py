@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["Health", "memorised"]
+
 PATIENCE = 3
 """Consecutive records that must show a sign before it is reported."""
 LARGEST_LOGIT = 50.0
@@ -52,7 +54,7 @@ def has_g_collapsed(record: Record) -> bool:
     fake, real = record.get("variance_fake"), record.get("variance_real")
     if fake is None or real is None or record["step"] < GRACE:
         return False
-    return fake < SMALLEST_SPREAD * real
+    return bool(fake < SMALLEST_SPREAD * real)
 
 
 def is_overfitting(record: Record) -> bool:
@@ -66,7 +68,7 @@ def memorised(record: Record) -> float | None:
     real, fake, held_out = (record.get(name) for name in ("d_real", "d_fake", "d_held_out"))
     if real is None or fake is None or held_out is None or real - fake < LEAST_MARGIN:
         return None
-    return (real - held_out) / (real - fake)
+    return float((real - held_out) / (real - fake))
 
 
 SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {

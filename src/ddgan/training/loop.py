@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 from ddgan.data.batch import Batch
 from ddgan.training.statistics import Statistics, StatisticsMeter
 
+__all__ = ["Trainable", "fit", "graceful_stop"]
+
 
 class Trainable(Protocol):
     """A training state that counts its steps and knows when to end."""

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ddgan.system.randomness import generator_for
 
+__all__ = ["HalfStepNoise", "StepNoise", "draw_noise"]
+
 
 @dataclass(frozen=True)
 class HalfStepNoise:

@@ -15,6 +15,8 @@ from ddgan.system.processes import Processes
 from ddgan.training.console import Logger
 from ddgan.training.workspace import checkpoints_of
 
+__all__ = ["check_same_settings", "first_difference", "newest_of_all"]
+
 
 def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logger) -> Checkpoint:
     """Return the newest intact checkpoint, the same on every process.

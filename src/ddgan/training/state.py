@@ -145,7 +145,7 @@ class TrainState:
     batch_size: int = 0
     num_parts: int = 1
     precision: torch.dtype | None = None
-    average_: Callable[[Iterable[Tensor]], None] = leave_alone
+    average_: Callable[[Iterable[Tensor]], None] = field(default_factory=lambda: leave_alone)
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     license: str = ""

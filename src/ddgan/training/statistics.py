@@ -13,6 +13,8 @@ from torch import Tensor
 from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 
+__all__ = ["JsonLines", "Statistics", "StatisticsMeter", "finite", "rewind_log"]
+
 Statistics = dict[str, dict[str, Tensor]]
 """For each update (such as "generator"), detached values by name: (B,) per sample, or () per iteration."""
 

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+__all__ = ["Trackers", "check_trackers"]
+
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 

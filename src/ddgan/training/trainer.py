@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.config.run_config import RunConfig
+from ddgan.config.settings import plain
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
-from ddgan.data.sources import with_data
+from ddgan.data.from_python import is_given
+from ddgan.data.sources import data_named, with_data
 from ddgan.metrics import Report
 from ddgan.models.precision import tf32
 from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
@@ -64,7 +67,7 @@ def train(
     config: str | Path | RunConfig,
     out: str | Path,
     *,
-    data: str | None = None,
+    data: Any = None,
     seed: int | None = None,
     init: str | Path | None = None,
     overwrite: bool = False,
@@ -77,7 +80,10 @@ def train(
     Args:
         config: a preset's name, a YAML file or a RunConfig.
         out: the run folder to create.
-        data: what to train on, instead of the configuration's: a kind that comes with the package, or a path.
+        data: what to train on, instead of the configuration's: a kind that comes with the package, a path, an
+            array or tensor of images, a tuple of one and its labels, or a map-style dataset of PyTorch or
+            Hugging Face. `ddgan.data.from_python.kept` says what such an object may hold and what is checked.
+            It is read once and kept in the cache; resuming needs it again only if that copy is gone.
         seed: instead of the configuration's.
         init: start from the weights of this run, checkpoint or weights file instead of random ones.
         overwrite: replace the run that is in `out`.
@@ -92,15 +98,19 @@ def train(
         ValueError: if the configuration is wrong, the data does not fit it, or `out` exists or is in use.
         TrainingError: if training cannot continue; its last good state is kept.
     """
-    config = configured(config, data, seed, overrides)
+    is_object = is_given(data)
+    config = configured(config, None if is_object else data, seed, overrides)
     path, training = Path(out), config.training
-    config.data.check()
+    if not is_object:
+        config.data.check()
     check_trackers(training.trackers)
     check_folder(path, overwrite)
     processes = join_processes(training.device)
     check_batch(training, processes)
     check_graphs(training, processes)
     log = Logger(verbose and processes.is_main)
+    if is_object:
+        config = dataclasses.replace(config, data=read_together(config.data, data, processes, log))
     dataset = open_together(config, processes, log)
     config = resolved(config, dataset)
     state = create_state(config, tuple(dataset.sample_shape), processes)
@@ -133,13 +143,14 @@ def configured(
 
 
 def resume(
-    run: str | Path, *, data: str | None = None, verbose: bool = True, callbacks: Sequence[Callback] = ()
+    run: str | Path, *, data: Any = None, verbose: bool = True, callbacks: Sequence[Callback] = ()
 ) -> Run:
     """Resume a run from its newest intact checkpoint; the result is that of an uninterrupted run.
 
     Args:
         run: the run folder.
-        data: where the data is now, if it has moved; its contents must be unchanged.
+        data: where the data is now, if it has moved, or the object that was given to `train`, if the copy in
+            the cache is gone; its contents must be unchanged.
         verbose: print progress on standard error.
         callbacks: user callbacks, see `ddgan.training.callbacks`.
 
@@ -160,7 +171,7 @@ def resume(
     with held(path, processes):
         newest = newest_of_all(path, config, processes, log)
         if data is not None:
-            config = dataclasses.replace(config, data=with_data(config.data, data))
+            config = dataclasses.replace(config, data=read_together(config.data, data, processes, log))
         contents = newest.metadata.get("data", "")
         saved, sample_shape, _ = read_metadata(newest.metadata, f"'{newest.path}'")
         check_same_settings(config, dataclasses.replace(saved, data=config.data) if contents else saved)
@@ -168,7 +179,8 @@ def resume(
         dataset = open_together(config, processes, log)
         if (contents and contents != dataset.checksum) or tuple(dataset.sample_shape) != sample_shape:
             raise ValueError(
-                f"'{config.data.name}' is not the data that the run was trained on; name that with --data"
+                f"'{config.data.name}' is not the data that the run was trained on; name that with --data, "
+                "or give it again as data"
             )
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
@@ -193,6 +205,24 @@ def held(path: Path, processes: Processes) -> Iterator[None]:
     else:
         processes.largest(0)
         yield
+
+
+def read_together(settings: Any, data: Any, processes: Processes, log: Logger) -> Any:
+    """Return the settings of data that was named or given.
+
+    The main process reads an object; others read it only if they do not see the cache of the main process.
+    """
+    if not is_given(data):
+        return with_data(settings, data)
+    found = with_data(settings, data, progress=log.verbose) if processes.is_main else None
+    found = data_named(json.loads(processes.from_main(json.dumps(plain(found)))))
+    try:
+        found.check()
+    except ValueError:
+        found = with_data(settings, data)
+    classes = f", {found.num_classes} classes" if found.num_classes else ""
+    log(f"data: {found.count:,} images of shape {found.shape}{classes}: {found.form}")
+    return found
 
 
 def open_together(config: RunConfig, processes: Processes, log: Logger) -> Dataset:

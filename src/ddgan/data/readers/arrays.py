@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 
@@ -15,8 +15,24 @@ from ddgan.data.readers.reader import Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 from ddgan.data.readers.stored import MAX_VALUES, StoredArray, stored_npy, stored_npz
 
+__all__ = ["ArrayReader", "is_idx_name", "read_idx_images", "read_numpy"]
+
 IMAGE_KEYS = ("images", "x", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y")
+
+
+class Rows(Protocol):
+    """Images one after the other: an array, here or in a file, or what makes its rows when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 class ArrayReader(Reader):
@@ -27,12 +43,13 @@ class ArrayReader(Reader):
     Attributes:
         labels: int64 (N,), or None.
         image_shape: (H, W) or (H, W, C).
+        channels_first: whether the array has the channels before height and width.
     """
 
     def __init__(
         self,
-        source: Path,
-        images: StoredArray | np.ndarray,
+        source: Path | str,
+        images: Rows,
         labels: np.ndarray | None = None,
         files: list[Path] | None = None,
     ) -> None:
@@ -47,9 +64,10 @@ class ArrayReader(Reader):
                 f"'{source}' has images of type {images.dtype}; convert them to uint8 in 0..255 (or uint16)"
             )
         self.labels = None if labels is None else _checked_labels(source, labels, shape[0])
-        self._channels_first = len(shape) == 4 and shape[3] > 4 and shape[1] <= 4
-        self.image_shape = (*shape[2:], shape[1]) if self._channels_first else shape[1:]
-        self._images, self._source, self._files = images, source, files or [source]
+        self.channels_first = is_channels_first(shape[1:])
+        self.image_shape = (*shape[2:], shape[1]) if self.channels_first else shape[1:]
+        self._images, self._source = images, source
+        self._files = [Path(source)] if files is None else files
 
     def __len__(self) -> int:
         return len(self._images)
@@ -57,14 +75,19 @@ class ArrayReader(Reader):
     def __iter__(self) -> Iterator[Item]:
         for index, image in enumerate(self._images):
             label = None if self.labels is None else int(self.labels[index])
-            pixels = np.moveaxis(image, 0, 2) if self._channels_first else image
+            pixels = np.moveaxis(image, 0, 2) if self.channels_first else image
             yield Item(f"{self._source}[{index}]", np.asarray(pixels), label)
 
     def files(self) -> list[Path]:
         return self._files
 
 
-def _checked_labels(source: Path, labels: np.ndarray, count: int) -> np.ndarray:
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image of this shape is (C, H, W): its last axis cannot be channels, and its first can."""
+    return len(shape) == 3 and shape[2] > 4 and shape[0] <= 4
+
+
+def _checked_labels(source: Path | str, labels: np.ndarray, count: int) -> np.ndarray:
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"'{source}' has labels of shape {labels.shape} and type {labels.dtype}; "

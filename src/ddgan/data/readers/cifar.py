@@ -14,6 +14,8 @@ from ddgan.data.readers.pickles import load_arrays_only
 from ddgan.data.readers.reader import Item, Reader, reading
 from ddgan.data.readers.splits import choose_split
 
+__all__ = ["CIFARReader", "is_cifar"]
+
 FOLDER = "cifar-10-batches-py"
 BATCHES = [*(("train", f"data_batch_{i}") for i in range(1, 6)), ("test", "test_batch")]
 META = "batches.meta"

@@ -9,6 +9,8 @@ from typing import Any
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item
 from ddgan.data.readers.splits import remedy
 
+__all__ = ["find_columns", "required", "row_item"]
+
 IMAGE_COLUMNS = ("image", "img", "images", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
@@ -24,9 +26,11 @@ def required(name: str) -> Any:
 
 
 def find_columns(
-    source: str, names: list[str], image: str | None, label: str | None
+    source: str, names: list[str], image: str | None, label: str | None, mended: str = ""
 ) -> tuple[str, str | None]:
     """The columns of images and labels: those asked for, or the customary names.
+
+    `mended` says how to name another column; by default it is the command that does.
 
     Raises:
         ValueError: if there are none of these names.
@@ -38,7 +42,7 @@ def find_columns(
     if image is None:
         raise ValueError(
             f"'{source}' has the columns {', '.join(names)}; name the images with: "
-            f"{remedy(source, '--image_column NAME')}"
+            f"{mended or remedy(source, '--image_column NAME')}"
         )
     return image, label or next((name for name in LABEL_COLUMNS if name in names), None)
 

@@ -14,6 +14,8 @@ from ddgan.data.readers.columns import required
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, JoinedReader, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
+__all__ = ["LMDBReader", "lmdbs_in", "read_lmdbs"]
+
 NO_LMDB = "not a whole LMDB"
 STRETCH = 64 << 20
 """So many bytes of a database are in memory at most."""
@@ -51,7 +53,7 @@ class LMDBReader(Reader):
         self._path, self._lmdb = path, required("lmdb")
         self._file = path / "data.mdb" if path.is_dir() else path
         with self._transaction() as transaction:
-            self._count = transaction.stat()["entries"]
+            self._count: int = transaction.stat()["entries"]
             first = next(iter(transaction.cursor()), None)
         if first is None:
             raise ValueError(f"'{path}' is empty")

@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from ddgan.data.readers.layout import layout_of
 from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, Reader, is_image_name, reading
 
+__all__ = ["NO_ARCHIVE", "ArchiveReader", "FolderReader"]
+
 NO_ARCHIVE = "not a whole zip or tar archive"
 NO_IMAGES = "holds no images (png, jpeg, webp, bmp, tiff)"
 MAX_HEADER = 1 << 20

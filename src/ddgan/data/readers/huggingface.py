@@ -10,6 +10,8 @@ from ddgan.data.readers.columns import find_columns, required, row_item
 from ddgan.data.readers.reader import MAX_BYTES, Item, Reader, reading
 from ddgan.data.readers.splits import ALIASES, choose_split
 
+__all__ = ["PREFIX", "HubReader"]
+
 PREFIX = "hf:"
 
 

@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 
 from ddgan.data.readers.splits import ALIASES, choose_split
 
+__all__ = ["Layout", "layout_of"]
+
 Parts = tuple[str, ...]
 
 

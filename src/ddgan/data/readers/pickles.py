@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import IO, Any
 
+__all__ = ["load_arrays_only"]
+
 
 class _ArraysOnly(pickle.Unpickler):
     ALLOWED = frozenset(

@@ -14,6 +14,17 @@ import numpy as np
 
 from ddgan.system.text import one_line
 
+__all__ = [
+    "MAX_BYTES",
+    "TOO_LARGE",
+    "FirstItems",
+    "Item",
+    "JoinedReader",
+    "Reader",
+    "is_image_name",
+    "reading",
+]
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 1 << 28
 """A file that is larger, or unpacks to more, is not read as an image."""
@@ -64,6 +75,10 @@ class Reader(ABC):
             ValueError: if the source turns out to be damaged, naming the file.
         """
 
+    def numbered(self, labels: np.ndarray) -> np.ndarray:
+        """The labels (N,) of items that were read, by their place in `class_names`."""
+        return labels
+
     @abstractmethod
     def files(self) -> list[Path]:
         """What it reads: the cache is keyed by the contents of these files."""
@@ -74,14 +89,20 @@ class FirstItems(Reader):
 
     def __init__(self, reader: Reader, count: int) -> None:
         self._reader, self._count = reader, count
-        self.class_names, self.identity, self.split = reader.class_names, reader.identity, reader.split
-        self.ignored = reader.ignored
+        self.identity, self.split, self.ignored = reader.identity, reader.split, reader.ignored
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._reader.class_names
 
     def __len__(self) -> int:
         return min(len(self._reader), self._count)
 
     def __iter__(self) -> Iterator[Item]:
         yield from islice(self._reader, self._count)
+
+    def numbered(self, labels: np.ndarray) -> np.ndarray:
+        return self._reader.numbered(labels)
 
     def files(self) -> list[Path]:
         return self._reader.files()

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterable
 from typing import TypeVar
 
+__all__ = ["ALIASES", "SPLITS", "checked_split", "choose_split", "refuse_split", "remedy", "split_in"]
+
 SPLITS = ("train", "test", "validation", "all")
 ALIASES = {
     "train": "train",

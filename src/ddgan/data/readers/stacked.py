@@ -11,6 +11,8 @@ from ddgan.data.readers.arrays import read_idx_images
 from ddgan.data.readers.reader import Item, Reader
 from ddgan.data.readers.splits import choose_split
 
+__all__ = ["PREFIX", "StackedReader"]
+
 PREFIX = "stackedmnist:"
 NUM_TRIPLES = {"train": 120_000, "test": 20_000}
 SEED = 2021

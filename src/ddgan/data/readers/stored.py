@@ -14,6 +14,8 @@ import numpy as np
 
 from ddgan.data.readers.reader import reading
 
+__all__ = ["MAX_VALUES", "StoredArray", "npy_header", "stored_npy", "stored_npz"]
+
 BUFFER = 1 << 20
 MAX_VALUES = 400_000_000
 """A row with more is not read as an image: 100 million pixels with four channels."""
@@ -84,7 +86,8 @@ def stored_npy(path: Path) -> StoredArray | np.ndarray:
         shape, is_fortran, dtype = npy_header(file)
         _check_size(shape, dtype, path.stat().st_size - file.tell())
     if is_fortran:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
     return StoredArray(str(path), shape, dtype, opened)
 
 

@@ -11,6 +11,8 @@ from ddgan.data.readers.columns import find_columns, required, row_item
 from ddgan.data.readers.reader import Item, Reader, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
+__all__ = ["ParquetReader"]
+
 BLOCK_BYTES = 8 << 20
 """About so much of a table is in memory at a time."""
 MOST_ROWS = 256
@@ -75,7 +77,7 @@ def _split_of(file: Path) -> str | None:
 
 def _rows_at_a_time(metadata: Any) -> int:
     groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    size = sum(group.total_byte_size for group in groups) // max(metadata.num_rows, 1)
+    size: int = sum(group.total_byte_size for group in groups) // max(metadata.num_rows, 1)
     return min(max(BLOCK_BYTES // max(size, 1), 1), MOST_ROWS)
 
 

@@ -9,6 +9,7 @@ channel, in the type and layout that the convolutions have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,10 +28,8 @@ def group_norm_silu(
     if torch.compiler.is_compiling():  # which fuses by itself
         return _one_by_one(h, scale, shift, norm.num_groups, norm.eps)
     is_plain = h.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    y: Tensor = (_GroupNormSiLU if is_plain else _FoldedGroupNormSiLU).apply(
-        h, scale, shift, norm.num_groups, norm.eps
-    )
-    return y
+    apply: Callable[..., Tensor] = (_GroupNormSiLU if is_plain else _FoldedGroupNormSiLU).apply
+    return apply(h, scale, shift, norm.num_groups, norm.eps)
 
 
 def _one_by_one(h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
@@ -157,7 +156,8 @@ def _normed_linearly(
 
 def _split(x: Tensor, groups: int) -> Tensor:
     """(..., C, H, W) -> (..., groups, C / groups, H, W), the same memory."""
-    return x.unflatten(-3, (groups, -1))
+    grouped: Tensor = x.unflatten(-3, (groups, -1))
+    return grouped
 
 
 def _layout(h: Tensor) -> torch.memory_format:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -111,8 +111,8 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
     H and W are multiples of 4. Differentiable to any order.
     """
-    y: Tensor = _Convolution.apply(x, weight, bias)
-    return y
+    apply: Callable[..., Tensor] = _Convolution.apply
+    return apply(x, weight, bias)
 
 
 class _Convolution(torch.autograd.Function):
@@ -127,9 +127,10 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
+        weight_gradient: Callable[..., Tensor] = _WeightGradient.apply
         return (
             convolution(_innermost(grad), turned(weight)) if of_x else None,
-            _WeightGradient.apply(x, grad) if of_weight else None,
+            weight_gradient(x, grad) if of_weight else None,
             grad.sum(dim=(0, 2, 3)) if of_bias else None,
         )
 
@@ -214,7 +215,8 @@ def _tiles(x: Tensor, bands: slice) -> Tensor:
 
 def _split(y: Tensor) -> Tensor:
     """Outputs by tile: (B, O, H, W) -> a view (B, rows, 4, columns, 4, O)."""
-    return y.permute(0, 2, 3, 1).unflatten(2, (-1, STEP)).unflatten(1, (-1, STEP))
+    tiles: Tensor = y.permute(0, 2, 3, 1).unflatten(2, (-1, STEP)).unflatten(1, (-1, STEP))
+    return tiles
 
 
 def _transformed(x: Tensor, name: str) -> Tensor:

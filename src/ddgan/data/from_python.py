@@ -1,0 +1,173 @@
+"""Data given from Python: read once, and kept like prepared images, by its contents.
+
+Whatever form it has, what is trained on is a prepared dataset in the cache, mapped from a file: large data
+needs no more memory than files do, and nothing that happens to the object afterwards changes the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Len
+
+from ddgan.config.components import register
+from ddgan.config.settings import Interval, plain, settings
+from ddgan.data.batch import Dataset
+from ddgan.data.cache import cache_folder, only_one
+from ddgan.data.decode import Preparation
+from ddgan.data.parallel import CHUNK, advancing, decode_all
+from ddgan.data.preparation import Selection, cores
+from ddgan.data.prepared import FORMAT, ImageDataset, read_info
+from ddgan.data.readers import FirstItems, Reader
+from ddgan.data.readers.objects import SOURCE, mended_in_python, read_object
+from ddgan.data.readers.splits import refuse_split
+from ddgan.data.writing import write_dataset
+from ddgan.system.files import folder_made_atomically
+from ddgan.system.progress import progress_bar
+
+__all__ = ["FROM_PYTHON", "GivenConfig", "is_given", "kept"]
+
+FROM_PYTHON = "from_python"
+
+
+@settings
+class _Contents:
+    """What was given; the data itself is in the cache.
+
+    Args:
+        form: what it was, in words.
+        count: how many images.
+        shape: of each, as trained on: channels, height, width.
+        num_classes: 0 without labels.
+        checksum: of images and labels.
+    """
+
+    form: str = ""
+    count: Annotated[int, Interval(ge=0, le=10**12)] = 0
+    shape: Annotated[tuple[Annotated[int, Interval(ge=1, le=65_536)], ...], Len(max_length=3)] = ()
+    num_classes: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    checksum: str = ""
+
+
+@register("data", FROM_PYTHON)
+class GivenConfig(Preparation, Selection, _Contents):
+    """Data that was given from Python, as in ddgan.train(..., data=array)."""
+
+    @property
+    def name(self) -> str:
+        return self.form or FROM_PYTHON
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        parts = json.dumps([FORMAT, self.count, list(self.shape), self.num_classes, self.checksum])
+        return cache_folder() / "datasets" / f"python-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
+
+    def check(self) -> None:
+        if not self._is_kept():
+            what = f" ({self.form}, {self.count:,} images of shape {self.shape})" if self.form else ""
+            raise ValueError(
+                f"the data was given from Python{what}, and is not in the cache here; give it again, as in "
+                "ddgan.resume(RUN, data=...) or ddgan.evaluate(MODEL, data=...), or name files with the same "
+                "images by --data"
+            )
+
+    def _is_kept(self) -> bool:
+        try:
+            return bool(self.form) and ImageDataset(self.folder).checksum == self.checksum
+        except ValueError:
+            return False
+
+    def open(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        split: str | None = None,
+        num_held_out: int = 0,
+        progress: bool = False,
+    ) -> Dataset:
+        refuse_split(self.name, split or "")
+        self.check()
+        return ImageDataset(self.folder, seed, device, num_held_out)
+
+
+def is_given(data: Any) -> bool:
+    """Whether data is an object from Python, rather than a name, a path or settings."""
+    is_settings = getattr(type(data), "slot", None) == "data" or (isinstance(data, dict) and "kind" in data)
+    return not (data is None or isinstance(data, str | Path) or is_settings)
+
+
+def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
+    """Read an object once and keep it in the cache; returns the settings that find it there.
+
+    Args:
+        data: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of type uint8, uint16, bool, or
+            floating-point in [0, 1] or [-1, 1]; a tuple of one and its labels; a map-style dataset of PyTorch
+            or Hugging Face, or a list, which gives an image (PIL, array or tensor), (image, label) or a
+            mapping with the keys image and label for an index. Labels are whole numbers from 0, texts or
+            one-hot. A dataset must give the same for the same index: up to 32 are read twice at the start and
+            compared; what is random only seldom, or only in others, is not noticed, and the run learns what
+            was read once.
+        like: settings of data whose size, channels, resize, filter, labels, columns and limit hold here too.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if it is none of these, sizes differ, or values or labels cannot be used.
+    """
+    options, selection = _part(Preparation, like), _part(Selection, like)
+    refuse_split(SOURCE, selection.split)
+    keep_labels = selection.labels == "auto"
+    reader: Reader = read_object(
+        data, selection.image_column, selection.label_column, with_labels=keep_labels
+    )
+    form = reader.identity
+    reader = FirstItems(reader, selection.limit) if selection.limit else reader
+    asked = plain(options) | plain(selection)
+    unfinished = cache_folder() / "datasets" / f"unfinished-{_digest([form, len(reader), asked])}"
+    with only_one(unfinished):
+        with (
+            folder_made_atomically(unfinished) as folder,
+            progress_bar("reading", len(reader), enabled=progress) as advance,
+        ):
+            write_dataset(
+                folder,
+                advancing(decode_all(reader, options, 1 if len(reader) <= 8 * CHUNK else cores()), advance),
+                reader,
+                {"source": form, "split": "all", "options": asked},
+                with_labels=keep_labels,
+                needs_labels=keep_labels and bool(selection.label_column),
+                skip_bad=False,
+                mended=mended_in_python,
+            )
+        info = read_info(unfinished)
+        found = GivenConfig(
+            **asked,
+            form=form,
+            count=info["shape"][0],
+            shape=tuple(info["shape"][1:]),
+            num_classes=info["num_classes"],
+            checksum=info["checksum"],
+        )
+        with only_one(found.folder):
+            if found._is_kept():
+                shutil.rmtree(unfinished)
+            else:
+                shutil.rmtree(found.folder, ignore_errors=True)
+                os.rename(unfinished, found.folder)
+    return found
+
+
+def _part(cls: type, like: Any) -> Any:
+    """The settings of a class that others have too; the defaults of what they do not have."""
+    return cls(**{name: getattr(like, name) for name in plain(cls()) if hasattr(like, name)})
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:20]
