@@ -1,4 +1,5 @@
-"""Measurements: `python -m benchmarks.NAME`, or all of the library's speed by `make bench`.
+"""Benchmarks: `python -m benchmarks.NAME`, or `make bench` for all benchmarks of the library's speed.
 
-Ratios from one run, the paths taken in turns, medians with spread, no assertions on time.
+Ratios come from one process that interleaves the compared versions. Medians with spread, no assertions on
+time.
 """

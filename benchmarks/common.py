@@ -1,4 +1,4 @@
-"""What every benchmark prints and writes."""
+"""Timing, device and output code shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ddgan.training.setup import resolved
 
 
 def spread(values: list[float]) -> str:
-    """Median, and the range of the middle half."""
+    """Format the median and the interquartile range."""
     if len(values) < 2:
         return f"{values[0]:,.4g}"
     low, middle, high = statistics.quantiles(values, n=4)
@@ -31,9 +31,9 @@ def spread(values: list[float]) -> str:
 def interleaved(
     works: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of each work, taken in turns, so that a slow moment of the machine touches all alike.
+    """Time each work in turn, in seconds, so that a slow moment of the machine affects all equally.
 
-    A round before the first is not counted.
+    One warm-up round is not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
@@ -48,12 +48,12 @@ def interleaved(
 
 
 def ratios(times: dict[str, list[float]], of: str, to: str) -> list[float]:
-    """How many times faster `of` is than `to`, per round."""
+    """Return the speedup of `of` over `to` in each round."""
     return [slow / fast for fast, slow in zip(times[of], times[to], strict=True)]
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product: what the machine can do."""
+    """Return the FLOP/s of a large matrix product, a practical peak of the machine."""
     size = 8192 if device.type == "cuda" else 1536
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     times = interleaved({"matmul": lambda: a @ b}, device, 7)["matmul"]
@@ -61,12 +61,12 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def the_device() -> torch.device:
-    """A GPU if there is one."""
+    """Return a GPU if there is one."""
     return choose_device("auto")
 
 
 def settings_of(preset: str) -> tuple[RunConfig, tuple[int, ...]]:
-    """A preset, and the shape of its samples: RGB images of 32 pixels where only the data could say."""
+    """Return a preset and the shape of its samples; sizes set only by the data default to 3 x 32 x 32."""
     config = RunConfig.load(preset)
     if is_embedded(config.data):
         dataset = config.data.open()
@@ -76,12 +76,12 @@ def settings_of(preset: str) -> tuple[RunConfig, tuple[int, ...]]:
 
 
 def batch_for(device: torch.device, given: int | None) -> int:
-    """Images at a time: as given, or what fills the device."""
+    """Return the given batch size, or the default for the device."""
     return given or (256 if device.type == "cuda" else 16)
 
 
 def machine() -> dict[str, Any]:
-    """Where and on which code a figure was measured."""
+    """Return the device, software, commit and command line of a measurement."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
@@ -108,7 +108,7 @@ def _processor() -> str:
 
 
 def publish(name: str, rows: list[tuple[str, str]], values: dict[str, Any], out: str | None) -> None:
-    """Print a table, and write JSON if asked."""
+    """Print a table, and write JSON to `out` if it is given."""
     about = machine()
     where = f"{about['device']}, {about['threads']} threads, torch {about['torch']}, commit {about['commit']}"
     print(f"{name}: {where}")

@@ -1,20 +1,20 @@
-"""What to do with a GPU that is lent for half an hour: named stages, each within its time, one table last.
+"""A playbook for a GPU that is available for half an hour: stages with time limits, and a final table.
 
     python -m benchmarks.gpu --data CIFAR10 --work runs/gpu --back OUT --minutes 9.5
     python -m benchmarks.gpu --data CIFAR10 --work runs/gpu --back OUT --minutes 6 --finish
 
-tests        the tests marked gpu
-classifier   the classifier of CIFAR-10, where the package does not have its weights yet
-probe        iterations of the recipe run eagerly, compiled, replayed as a CUDA graph, and both
-train        one run of the recipe in the fastest of these forms
+tests        run the tests marked gpu
+classifier   train the classifier of CIFAR-10, if the package does not have its weights yet
+probe        time the recipe eager, compiled, replayed as a CUDA graph, and both
+train        train one run of the recipe with the fastest of these
 scores       Fréchet distance, precision, recall, class balance, memorisation, speed
 pictures     a grid with a column per class, and one without classes
 
-A call takes up where the last one ended: a finished stage is not run again, and training resumes. Each call
-ends by writing to `--back` what should outlive the machine: the log, the scores, the pictures, and the
-weights of the EMA and of D in bf16, from which `ddgan train --init` begins. Training is given what a call has
-left; with `--finish` it leaves enough for the stages after it, and they run even if it is not at its end.
-Optimizer moments do not come back, so a later lease begins with new ones.
+Each call continues where the last one ended: finished stages are skipped, and training resumes. At its end, a
+call writes to `--back` the files to keep: the log, the scores, the pictures, and the weights of the EMA and
+of D in bf16, from which `ddgan train --init` can start. Training gets the remaining time of a call; with
+`--finish` it leaves enough for the later stages, which then run even if training has not ended. Optimizer
+moments are not kept, so training on another machine starts with new ones.
 """
 
 from __future__ import annotations
@@ -63,23 +63,23 @@ FORMS: dict[str, dict[str, bool]] = {
 CLASSIFIER_EPOCHS = 24
 """Half as many again as on a CPU: about a minute."""
 NUM_PROBED = 20
-"""Iterations that are timed at least, in whole periods of the penalty."""
+"""Smallest number of timed iterations; rounded up to whole periods of the penalty."""
 LEAST_SECONDS = 10.0
-"""With less time than this a stage is left to the next call."""
+"""With less time than this, a stage is postponed to the next call."""
 GRACE_SECONDS = 45.0
-"""From asking a stage to stop until it is killed; training writes a checkpoint meanwhile."""
+"""Time between asking a stage to stop and killing it; training writes a checkpoint in it."""
 RESERVES = {"scores": 90.0, "pictures": 25.0, "pack": 15.0}
-"""Seconds that training leaves for what comes after it."""
+"""Seconds that training leaves for later stages."""
 METRICS = ("frechet", "precision_recall", "balance", "memorisation", "speed")
 
 
 @dataclass
 class Playbook:
-    """The stages, what is known of those that ran, and the time of this call."""
+    """The options, the end of this call, and the results of the stages so far."""
 
     options: argparse.Namespace
     ends_at: float
-    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:
@@ -94,10 +94,10 @@ class Playbook:
         return self.ends_at - time.monotonic()
 
     def call(self, stage: str, command: Sequence[str], seconds: float, **environment: str) -> int:
-        """Run a command within its time; its output is appended to the log of the stage.
+        """Run a command with a time limit; its output is appended to the log of the stage.
 
         Returns:
-            Its exit status; -SIGTERM or -SIGKILL where it did not end by itself.
+            Its exit status; -SIGTERM or -SIGKILL if it was stopped.
         """
         log = self.work / "logs" / f"{stage}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -128,40 +128,41 @@ class Playbook:
         return path.read_text(errors="replace") if path.is_file() else ""
 
     def save(self) -> None:
-        """Remember what is known."""
-        write_atomically(self.work / "stages.json", json.dumps(self.found, indent=1) + "\n")
+        """Save the results of the stages."""
+        write_atomically(self.work / "stages.json", json.dumps(self.results, indent=1) + "\n")
 
 
 def tests(book: Playbook, seconds: float) -> dict[str, Any]:
-    """Run the tests marked gpu; done once, whatever they say."""
+    """Run the tests marked gpu once, whatever their result."""
     selected = ["-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests/test_gpu.py"]
     status = book.call("tests", [*selected, *book.options.pytest.split()], seconds)
-    told = re.findall(r"(\d+) (passed|failed|skipped|errors?)", book.log_of("tests"))
-    counts = {name: int(count) for count, name in told}
-    return {"done": True, "status": status, **counts, "told": ", ".join(f"{n} {what}" for n, what in told)}
+    outcomes = re.findall(r"(\d+) (passed|failed|skipped|errors?)", book.log_of("tests"))
+    counts = {name: int(count) for count, name in outcomes}
+    summary = ", ".join(f"{count} {name}" for count, name in outcomes)
+    return {"done": True, "status": status, **counts, "summary": summary}
 
 
 def classifier(book: Playbook, seconds: float) -> dict[str, Any]:
-    """Train the classifier whose features the scores compare, where the package has no weights of it."""
+    """Train the classifier that computes features for the scores, unless the package has its weights."""
     name = book.options.features.removesuffix("_classifier")
     place = ROOT / "src/ddgan/metrics/weights" / f"{name}.safetensors"
     if name == book.options.features or place.is_file():
-        return {"done": True, "told": "is there"}
+        return {"done": True, "summary": "already present"}
     made = book.work / place.name
     script = ["docs/results/classifiers.py", name, "--data", book.options.data, "--out", str(made)]
     script += ["--epochs", str(CLASSIFIER_EPOCHS)]
     status = book.call("classifier", script, seconds)
     if status or not made.is_file():
-        return {"done": False, "status": status, "told": last_line(book.log_of("classifier"))}
+        return {"done": False, "status": status, "summary": last_line(book.log_of("classifier"))}
     place.parent.mkdir(exist_ok=True)
     shutil.copy(made, place)
-    return {"done": True, "told": last_line(book.log_of("classifier"))}
+    return {"done": True, "summary": last_line(book.log_of("classifier"))}
 
 
 def probe(book: Playbook, seconds: float) -> dict[str, Any]:
-    """Time the recipe in each form, a process each, and choose the fastest."""
+    """Time the recipe in each form, in a process each, and choose the fastest."""
     ends_at = time.monotonic() + seconds
-    forms: dict[str, dict[str, Any]] = book.found.get("probe", {}).get("forms", {})
+    forms: dict[str, dict[str, Any]] = book.results.get("probe", {}).get("forms", {})
     for form in FORMS:
         left = ends_at - time.monotonic()
         if form in forms or left < LEAST_SECONDS:
@@ -177,16 +178,16 @@ def probe(book: Playbook, seconds: float) -> dict[str, Any]:
         )
         is_made = status == 0 and out.is_file()
         forms[form] = json.loads(out.read_text()) if is_made else {"problem": f"exit status {status}"}
-        book.found["probe"] = {"done": False, "forms": forms}
+        book.results["probe"] = {"done": False, "forms": forms}
         book.save()
     times = {form: row["seconds"] for form, row in forms.items() if "seconds" in row}
     fastest = min(times, key=lambda form: times[form], default="eager")
-    told = f"{fastest}; " + ", ".join(f"{form} {1000 * taken:.1f} ms" for form, taken in times.items())
-    return {"done": len(forms) == len(FORMS), "forms": forms, "fastest": fastest, "told": told}
+    summary = f"{fastest}; " + ", ".join(f"{form} {1000 * taken:.1f} ms" for form, taken in times.items())
+    return {"done": len(forms) == len(FORMS), "forms": forms, "fastest": fastest, "summary": summary}
 
 
 def time_form(options: argparse.Namespace) -> None:
-    """Time iterations as training makes them, data and noise included, and write what was found."""
+    """Time training iterations, including data and noise, and write the result."""
     config = configured(options).changed(FORMS[options.probe])
     processes = join_processes(config.training.device)
     device, start = processes.device, time.perf_counter()
@@ -196,7 +197,7 @@ def time_form(options: argparse.Namespace) -> None:
     inputs = training_inputs(config, dataset, processes)
     updates = ReplayedUpdates() if config.training.cuda_graphs else None
     period = config.method.period
-    for _ in range(NUM_USUAL + 2 * period):  # every kind of iteration as usual, then recorded
+    for _ in range(NUM_USUAL + 2 * period):  # each kind of iteration first runs eagerly, then is recorded
         iterate(state, *inputs(state.step), updates)
     wait_for(device)
     ready = time.perf_counter()
@@ -213,12 +214,12 @@ def time_form(options: argparse.Namespace) -> None:
 
 
 def train(book: Playbook, seconds: float) -> dict[str, Any]:
-    """One run of the recipe: begun, or resumed; stopped gracefully when the time of the call is over."""
+    """Start or resume the run of the recipe; stop it gracefully when the time of the call is over."""
     options, run = book.options, book.run
     if (run / CONFIG_NAME).is_file():
         command = ["-m", "ddgan", "train", "--resume", str(run)]
     else:
-        fastest = FORMS[book.found.get("probe", {}).get("fastest", "eager")]
+        fastest = FORMS[book.results.get("probe", {}).get("fastest", "eager")]
         chosen = [part for name, value in fastest.items() for part in (f"--{name}", str(value).lower())]
         source = ["--config", str(options.recipe), "--data", options.data, "--out", str(run)]
         command = ["-m", "ddgan", "train", *source, *chosen, *options.settings, "--overwrite"]
@@ -226,22 +227,24 @@ def train(book: Playbook, seconds: float) -> dict[str, Any]:
             command += ["--init", str(options.init)]
     status = book.call("train", command, seconds)
     if not (run / LOG_NAME).is_file() or not (records := read_log(run / LOG_NAME)):
-        return {"done": False, "status": status, "told": last_line(book.log_of("train"))}
+        return {"done": False, "status": status, "summary": last_line(book.log_of("train"))}
     last = records[-1]
-    told = f"iteration {last['step']:,}, {last['images']:,} images, {last['images_per_second']:,.0f} images/s"
+    summary = (
+        f"iteration {last['step']:,}, {last['images']:,} images, {last['images_per_second']:,.0f} images/s"
+    )
     row = {name: last[name] for name in ("step", "images", "seconds", "images_per_second", "memory_gb")}
-    return {"done": status == 0, "status": status, "told": told, **row}
+    return {"done": status == 0, "status": status, "summary": summary, **row}
 
 
 def scores(book: Playbook, seconds: float) -> dict[str, Any]:
-    """Score the weights as they will be shipped, in bf16."""
+    """Score the weights that are kept, in bf16."""
     options, out = book.options, book.work / SCORES_NAME
     weights = pack_weights(book)
     command = ["-m", "ddgan", "evaluate", str(weights), "--data", options.data, "-n", str(options.n)]
     command += ["--metrics", *options.metrics, "--features", options.features]
     status = book.call("scores", [*command, "--out", str(out), "--overwrite"], seconds)
     if status or not out.is_file():
-        return {"done": False, "status": status, "told": last_line(book.log_of("scores"))}
+        return {"done": False, "status": status, "summary": last_line(book.log_of("scores"))}
     found = json.loads(out.read_text())
     parts = {name: found[name] for name in ("frechet", "precision_recall") if found.get(name)}
     numbers = [
@@ -250,11 +253,11 @@ def scores(book: Playbook, seconds: float) -> dict[str, Any]:
         for key, value in part.items()
         if isinstance(value, float)
     ]
-    return {"done": book.found["train"]["done"], "told": ", ".join(numbers)}
+    return {"done": book.results["train"]["done"], "summary": ", ".join(numbers)}
 
 
 def pictures(book: Playbook, seconds: float) -> dict[str, Any]:
-    """Grids of samples: a column per class, and without classes."""
+    """Make grids of samples: one with a column per class, and one without classes."""
     weights, folder = str(pack_weights(book)), book.work / "pictures"
     folder.mkdir(exist_ok=True)
     classes = open_weights(weights)[0].config.num_classes
@@ -266,7 +269,7 @@ def pictures(book: Playbook, seconds: float) -> dict[str, Any]:
         command = ["-m", "ddgan", "sample", weights, *more, "--out", str(folder / name), "--overwrite"]
         if book.call("pictures", command, seconds / len(grids)) == 0:
             made.append(name)
-    return {"done": book.found["train"]["done"], "told": ", ".join(made)}
+    return {"done": book.results["train"]["done"], "summary": ", ".join(made)}
 
 
 STAGES: dict[str, tuple[Callable[[Playbook, float], dict[str, Any]], float]] = {
@@ -277,11 +280,11 @@ STAGES: dict[str, tuple[Callable[[Playbook, float], dict[str, Any]], float]] = {
     "scores": (scores, 120.0),
     "pictures": (pictures, 60.0),
 }
-"""Each stage in order, with the most seconds that it may take of a call."""
+"""The stages in order, each with its time limit per call in seconds."""
 
 
 def pack_weights(book: Playbook) -> Path:
-    """The EMA as a model in bf16, and D beside it, in `--back`; returns the model's file."""
+    """Write the EMA as a model in bf16, and D beside it, to `--back`; returns the model's file."""
     path = book.options.back / WEIGHTS_NAME
     weights, _ = open_weights(book.run)
     rounded = {name: tensor.to(torch.bfloat16) for name, tensor in weights.tensors.items()}
@@ -293,7 +296,7 @@ def pack_weights(book: Playbook) -> Path:
 
 
 def pack(book: Playbook) -> None:
-    """Write to `--back` what should outlive the machine: six files."""
+    """Write the files to keep to `--back`: six files."""
     back = book.options.back
     back.mkdir(parents=True, exist_ok=True)
     if (book.run / WEIGHTS_NAME).is_file():
@@ -311,13 +314,13 @@ def pack(book: Playbook) -> None:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """Return the last line that is not empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][-200:] if lines else ""
 
 
 def configured(options: argparse.Namespace) -> RunConfig:
-    """The recipe with its data, and the settings that were given beside it."""
+    """Load the recipe, and apply the data and the overrides."""
     pairs = zip(options.settings[::2], options.settings[1::2], strict=True)
     config = RunConfig.load(options.recipe)
     names = {name.removeprefix("--"): text for name, text in pairs}
@@ -326,13 +329,13 @@ def configured(options: argparse.Namespace) -> RunConfig:
 
 
 def take_stages(book: Playbook) -> None:
-    """Run the stages that are asked for and not finished, each within its time."""
+    """Run the selected stages that are not finished, each within its time limit."""
     for name in book.options.stages:
-        if book.found.get(name, {}).get("done"):
+        if book.results.get(name, {}).get("done"):
             continue
         stage, most = STAGES[name]
         if name in ("scores", "pictures") and not (
-            book.found.get("train", {}).get("done") or book.options.finish
+            book.results.get("train", {}).get("done") or book.options.finish
         ):
             continue
         later = RESERVES if name == "train" and book.options.finish else {"pack": RESERVES["pack"]}
@@ -341,31 +344,31 @@ def take_stages(book: Playbook) -> None:
             reserve += GRACE_SECONDS if not book.options.finish else 0
         seconds = min(most, book.seconds_left - reserve)
         if seconds < min(LEAST_SECONDS, most):
-            print(f"{name}: left to the next call", flush=True)
+            print(f"{name}: postponed to the next call", flush=True)
             continue
         start = time.monotonic()
         row = stage(book, seconds)
-        taken = book.found.get(name, {}).get("taken", 0.0) + time.monotonic() - start
-        book.found[name] = row | {"taken": taken}
+        taken = book.results.get(name, {}).get("taken", 0.0) + time.monotonic() - start
+        book.results[name] = row | {"taken": taken}
         book.save()
-        print(f"{name}: {taken:.0f} s, {row['told']}", flush=True)
+        print(f"{name}: {taken:.0f} s, {row['summary']}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take the stages, bring back what they left, print the table."""
+    """Run the stages, keep their results, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="CIFAR-10 in any form that ddgan train reads")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="settings to train with, a YAML file")
-    parser.add_argument("--init", type=Path, help="folder that an earlier lease brought back, to begin from")
-    parser.add_argument("--work", type=Path, help="folder that calls share on the machine")
-    parser.add_argument("--back", type=Path, help="folder for what should outlive the machine")
-    parser.add_argument("--minutes", type=float, help="of this call")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="YAML file of training settings")
+    parser.add_argument("--init", type=Path, help="folder from an earlier --back, to start from")
+    parser.add_argument("--work", type=Path, help="folder on the machine, shared by all calls")
+    parser.add_argument("--back", type=Path, help="folder for the files to keep")
+    parser.add_argument("--minutes", type=float, help="time limit of this call")
     parser.add_argument("--finish", action="store_true", help="the last call: end with scores and pictures")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    parser.add_argument("--features", default="cifar10_classifier", help="what the scores compare")
+    parser.add_argument("--features", default="cifar10_classifier", help="features of the scores")
     parser.add_argument("--metrics", nargs="+", default=list(METRICS))
-    parser.add_argument("-n", type=int, default=10_000, help="samples of the scores")
-    parser.add_argument("--pytest", default="", help="more options of the tests")
+    parser.add_argument("-n", type=int, default=10_000, help="number of samples to score")
+    parser.add_argument("--pytest", default="", help="additional pytest options")
     parser.add_argument("--probe", choices=list(FORMS), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options, options.settings = parser.parse_known_args(arguments)
@@ -376,14 +379,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     for name in ("work", "back", "minutes"):
         if getattr(options, name) is None:
-            parser.error(f"--{name} is needed")
+            parser.error(f"--{name} is required")
     options.work, options.back = options.work.resolve(), options.back.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     options.back.mkdir(parents=True, exist_ok=True)
     book = Playbook(options, time.monotonic() + 60 * options.minutes)
     if (known := options.work / "stages.json").is_file():
-        book.found = json.loads(known.read_text())
-    book.found["machine"] = {"done": True, "taken": 0.0, "told": "", **machine()}
+        book.results = json.loads(known.read_text())
+    book.results["machine"] = {"done": True, "taken": 0.0, "summary": "", **machine()}
     try:
         take_stages(book)
     finally:
@@ -393,13 +396,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_table(book: Playbook) -> None:
-    """One row per stage."""
-    about = book.found["machine"]
+    """Print one row per stage."""
+    about = book.results["machine"]
     print(f"\n{about['device']}, torch {about['torch']}, commit {about['commit'] or 'unknown'}")
-    print(f"{'stage':<12} {'done':<5} {'seconds':>8}  found")
+    print(f"{'stage':<12} {'done':<5} {'seconds':>8}  result")
     for name in STAGES:
-        row = book.found.get(name, {"done": False, "taken": 0.0, "told": "not run"})
-        print(f"{name:<12} {'yes' if row['done'] else 'no':<5} {row['taken']:>8.0f}  {row['told']}")
+        row = book.results.get(name, {"done": False, "taken": 0.0, "summary": "not run"})
+        print(f"{name:<12} {'yes' if row['done'] else 'no':<5} {row['taken']:>8.0f}  {row['summary']}")
 
 
 if __name__ == "__main__":

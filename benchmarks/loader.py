@@ -1,8 +1,8 @@
-"""How fast images are prepared and loaded: python -m benchmarks.loader [SOURCE] [--out X.json].
+"""Speed of preparing and loading images: python -m benchmarks.loader [SOURCE] [--out X.json].
 
 SOURCE is anything that `ddgan prepare` takes, for example a folder with CIFAR-10's parquet files; by default
-a zip of generated PNG files. It is prepared into a new place each time; then batches are loaded in the order
-of training.
+a zip of generated PNG files. It is prepared into a new folder each time; then batches are loaded in training
+order.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ BATCHES_PER_ROUND = 100
 NUM_ROUNDS = 9
 NUM_GENERATED = 20_000
 SIZE = 32
-"""Pixels a side of generated images."""
+"""Height and width of generated images, in pixels."""
 
 
 def main() -> None:
-    """Prepare once, load several rounds."""
+    """Prepare once, then load for several rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", nargs="?", help="(default: a zip of generated PNG files of 32 pixels)")
     parser.add_argument("-n", type=int, default=NUM_GENERATED, help="generated images (default: %(default)s)")
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def generated(path: Path, count: int) -> str:
-    """A zip of noisy PNG files; returns its path."""
+    """Write a zip of noisy PNG files; returns its path."""
     rng = np.random.Generator(np.random.PCG64(0))
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(count):
@@ -74,7 +74,7 @@ def generated(path: Path, count: int) -> str:
 
 
 def rate(dataset: ImageDataset, first: int) -> float:
-    """Images per second over some batches."""
+    """Measure images per second over some batches."""
     start = time.perf_counter()
     for step in range(first, first + BATCHES_PER_ROUND):
         dataset.batch(step, BATCH)

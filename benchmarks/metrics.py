@@ -1,9 +1,9 @@
-"""How long the scores of 50,000 x 2,048 features take, and how much memory: a table and a JSON.
+"""Time and memory of the scores of 50,000 x 2,048 features: a table and a JSON.
 
     python -m benchmarks.metrics [--out X.json]
 
-Features are random, of a spectrum like Inception's; the time does not depend on them. The peak is of the
-whole process, features included.
+The features are random, with a spectrum like Inception's; the time does not depend on their values. The peak
+memory is that of the whole process, including the features.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ddgan.metrics.precision_recall import neighbour_scores
 
 
 def make_features(count: int, dimensions: int, shift: float, seed: int) -> torch.Tensor:
-    """Normal features (count, dimensions) whose variances fall as a power law."""
+    """Draw normal features (count, dimensions) whose variances follow a power law."""
     rng = torch.Generator().manual_seed(seed)
     scale = torch.arange(1, dimensions + 1).float() ** -0.5
     return torch.randn(count, dimensions, generator=rng).mul_(scale).add_(shift * scale)
@@ -34,8 +34,10 @@ def make_features(count: int, dimensions: int, shift: float, seed: int) -> torch
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-n", type=int, default=50_000, help="features of each kind (default: 50000)")
-    parser.add_argument("--dimensions", type=int, default=2048, help="of each (default: 2048)")
+    parser.add_argument(
+        "-n", type=int, default=50_000, help="real and generated features each (default: 50000)"
+    )
+    parser.add_argument("--dimensions", type=int, default=2048, help="size of a feature (default: 2048)")
     parser.add_argument("--out", help="where to write the JSON")
     options = parser.parse_args()
     real = make_features(options.n, options.dimensions, 0.0, 0)

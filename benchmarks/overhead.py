@@ -1,6 +1,6 @@
-"""What checkpoints and logging cost a run: python -m benchmarks.overhead [--minutes 3] [--out X.json].
+"""Overhead of checkpoints and logging: python -m benchmarks.overhead [--minutes 3] [--out X.json].
 
-Trains a preset with its default intervals and times what is not training.
+Trains a preset with its default intervals and times everything but training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ddgan.training.loop import fit
 
 
 def main() -> None:
-    """Train for some minutes, then tell the shares."""
+    """Train for some minutes, then print the shares of the time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="digits")
     parser.add_argument("--minutes", type=float, default=3.0)

@@ -1,9 +1,8 @@
-"""What ours is measured against: the same networks and the same training step with PyTorch's defaults.
+"""The baseline of the benchmarks: the same networks and training step with PyTorch's defaults.
 
-float32, channels outermost, eager; FIR resampling as it is customarily written (zeros between the pixels,
-pad, a depthwise convolution, every second pixel); and a discriminator step that keeps the graph of the
-generator, through which the backward pass then runs for nothing. Nothing is slow on purpose, and the
-reference tests run over it too.
+float32, channels first, eager; FIR resampling as usually written (insert zeros between pixels, pad, depthwise
+convolution, take every second pixel); and a discriminator step that keeps the generator's graph, through
+which the backward pass then runs in vain. Nothing is slow on purpose, and the reference tests cover it too.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from ddgan.training.state import TrainState, Update, UpdateStatistics
 
 
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:
-    """Pad height and width with zeros, then the kernel once per channel."""
+    """Pad height and width with zeros, then filter each channel with the kernel."""
     channels = x.shape[1]
     taps = torch.tensor(KERNEL, dtype=x.dtype, device=x.device)
     window = (gain * torch.outer(taps, taps)).expand(channels, 1, 4, 4)
@@ -42,21 +41,21 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Zeros between the pixels, then filter."""
+    """Insert zeros between the pixels, then filter."""
     batch, channels, height, width = x.shape
     spread = F.pad(x[:, :, :, None, :, None], (0, 1, 0, 0, 0, 1))
     return filtered(spread.reshape(batch, channels, 2 * height, 2 * width), 4.0, 2, 1)
 
 
 def blur(x: Tensor, padding: int) -> Tensor:
-    """Filter alone."""
+    """Filter without resampling."""
     return filtered(x, 1.0, padding, padding)
 
 
 def group_norm_silu(
     norm: nn.GroupNorm, h: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
 ) -> Tensor:
-    """Group norm, scale and shift, SiLU, one after the other."""
+    """Apply group norm, scale and shift, and SiLU, one after the other."""
     if scale is None or shift is None:
         return F.silu(norm(h))
     normed = F.group_norm(h, norm.num_groups, eps=norm.eps)
@@ -64,14 +63,14 @@ def group_norm_silu(
 
 
 def never(x: Tensor, weight: Tensor) -> bool:
-    """No convolution is Winograd's; a mock would keep every x alive in its list of calls."""
+    """Use Winograd for no convolution; a mock would keep every x alive in its list of calls."""
     return False
 
 
 def take(
     state: TrainState, update: Update, batch: Batch, noise: StepNoise
 ) -> tuple[UpdateStatistics, Tensor]:
-    """One update of one network, whose gradients stay until its next."""
+    """Update one network once; its gradients stay allocated until the next update."""
     optimizer = state.optimizers[update.name]
     optimizer.zero_grad()
     for name in update.freezes:
@@ -87,7 +86,7 @@ def take(
 def discriminator_loss(
     method: DenoisingGAN, state: TrainState, batch: Batch, noise: StepNoise
 ) -> tuple[Tensor, UpdateStatistics]:
-    """The loss of D per sample, with G's part of the graph kept."""
+    """Compute the loss of D per sample, keeping G's part of the graph."""
     diffusion, own, condition = state.diffusion, noise.discriminator, batch.condition
     (discriminator,) = state.discriminators.values()
     x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
@@ -108,7 +107,7 @@ def discriminator_loss(
 
 @contextmanager
 def plain_path() -> Iterator[None]:
-    """Within it, networks are built and run, and steps taken, the plain way."""
+    """Inside the block, build, run and train networks in the plain way."""
     with (
         mock.patch.dict(layers.RESAMPLERS, {"up": upsample, "down": downsample}),
         mock.patch.object(ncsnpp, "blur", blur),

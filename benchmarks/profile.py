@@ -1,7 +1,7 @@
-"""Where the time of an iteration goes: python -m benchmarks.profile [--preset cifar10] [--compile].
+"""Profile of an iteration: python -m benchmarks.profile [--preset cifar10] [--compile].
 
-The kernels that take most of it, and how long the device was busy: where an iteration takes much longer than
-that, the device waits for the host to launch its kernels.
+Lists the most expensive kernels and the time that the device was busy. If an iteration takes much longer than
+that, the device waits for the host to launch kernels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUM_STEPS = 5
 
 
 def main() -> None:
-    """Profile some iterations without penalty, print."""
+    """Profile some iterations without penalty, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="cifar10")
     parser.add_argument("--batch", type=int, help="images per iteration (default: 16; on a GPU 256)")
@@ -47,14 +47,14 @@ def main() -> None:
     wait_for(device)
     whole = (time.perf_counter() - start) / NUM_STEPS
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
-    with profile(activities=activities) as found:
+    with profile(activities=activities) as profiler:
         for _ in range(NUM_STEPS):
             step(False)
         wait_for(device)
-    events = found.key_averages()
+    events = profiler.key_averages()
     order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     print(events.table(sort_by=order, row_limit=options.rows, max_name_column_width=70))
-    kernels = [event for event in found.events() if is_kernel(event)]
+    kernels = [event for event in profiler.events() if is_kernel(event)]
     busy = sum(event.self_device_time_total for event in kernels) / 1e6 / NUM_STEPS
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}, {precision}"),
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def is_kernel(event: FunctionEvent) -> bool:
-    """Whether an event is work of the device, and no name for a part of it."""
+    """Whether an event is work on the device, not a user annotation."""
     return event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
 
 

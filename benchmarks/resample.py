@@ -1,6 +1,6 @@
-"""How fast FIR resampling is, against pad, convolve, slice: python -m benchmarks.resample [--out X.json].
+"""Speed of FIR resampling against pad, convolve, slice: python -m benchmarks.resample [--out X.json].
 
-Forward, and with the first and second derivative that R1 needs, at the sizes of the cifar10 preset.
+Measures the forward pass, and with it the first and second derivative for R1, at sizes of the cifar10 preset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.common import interleaved, publish, ratios, spread, the_device
 from ddgan.networks import resample
 
 CASES = ((16, 3, 32), (16, 128, 32), (16, 256, 16), (16, 256, 8), (4, 64, 128))
-"""Batch, channels, pixels a side."""
+"""Batch size, channels, height and width."""
 
 
 def main() -> None:
@@ -31,9 +31,9 @@ def main() -> None:
         for shape in CASES:
             x = torch.randn(shape[0], shape[1], shape[2], shape[2], device=device)
             inner = x.to(memory_format=torch.channels_last)
-            ours, customary = getattr(resample, name), getattr(plain, name)
+            ours, baseline = getattr(resample, name), getattr(plain, name)
             for kind, run in {"forward": forward, "with both derivatives": twice}.items():
-                works = {"ours": run(ours, x), "channels_last": run(ours, inner), "plain": run(customary, x)}
+                works = {"ours": run(ours, x), "channels_last": run(ours, inner), "plain": run(baseline, x)}
                 times = interleaved(works, device, options.rounds)
                 gains = {path: ratios(times, path, "plain") for path in ("ours", "channels_last")}
                 label = f"{name} {shape}, {kind}"
@@ -43,12 +43,12 @@ def main() -> None:
 
 
 def forward(operation: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
-    """The operation alone."""
+    """Return a call of the operation alone."""
     return lambda: operation(x)
 
 
 def twice(operation: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
-    """Its gradient, and the gradient of a penalty on that."""
+    """Return a call that computes a gradient, and the gradient of a penalty on it."""
 
     def run() -> None:
         leaf = x.detach().requires_grad_()

@@ -1,8 +1,8 @@
-"""How fast images are sampled, ours against the plain path: python -m benchmarks.sampling [--out X.json].
+"""Speed of sampling, ours against the plain path: python -m benchmarks.sampling [--out X.json].
 
-The network of `--preset` with random weights; both paths make the same images from the same noise. What is
-counted is floating-point work (2 per multiplication with addition), also as a share of the rate at which
-this machine multiplies large matrices. `--scaling` measures how the cost grows with T, images and pixels.
+The network of `--preset` with random weights; both paths make the same images from the same noise. Reports
+floating-point operations (2 per multiply-add), also as a fraction of this machine's rate for large matrix
+products. `--scaling` measures how the cost grows with T, images and pixels.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def model(config: RunConfig, shape: tuple[int, ...], device: torch.device) -> DDGAN:
-    """A model with random weights, none of them nearly zero, so that errors show."""
+    """Build a model with random weights; layers initialised near zero are redrawn, so that errors show."""
     torch.manual_seed(0)
     generator = config.generator.build(shape, config.conditions.shapes)
     for parameter in generator.parameters():
@@ -99,13 +99,13 @@ def model(config: RunConfig, shape: tuple[int, ...], device: torch.device) -> DD
 
 
 def images(trained: DDGAN, batch: int) -> Tensor:
-    """One batch by the library's own way."""
+    """Sample one batch with the library."""
     return next(iter(trained.batches(batch, 0, batch)))
 
 
 @torch.no_grad()
 def plain_images(trained: DDGAN, batch: int) -> Tensor:
-    """The same batch by a plain loop over the steps."""
+    """Sample the same batch with a plain loop over the steps."""
     diffusion, condition = trained.diffusion, trained.condition_for(batch)
     x_t, noise = trained.start(0, range(batch))
     for step in range(diffusion.num_steps, 0, -1):
@@ -117,25 +117,25 @@ def plain_images(trained: DDGAN, batch: int) -> Tensor:
 
 @torch.no_grad()
 def relative_error(ours: DDGAN, plain: DDGAN, batch: int) -> float:
-    """||ours - plain|| / ||plain|| of the first prediction of the chain."""
+    """Return ||ours - plain|| / ||plain|| for the first prediction of the chain."""
     condition = plain.condition_for(batch)
     x_t, noise = plain.start(0, range(batch))
     with plain_path():
         expected = next(iter(plain.chain(x_t, noise, condition=condition))).prediction
     x_t, noise = ours.start(0, range(batch))
-    found = next(iter(ours.chain(x_t, noise, condition=condition))).prediction
-    return float((found - expected).norm() / expected.norm())
+    actual = next(iter(ours.chain(x_t, noise, condition=condition))).prediction
+    return float((actual - expected).norm() / expected.norm())
 
 
 def flops(work: Callable[[], object]) -> int:
-    """The floating-point operations of matrix products and convolutions."""
+    """Count the floating-point operations of matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
 
 def measure_scaling(rounds: int, out: str | None) -> None:
-    """Seconds and work over T, images and pixels, each against its smallest value."""
+    """Measure time and work over T, images and pixels, each relative to its smallest value."""
     device = the_device()
     small = {"base_channels": 16, "channel_multipliers": [1, 2, 2], "attention_resolutions": []}
 
@@ -149,7 +149,7 @@ def measure_scaling(rounds: int, out: str | None) -> None:
     series = {
         "T, 16 images of 32 px": {t: seconds(t, 16, 32) for t in (1, 2, 4, 8)},
         "images of 32 px, T = 4": {n: seconds(4, n, 32) for n in (8, 16, 32, 64)},
-        "pixels a side, 4 images, T = 4": {size: seconds(4, 4, size) for size in (32, 64, 128, 256)},
+        "image size in pixels, 4 images, T = 4": {size: seconds(4, 4, size) for size in (32, 64, 128, 256)},
     }
     rows = []
     for name, found in series.items():

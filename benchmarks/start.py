@@ -1,7 +1,7 @@
-"""How long the first image takes from a cold start, and an import: python -m benchmarks.start [--out X.json].
+"""Time to the first image from a cold start, and of the import: python -m benchmarks.start [--out X.json].
 
-`ddgan sample MODEL -n 1` in a new process, on the network of a preset with random weights; `import ddgan`
-beside `import torch`, interleaved.
+Runs `ddgan sample MODEL -n 1` in a new process with the network of a preset and random weights, and
+`import ddgan` compared with `import torch`, interleaved.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def python(*arguments: str) -> Callable[[], object]:
-    """A new interpreter with these arguments."""
+    """Return a call that runs a new interpreter with these arguments."""
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 

@@ -1,10 +1,10 @@
-"""How fast a network trains, and in how much memory, ours against the plain path.
+"""Speed and memory of training, ours against the plain path.
 
     python -m benchmarks.training [--preset cifar10] [--batch 16] [--out X.json]
 
-An iteration is one update of D and one of G; R1 is due in every k-th, as in the preset, and its cost is
-measured apart and weighed in. Memory is the peak of a process of its own per path (on a GPU, of what it
-held of its memory), from one and the same configuration as the times.
+An iteration is one update of D and one of G. R1 applies every k-th iteration, as in the preset; iterations
+with it are timed separately, and the mean is weighted. Memory is the peak of a separate process per path (on
+a GPU, of its reserved memory), with the same configuration as the times.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
     precision = choose_precision(options.precision, device)
     replayed = device.type == "cuda" and not options.no_graphs
     settings = {"plain": plain_settings(), "ours": our_settings(precision, options.compile, replayed)}
-    told = {"compiled": options.compile, "replayed": replayed}
+    flags = {"compiled": options.compile, "replayed": replayed}
     peaks = {path: peak_memory(options.preset, path, given, batch) for path, given in settings.items()}
     steps = {path: stepper(options.preset, path, given, batch) for path, given in settings.items()}
     works: dict[str, Callable[[], object]] = {}
@@ -67,12 +67,12 @@ def main() -> None:
     every = settings_of(options.preset)[0].method.period
     mean = {path: weighed(times[path], times[f"{path} with R1"], every) for path in settings}
     gains = [slow / fast for fast, slow in zip(mean["ours"], mean["plain"], strict=True)]
-    work = flops(lambda: steps["plain"](False))  # ours may need fewer for the same
+    work = flops(lambda: steps["plain"](False))  # ours may need fewer for the same result
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     rate = matmul_rate(device, dtype)
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}"),
-        ("ours computes in", ", ".join([precision, *(name for name, is_so in told.items() if is_so)])),
+        ("ours computes in", ", ".join([precision, *(name for name, is_on in flags.items() if is_on)])),
         *((f"images/s, {path}", spread([batch / seconds for seconds in mean[path]])) for path in settings),
         ("times faster", spread(gains)),
         *((f"seconds, {name}", spread(found)) for name, found in times.items()),
@@ -83,7 +83,7 @@ def main() -> None:
     values = {
         "batch": batch,
         "precision": precision,
-        **told,
+        **flags,
         "seconds": times,
         "gains": gains,
         "peak_bytes": peaks,
@@ -94,17 +94,17 @@ def main() -> None:
 
 
 def plain_settings() -> dict[str, Any]:
-    """PyTorch's defaults."""
+    """Return the settings of PyTorch's defaults."""
     return {"precision": "float32", "channels_last": False, "compile": False}
 
 
 def our_settings(precision: str, compile: bool, cuda_graphs: bool) -> dict[str, Any]:
-    """What the presets of U-Nets train with, and on a GPU graphs."""
+    """Return the settings of our U-Net presets, with CUDA graphs on a GPU."""
     return {"precision": precision, "channels_last": True, "compile": compile, "cuda_graphs": cuda_graphs}
 
 
 def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Callable[[bool], None]:
-    """(whether R1 is due) -> one iteration, on the same random images each time."""
+    """Return step(with_penalty), which runs one iteration on the same random images each time."""
     config, shape = settings_of(preset)
     config = replace(config, training=replace(config.training, batch_size=batch, **settings))
     method = config.method
@@ -123,21 +123,21 @@ def stepper(preset: str, path: str, settings: dict[str, Any], batch: int) -> Cal
         with context():
             iterate(state, Batch(x), noise, updates)
 
-    for _ in range(NUM_USUAL if updates else 0):  # after these, both are recorded
+    for _ in range(NUM_USUAL if updates else 0):  # after these, both kinds are recorded
         step(False)
         step(True)
     return step
 
 
 def weighed(without: list[float], penalised: list[float], every: int) -> list[float]:
-    """Seconds of an iteration on average, when each `every`-th has the penalty."""
+    """Return the mean seconds of an iteration when every `every`-th has the penalty."""
     return [(a * (every - 1) + b) / every for a, b in zip(without, penalised, strict=True)]
 
 
 def peak_memory(preset: str, path: str, settings: dict[str, Any], batch: int) -> int:
-    """Bytes at the peak of two iterations, one with R1, in a new process."""
+    """Measure the peak memory in bytes of two iterations, one with R1, in a new process."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:  # which tells when the process fails or dies
+    with ProcessPoolExecutor(1, mp_context=context) as pool:  # reports if the process fails or dies
         return pool.submit(_peak, preset, path, json.dumps(settings), batch).result()
 
 

@@ -102,7 +102,7 @@ def test_the_command_line_imports_it_and_misses_it(tmp_path: Path, monkeypatch: 
     assert missed.returncode == 2
     (line,) = missed.stderr.strip().splitlines()
     assert line.startswith("ddgan: ")
-    assert "generator.kind is 'one_layer', which is not a generator that is known here" in line
+    assert "generator.kind is 'one_layer', which is not a known kind of generator" in line
     assert "--import PACKAGE" in line
     unknown = command("sample", run, "--import", "no_such_package", "--out", out + "2.npz")
     assert unknown.returncode == 2
@@ -152,7 +152,7 @@ def test_settings_that_do_not_fit_are_one_line(monkeypatch: pytest.MonkeyPatch) 
             {"kind": "one_layer", "widht": 3},
             "generator.widht is not a setting; did you mean generator.width?",
         ),
-        ({"kind": "one_layr"}, "generator.kind is 'one_layr', which is not a generator"),
+        ({"kind": "one_layr"}, "generator.kind is 'one_layr', which is not a known kind of generator"),
         ({}, "generator.kind is missing"),
     ):
         with pytest.raises(ValueError) as error:  # noqa: PT011 (the words follow)

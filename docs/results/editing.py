@@ -1,9 +1,9 @@
-"""Measures and shows the edits of a model of stacked digits; editing.md beside this has what it prints.
+"""Measure and show edits by a model of stacked digits; the output is in editing.md.
 
     python docs/results/editing.py RUN docs/results/editing
 
-Half-masked digits: held-out digits lose one half in all three channels; the classifier reads what was made of
-them. Compared: the known half pasted over an unconditional sample, and inpainting with 1, 2, 4 .. rounds.
+Half of each held-out digit is masked in all three channels; the classifier reads the inpainted digits.
+Compared: the known half pasted over an unconditional sample, and inpainting with 1, 2, 4, ... rounds.
 """
 
 import sys
@@ -25,7 +25,7 @@ ZOOM, GAP = 6, 3
 
 
 def hole(half: str) -> Tensor:
-    """The mask (8, 8) whose `half` is unknown."""
+    """Return the mask (8, 8) in which `half` is unknown."""
     top, left, bottom, right = HALVES[half]
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[top:bottom, left:right] = True
@@ -42,7 +42,7 @@ def measure(model: DDGAN) -> None:
     def read(samples: Tensor) -> float:
         return float((digits_classifier().read(samples)[0] == digits).double().mean())
 
-    print(f"whole digits are read correctly: {read(known):.1%}\n")
+    print(f"Accuracy on whole digits: {read(known):.1%}\n")
     print(f"| unknown half | pasted | {' | '.join(f'{r} rounds' for r in ROUNDS)} |")
     print("|---|---|" + "---|" * len(ROUNDS))
     for half in HALVES:
@@ -56,7 +56,7 @@ def measure(model: DDGAN) -> None:
 
 
 def measure_strength(model: DDGAN) -> None:
-    """Print a table: how far strokes are from their input, and from the plain samples of their seed."""
+    """Print a table: distances of strokes from their input, and from the plain samples of their seed."""
     known = StackedDigits(seed=5, split="test").batch(0, NUM_IMAGES).x
     samples = model.sample(NUM_IMAGES, seed=1)
     print("\n| strength | from the input | from the sample of the same noise |\n|---|---|---|")
@@ -66,19 +66,19 @@ def measure_strength(model: DDGAN) -> None:
 
 
 def tile(sample: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) beside its channels in grey."""
+    """Tile an image (H, W, 3) beside its channels in grey."""
     grey = [np.repeat(sample[..., channel : channel + 1], 3, axis=-1) for channel in range(3)]
     return images.grid(np.stack([sample, *grey]), columns=4, zoom=ZOOM, gap=2)
 
 
 def show(rows: list[list[Tensor]], path: Path) -> None:
-    """Write a picture: each sample (3, H, W) as a tile."""
+    """Write a picture with each sample (3, H, W) as a tile."""
     tiles = [tile(images.to_uint8(sample[None])[0]) for row in rows for sample in row]
     images.save_png(images.grid(np.stack(tiles), columns=len(rows[0]), gap=4 * GAP), path)
 
 
 def painted() -> Image.Image:
-    """What a person might paint: a red 7, a green 1, a blue 0, each by a few thick lines."""
+    """Paint a red 7, a green 1 and a blue 0 with a few thick lines."""
     channels = []
     strokes = {
         "7": [[(20, 12), (44, 12), (28, 54)]],

@@ -1,4 +1,4 @@
-"""The table of docs/results/learning.md: python docs/results/learning.py RUN ..., from what the runs left."""
+"""Make the table of docs/results/learning.md from finished runs: python docs/results/learning.py RUN ..."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_a_second_call_resumes_what_the_first_left(tmp_path: Path, monkeypatch: 
     second = call(tmp_path, *stages, *settings, "--finish", minutes="0.65")
     assert second["train"]["step"] > first["train"]["step"]
     assert second["train"]["done"] is False
-    assert second["scores"]["told"].startswith("value")
+    assert second["scores"]["summary"].startswith("value")
 
 
 def test_what_is_no_setting_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

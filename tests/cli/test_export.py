@@ -17,7 +17,7 @@ from ddgan.export.diffusers import DDGANPipeline
 def test_diffusers(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "pipeline"
     assert main(["export", str(tiny_run.path), "--to", "diffusers", "--out", str(out)]) == 0
-    assert "pipeline of diffusers in" in capsys.readouterr().err
+    assert "diffusers pipeline in" in capsys.readouterr().err
     made = DDGANPipeline.from_pretrained(out)(3, seed=2, output_type="pt").images
     assert torch.equal(made, tiny_run.model.sample(3, seed=2))
 
@@ -28,7 +28,7 @@ def test_diffusers(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
         (["RUN"], "--to diffusers or --to onnx"),
         (["RUN", "--to", "onnx"], "--out FOLDER"),
         (["RUN", "--to", "tflite", "--out", "OUT"], "tflite"),
-        (["RUN", "--to", "onnx", "--out", "OUT.onnx"], "makes a folder"),
+        (["RUN", "--to", "onnx", "--out", "OUT.onnx"], "writes a folder"),
         (["RUN", "--to", "onnx", "--out", "RUN"], "exists"),
         (["nowhere", "--to", "onnx", "--out", "OUT"], "'nowhere' does not exist"),
     ],

@@ -160,7 +160,7 @@ WRONG = [
     ),
     (
         ["train", "--preset", "digits", "--out", "OUT", "--size", "64"],
-        ["--size", "digits has a shape of its own"],
+        ["--size", "digits has a fixed shape"],
     ),
     (
         ["train", "--preset", "digits", "--out", "OUT", "--training.compile"],

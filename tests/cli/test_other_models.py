@@ -109,7 +109,7 @@ def test_the_steps_are_those_that_scores_are_of(denoiser: str, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--num_steps", "4"], "--num_steps is 4, but the model was trained with 3; take no more"),
+        (["--num_steps", "4"], "--num_steps is 4; it must be at most 3, the number of trained steps"),
         (["--num_steps", "-1"], "--num_steps is -1; it must be at least 0"),
         (["--num_steps", "99999"], "--num_steps is 99999; it must be at most 10,000"),
         (["--num_steps", "two"], "--num_steps is 'two'; it must be a whole number"),
@@ -151,9 +151,7 @@ def test_other_models_have_no_chain_to_choose(
 def test_samples_in_a_file_have_no_chain(tmp_path: Path, capsys: Capture) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((60, 8, 8, 3), np.uint8))
     line = refused(capsys, "evaluate", str(tmp_path / "x.npz"), "--data", "digits", "--eta", "0")
-    assert (
-        f"--eta says how a model is sampled, but '{tmp_path / 'x.npz'}' holds samples; leave it out" in line
-    )
+    assert f"--eta applies to models, but '{tmp_path / 'x.npz'}' holds samples; leave it out" in line
 
 
 def test_a_chain_with_the_forward_variance_can_be_sampled_as_ddim(tmp_path: Path, capsys: Capture) -> None:

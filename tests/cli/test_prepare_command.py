@@ -54,7 +54,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     output = capsys.readouterr()
     assert "7 images of 16 x 16 with 3 channels, 2 classes" in output.err
     assert "ignored 1 file that is not a supported image (.gif)" in output.err
-    assert "left out" in output.err
+    assert "skipped" in output.err
     assert output.out.strip() == str(out)
     assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
 
@@ -125,8 +125,8 @@ def test_a_prepared_dataset_is_compared_with_what_was_written(
 def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     for arguments, words in [
         (["prepare", str(tmp_path / "none")], "does not exist; data may be a folder"),
-        (["prepare", str(photos), "--sheet", "x.png"], "--sheet is for --check"),
-        (["prepare", "--check", str(photos), "--size", "8"], "--check reads images as they are"),
+        (["prepare", str(photos), "--sheet", "x.png"], "--sheet needs --check"),
+        (["prepare", "--check", str(photos), "--size", "8"], "--check does not change images"),
         (["prepare", str(photos), "--size", "-1"], "size is -1; it must be at least 0"),
         (["prepare", str(photos), "--split", "none"], "split is 'none'; it must be one of"),
         (["prepare"], "source"),

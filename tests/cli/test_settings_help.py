@@ -92,8 +92,8 @@ def test_sections_stand_apart_in_their_order() -> None:
 
 def test_words_of_the_docstring_follow() -> None:
     text = " ".join(settings_help(RunConfig()).split())
-    assert "checkpoints kept, counted from the newest." in text
-    assert "the optimizer of D, or of each where there are several." in text
+    assert "number of newest checkpoints to keep." in text
+    assert "the optimizer of each D." in text
     assert TrainingConfig.__doc__ is not None
 
 

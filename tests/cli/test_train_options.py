@@ -89,7 +89,7 @@ def test_a_value_may_be_negative_or_begin_with_dashes(capsys: Capture) -> None:
         (["--method.penalties", "{kind: r1, kind: r2}"], "it gives 'kind' twice"),
         (["--generator", "!!python/object/apply:os.getcwd []"], "which is not valid YAML"),
         (["--method.penalties", "[" * 5000], "it is nested too deeply"),
-        (["--size", "64"], "--size is what images are prepared at, and digits has a shape of its own"),
+        (["--size", "64"], "--size sets the size of prepared images, but digits has a fixed shape"),
         (["--preset"], "--preset has no value; write --preset VALUE"),
         (["--overwrite=yes"], "--overwrite takes no value"),
     ],
@@ -126,8 +126,8 @@ def test_data_replaces_what_is_trained_on_and_keeps_how_images_are_prepared(
         ("seed: " + "[" * 3000, "it is nested too deeply"),
         ("a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "it has an alias"),
         ("? [1, 2]\n: 3\n", "is not valid YAML"),
-        ("1: 2\n", "a configuration has the section 1; the name of a section is text"),
-        ("training: {1: 2}\n", "training has a setting 1; the name of a setting is text"),
+        ("1: 2\n", "a configuration has the section 1; the name must be a string"),
+        ("training: {1: 2}\n", "training has a setting 1; the name must be a string"),
         ("objective: {adversarial: hinge}\n", "is a configuration of ddgan 0.1 (it has objective)"),
         ("training: {batch_size: " + "9" * 6000 + "}\n", "is not valid YAML"),
         ("seed: 0o17\n", "seed is '0o17'; it must be a whole number"),
@@ -162,7 +162,7 @@ def test_many_keys_are_read_in_a_moment(tmp_path: Path, capsys: Capture) -> None
 )
 def test_a_run_is_resumed_with_its_own_settings(extra: list[str], tiny_run: Run, capsys: Capture) -> None:
     line = refused(capsys, "train", "--resume", str(tiny_run.path), *extra)
-    assert "with --resume RUN go no settings but --data" in line
+    assert "--resume RUN uses the settings of the run; leave out all others but --data" in line
 
 
 def test_resuming_a_finished_run_makes_it_again(run_copy: Path, tiny_run: Run, capsys: Capture) -> None:

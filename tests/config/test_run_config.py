@@ -91,12 +91,12 @@ def adam(**settings: Any) -> dict[str, Any]:
 
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"trainig": {"batch_size": 4}}, ["trainig is not a setting", "did you mean training"]),
-    ({"zebra": 1}, ["zebra is not a setting", "there are data, conditions"]),
+    ({"zebra": 1}, ["zebra is not a setting", "the settings are data, conditions"]),
     (
         {"diffusion": {"num_step": 3}},
         ["diffusion.num_step is not a setting; did you mean diffusion.num_steps"],
     ),
-    ({"training": {"zebra": 3}}, ["training.zebra", "there are batch_size"]),
+    ({"training": {"zebra": 3}}, ["training.zebra", "the settings are batch_size"]),
     (
         method(penalties=[{"kind": "r1", "gama": 1}]),
         ["method.penalties.0.gama", "did you mean method.penalties.0.gamma"],

@@ -82,11 +82,11 @@ def test_other_names_are_answered_with_what_data_may_be(name: str, words: str) -
     [
         (
             {"kind": "tables"},
-            "kind is 'tables', which is not a data that is known here; it must be one of digits",
+            "kind is 'tables', which is not a known kind of data; it must be one of digits",
         ),
         ({"path": "x"}, "kind is missing; it must be one of digits"),
         ({"kind": "images", "sizes": 8}, "sizes is not a setting; did you mean size"),
-        ({"kind": "digits", "size": 8}, "size is not a setting; there are none here"),
+        ({"kind": "digits", "size": 8}, "size is not a setting; there are no settings here"),
         ({"kind": "images", "size": -1}, "size is -1; it must be at least 0"),
         ({"kind": "images", "path": 3}, "path is 3; it must be text"),
     ],

@@ -118,10 +118,10 @@ def test_chosen_steps_are_as_many_as_asked_for_and_spread_evenly(wanted: int) ->
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: chosen_steps(10, 11), "num_steps is 11, but the model was trained with 10"),
+        (lambda: chosen_steps(10, 11), "num_steps is 11; it must be at most 10, the number of trained steps"),
         (lambda: ChainConfig(-1), "num_steps is -1"),
         (lambda: ChainConfig(eta=1.5), "eta is 1.5"),
-        (lambda: ChainConfig(eta=0.5, variance="forward"), "variance is forward, which is for eta 1"),
+        (lambda: ChainConfig(eta=0.5, variance="forward"), "variance is forward, which requires eta 1"),
     ],
 )
 def test_chains_that_cannot_be_are_refused(make: Callable[[], object], words: str) -> None:

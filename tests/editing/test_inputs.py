@@ -95,7 +95,7 @@ def test_pictures_are_for_models_of_square_images(
 ) -> None:
     wide = make_model(tiny_config, (3, 8, 16))
     for model, words in ((points_model, "makes points"), (wide, "makes images that are not square")):
-        with pytest.raises(ValueError, match=rf"{words} of shape .*; hand it a tensor of samples"):
+        with pytest.raises(ValueError, match=rf"{words} of shape .*; give a tensor of samples"):
             read_images(model, np.zeros((8, 8), dtype=np.uint8))
 
 

@@ -125,7 +125,7 @@ def test_classes_are_labels(tiny_config: RunConfig, make_model: Callable[..., DD
     ("arguments", "words"),
     [
         ({"output_type": "latent"}, "must be pil, np or pt"),
-        ({"seed": 1, "generator": torch.Generator()}, "name one"),
+        ({"seed": 1, "generator": torch.Generator()}, "give one"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"class_labels": 1}, "trained without"),
@@ -145,7 +145,7 @@ def test_models_without_a_latent_and_of_points(
     pipeline = as_pipeline(model)
     assert torch.equal(pipeline(4, seed=3, output_type="pt").images, model.sample(4, seed=3))
     assert pipeline(2, generator=torch.Generator(), output_type="np").images.shape == (2, 2)
-    with pytest.raises(ValueError, match="no PIL form"):
+    with pytest.raises(ValueError, match="cannot be PIL images"):
         pipeline(2)
 
 

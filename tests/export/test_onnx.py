@@ -126,7 +126,7 @@ def test_a_graph_that_differs_is_not_kept(
 ) -> None:
     monkeypatch.setattr(onnx, "_write", lambda graph, path: path.write_bytes(b""))
     monkeypatch.setattr(onnx, "run_onnx", lambda path, inputs: [torch.zeros(len(inputs["t"]), 2)] * 2)
-    with pytest.raises(ValueError, match=r"step.onnx differs from PyTorch by .*; nothing is kept"):
+    with pytest.raises(ValueError, match=r"step.onnx differs from PyTorch by .*; nothing was kept"):
         export_onnx(points_model, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

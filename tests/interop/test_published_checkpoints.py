@@ -189,9 +189,9 @@ def test_what_is_said_twice_must_agree(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=words):
             to_model(checkpoint, overrides=overrides)
     bare = read_checkpoint(saved(published(), tmp_path / "g.pth"))
-    with pytest.raises(ValueError, match="does not tell T; pass --preset NAME or --num_steps"):
+    with pytest.raises(ValueError, match="does not give T; pass --preset NAME or --num_steps"):
         to_model(bare)
-    with pytest.raises(ValueError, match="does not tell the size"):
+    with pytest.raises(ValueError, match="does not give the size"):
         to_model(bare, overrides=SamplingSettings(num_steps=4))
     geometric = to_model(bare, overrides=SamplingSettings(3, 16, "geometric", 1e-3, 0.98))
     assert geometric.config.diffusion.schedule == GeometricConfig(beta_min=1e-3, beta_max=0.98)
@@ -204,7 +204,7 @@ def test_what_is_said_twice_must_agree(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_timesteps in the file is 'four'"):
         to_model(odd)
     unfit = reference_settings() | {"attn_resolutions": 8}
-    with pytest.raises(ValueError, match="settings in the file make no sense"):
+    with pytest.raises(ValueError, match="settings in the file are invalid"):
         to_model(read_checkpoint(saved(content(published(), **unfit), tmp_path / "u.pth")))
 
 
@@ -243,7 +243,7 @@ def test_a_size_that_nothing_says_must_be_given(tiny_settings: dict[str, Any]) -
     preset = preset_of(tiny_settings, attention_resolutions=[])
     assert isinstance(preset.generator, NCSNppConfig)
     checkpoint = Checkpoint("generator", tensors_of(preset.generator, (3, 16, 16)))
-    with pytest.raises(ValueError, match="does not tell the size of its images; pass --preset NAME or --im"):
+    with pytest.raises(ValueError, match="does not give the size of its images; pass --preset NAME or --im"):
         to_model(checkpoint, preset)
     assert to_model(checkpoint, preset, SamplingSettings(image_size=16)).sample_shape == (3, 16, 16)
 

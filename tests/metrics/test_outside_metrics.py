@@ -174,7 +174,7 @@ def test_a_comparison_where_it_is_not_imported_shows_its_numbers(
     for path in paths:  # nothing else is left to plot
         path.write_text(json.dumps(json.loads(path.read_text()) | {"nfe": None}))
     with pytest.raises(
-        ValueError, match=r"no metric that is known here has figures in them .*--import PACKA"
+        ValueError, match=r"these reports have no scores that can be compared; .*--import PACKA"
     ):
         compare(paths, tmp_path / "y.html")
 

@@ -149,7 +149,7 @@ def test_a_users_file_with_its_sidecar(tmp_path: Path) -> None:
     [
         (None, r"mine.json' is missing; it describes the features' input"),
         ("[1", "does not describe features"),
-        ('{"colour": 1}', "colour is not a setting; there are dtype, input_range"),
+        ('{"colour": 1}', "colour is not a setting; the settings are dtype, input_range"),
         ('{"filter": "lanczos"}', "filter is 'lanczos'; it must be one of bilinear"),
         ('{"size": -1}', "size is -1; it must be at least 0"),
         ('{"channels": 2}', "channels is 2; it must be one of 1 or 3"),

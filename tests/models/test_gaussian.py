@@ -78,7 +78,7 @@ def test_sample_i_is_the_same_in_a_batch_of_any_size(model: GaussianDiffusion) -
         assert not torch.equal(sampler.sample(5, seed=4), whole)
         assert sampler.nfe == 4
     assert model.nfe == 40
-    with pytest.raises(ValueError, match="num_steps is 41, but the model was trained with 40"):
+    with pytest.raises(ValueError, match="num_steps is 41; it must be at most 40"):
         model.sampled_by(ChainConfig(41))
 
 

@@ -113,9 +113,9 @@ def test_places_without_weights_are_refused_by_name(tmp_path: Path) -> None:
         (None, "a configuration is a mapping of sections, not NoneType"),
         ({"diffusion": {"num_steps": 0}}, "diffusion.num_steps is 0; it must be at least 1"),
         ({"from_the_future": 1}, "from_the_future is not a setting"),
-        ({"generator": {"kind": "dit"}}, "generator.kind is 'dit', which is not a generator .* known here"),
-        ({"method": {"kind": "flow"}}, "method.kind is 'flow', which is not a method that is known here"),
-        ({"data": {"kind": "shells"}}, "data.kind is 'shells', which is not a data that is known here"),
+        ({"generator": {"kind": "dit"}}, "generator.kind is 'dit', which is not a known kind of generator"),
+        ({"method": {"kind": "flow"}}, "method.kind is 'flow', which is not a known kind of method"),
+        ({"data": {"kind": "shells"}}, "data.kind is 'shells', which is not a known kind of data"),
         ({"conditions": {"label": {}}}, "conditions.label.classes is auto"),
     ],
 )

@@ -126,7 +126,7 @@ def test_the_class_decides_and_none_is_the_null_class() -> None:
 @pytest.mark.parametrize("shapes", [ConditionShapes(0, 4), ConditionShapes(0, 0, 1)])
 def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
     for config, network in ((MLPConfig(), "generator"), (MLPDiscriminatorConfig(), "discriminator")):
-        with pytest.raises(ValueError, match=f"the {network} mlp takes a label as condition, and no vector"):
+        with pytest.raises(ValueError, match=f"the {network} mlp takes a label as condition, not a vector"):
             config.build((2,), shapes)
 
 
@@ -138,7 +138,7 @@ def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
         ({"latent_size": -1}, "latent_size is -1; it must be at least 0"),
         ({"num_frequencies": 17}, "num_frequencies is 17; it must be at most 16"),
         ({"time_features": 3}, "time_features is 3; it must be even"),
-        ({"state_shape": (2,)}, "state_shape is not a setting; there are hidden_features, num_blocks"),
+        ({"state_shape": (2,)}, "state_shape is not a setting; the settings are hidden_features, num_blocks"),
     ],
 )
 def test_mistakes_in_the_settings(mistake: dict[str, Any], words: str) -> None:

@@ -124,7 +124,7 @@ def test_samples_that_do_not_fit_are_refused(shape: tuple[int, ...], words: str)
 
 @pytest.mark.parametrize("shapes", [ConditionShapes(0, 4), ConditionShapes(0, 0, 1)])
 def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
-    with pytest.raises(ValueError, match="the generator ncsnpp takes a label as condition, and no vector"):
+    with pytest.raises(ValueError, match="the generator ncsnpp takes a label as condition, not a vector"):
         NCSNppConfig(**SMALL).build((3, 8, 8), shapes)
 
 

@@ -138,9 +138,7 @@ def test_points_are_refused() -> None:
 
 
 def test_other_conditions_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="the discriminator resnet takes a label as condition, and no vector"
-    ):
+    with pytest.raises(ValueError, match="the discriminator resnet takes a label as condition, not a vector"):
         ResNetDiscriminatorConfig(**SMALL).build((3, 8, 8), ConditionShapes(0, 4))
 
 

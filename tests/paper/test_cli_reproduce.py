@@ -40,7 +40,7 @@ def test_help(capsys: Capture) -> None:
 WRONG = [
     (["trilemma"], ["reproduce needs NAME, --scale smoke|cpu|paper and --out DIR"]),
     (["--scale", "smoke", "--out", "OUT"], ["reproduce needs NAME"]),
-    (["table9", "--scale", "smoke", "--out", "OUT"], ["table9 cannot be reproduced", "trilemma"]),
+    (["table9", "--scale", "smoke", "--out", "OUT"], ["unknown experiment table9", "trilemma"]),
     (["trilemma", "--scale", "laptop", "--out", "OUT"], ["scale is 'laptop'", "smoke, cpu, paper"]),
     (["models", "--scale", "laptop", "--out", "OUT"], ["scale is 'laptop'"]),
     (["cifar10", "--scale", "cpu", "--out", "OUT"], ["cifar10 has no scale cpu", "smoke or paper"]),
@@ -48,7 +48,7 @@ WRONG = [
     (["stability", "--scale", "smoke", "--out", "OUT", "--seeds", "-1"], ["--seeds are -1"]),
     (["stability", "--scale", "smoke", "--out", "OUT", "--seeds", "1", "1"], ["given once"]),
     (["stability", "--scale", "smoke", "--out", "OUT", "--seeds", "x"], ["seeds"]),
-    (["stability", "--scale", "smoke", "--out", "OUT", "--names", "gan"], ["--names is for models"]),
+    (["stability", "--scale", "smoke", "--out", "OUT", "--names", "gan"], ["--names needs models"]),
     (["models", "--scale", "smoke", "--out", "OUT", "--names", "vae"], ["no model vae", "ddgan-t4"]),
     (["stability", "--scale", "smoke", "--out", "FILE"], ["which is a file"]),
     (["stability", "--scal", "smoke", "--out", "OUT"], ["scal"]),
@@ -76,7 +76,7 @@ def test_data_of_one_experiment_is_not_another_s(monkeypatch: pytest.MonkeyPatch
     wanted = ["reproduce", "all", "--scale", "paper", "--out", "out", "--data", "cifar-10-python.tar.gz"]
     assert main(wanted) == 2
     line = capsys.readouterr().err
-    assert "these experiments have different data, name them one by one" in line
+    assert "these experiments need different data; run them one by one" in line
     assert "stackedmnist: stackedmnist:MNIST" in line
 
 

@@ -64,7 +64,7 @@ def test_one_lucky_seed_does_not_reach_the_ddpm() -> None:
     long = [(981, 0.141), (990, 0.135), (992, 0.139)]
     uneven = trilemma_of([(400, 0.9), (410, 0.9), (985, 0.139)], long, 0.05)
     even = trilemma_of([(980, 0.143), (985, 0.139), (987, 0.138)], long, 0.05)
-    assert "within the seeds' spread" in uneven[6].text
+    assert "within the seed spread" in uneven[6].text
     assert [uneven[6].holds, even[6].holds] == [False, True]
 
 
@@ -83,11 +83,11 @@ def test_times_of_two_machines_are_not_divided() -> None:
 
 def test_a_report_says_what_distances_are_measured_in() -> None:
     by_classifier = {"features": {"name": "classifier", "metadata": {"classifier_accuracy": 0.994}}}
-    assert "a classifier that reads 99.4% of held-out digits; not comparable with FID." in basis_note(
+    assert "a classifier with 99.4% accuracy on held-out digits; not comparable with FID." in basis_note(
         by_classifier
     )
     assert basis_note({"features": {"name": "inception"}, "warnings": ["few samples"]}).endswith(
-        "in the features of inception. Warning: few samples."
+        "use the features of inception. Warning: few samples."
     )
     assert basis_note({}) == ""
 

@@ -155,7 +155,7 @@ def test_two_processes_divide_the_models(tiny_points_config: RunConfig, tmp_path
     work = threading.Thread(target=store.train_all, args=([first, second], [0]))
     work.start()
     for _ in range(600):
-        if "first, seed 0: another process trains it; waiting" in said:
+        if "first, seed 0: waiting for another process to train it" in said:
             break
         work.join(0.1)
     assert store.is_trained(second, 0)

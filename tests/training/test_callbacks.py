@@ -292,7 +292,7 @@ def test_records_become_scalars() -> None:
     [
         ({"accumulation": 3}, "training.batch_size is 8, which accumulation 3 does not divide"),
         ({"max_images": 5, "max_minutes": 1.0}, "are both given"),
-        ({"score_every": 5}, "say how many samples to score"),
+        ({"score_every": 5}, "set score_samples too"),
         ({"keep_last": 0}, "keep_last is 0; it must be at least 1"),
         ({"max_minutes": -1.0}, "max_minutes is -1.0"),
     ],

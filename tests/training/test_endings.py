@@ -170,7 +170,7 @@ def test_data_may_move_but_not_change(
     assert torch.equal(DDGAN.from_pretrained(run).sample(2), whole.model.sample(2))
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["path"] == str(tmp_path / "elsewhere")
     assert main(["train", "--resume", str(run), "--seed", "4"]) == 2
-    assert "no settings but --data" in capsys.readouterr().err
+    assert "leave out all others but --data" in capsys.readouterr().err
 
 
 def test_a_missing_tracker_is_named_when_going_on(

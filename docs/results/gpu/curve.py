@@ -1,6 +1,6 @@
-"""Scores of the checkpoints that runs kept: python docs/results/gpu/curve.py OUT.json N METRIC,... RUN ...
+"""Score the kept checkpoints of runs: python docs/results/gpu/curve.py OUT.json N METRIC,... RUN ...
 
-Against the real test split, with the features `classifier`, on a GPU where there is one.
+Compares with the real test split, with the features `classifier`, on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ddgan.training.checkpoint import Checkpoints
 
 
 def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:
-    """Score and write; the file is written anew after each checkpoint."""
+    """Score the checkpoints; the file is rewritten after each."""
     warnings.simplefilter("ignore", UserWarning)  # they are in the scores
     device = choose_device("auto")
-    found: dict[str, list[dict[str, Any]]] = {}
+    scores: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        rows = found.setdefault(run.name, [])
+        rows = scores.setdefault(run.name, [])
         for path in Checkpoints(run / "checkpoints").paths():
             metadata = json.loads((path / METADATA_NAME).read_text())
             every = metadata["config"]["training"]["keep_every"]
@@ -32,14 +32,14 @@ def main(out: Path, n: int, metrics: list[str], runs: list[Path]) -> None:
                 not every or metadata["step"] % every == 0 or metadata["step"] == metadata["num_iterations"]
             )
             if not metadata["step"] or not is_kept:
-                continue  # one of those that a run replaces while it goes on
+                continue  # a temporary checkpoint
             model = DDGAN.from_pretrained(path, device, precision="auto")
             report = ddgan.evaluate(model, metrics=metrics, n=n, features="classifier", split="test")
             row = {"step": metadata["step"], "images": metadata["step"] * model.config.training.batch_size}
             rows.append(row | {"seconds": metadata["seconds"], "scores": report.to_dict()})
-            out.write_text(json.dumps(found, indent=1) + "\n")
-            told = "; ".join(f"{name} {value}" for name, value in report.table()[:6])
-            print(f"{run.name} {metadata['step']} {metadata['seconds']:.0f} s: {told}", flush=True)
+            out.write_text(json.dumps(scores, indent=1) + "\n")
+            summary = "; ".join(f"{name} {value}" for name, value in report.table()[:6])
+            print(f"{run.name} {metadata['step']} {metadata['seconds']:.0f} s: {summary}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The `ddgan` command: parsing and printing only.
 
-Each command is a module of this package with `run(arguments) -> exit code`, imported when it is asked for.
+Each command is a module of this package with `run(arguments) -> exit code`, imported when it is used.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ BAD_INPUT = 2
 FAILED = 1
 
 COMMANDS = {
-    "prepare": "make a dataset of images ready for training, or check one",
-    "train": "train a model, sample it and score it",
-    "sample": "make images with a trained model",
-    "edit": "change images with a trained model",
+    "prepare": "prepare images for training, or check them",
+    "train": "train, sample and score a model",
+    "sample": "generate images with a trained model",
+    "edit": "edit images with a trained model",
     "evaluate": "score a trained model",
-    "export": "write a model for diffusers or ONNX",
+    "export": "export a model to diffusers or ONNX",
     "convert": "read and write the published checkpoints",
-    "reproduce": "make a table or figure of the paper",
+    "reproduce": "reproduce a table or figure of the paper",
 }
 
 
 def usage() -> str:
-    """What `ddgan --help` prints."""
+    """Return the text of `ddgan --help`."""
     commands = "\n".join(f"  {command:<10} {text}" for command, text in COMMANDS.items())
     return (
         "usage: ddgan COMMAND ...\n\n"
-        "Denoising diffusion GANs: train them, sample them, score them.\n\n"
+        "Train, sample and score denoising diffusion GANs.\n\n"
         f"commands:\n{commands}\n\n"
         "'ddgan COMMAND --help' explains a command and its options; 'ddgan --version' prints the version.\n"
-        "Every command takes --import PACKAGE, which imports a package with components of its own.\n\n"
+        "Every command takes --import PACKAGE, which imports a package that registers components.\n\n"
         "To begin: ddgan train --preset digits_quick --out runs/digits"
     )
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         rest = import_named(rest)
         code = int(import_module(f"ddgan.cli.{command}").run(rest))
-        sys.stdout.flush()  # here a pipe that nobody reads is noticed
+        sys.stdout.flush()  # raises here if the reader has closed the pipe
         return code
     except ValueError as error:
         return _refuse(one_line(error))
@@ -90,45 +90,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def import_named(arguments: list[str]) -> list[str]:
-    """Import the packages that `--import PACKAGE` names, here or in the current folder.
+    """Import the packages given by `--import PACKAGE`, installed or in the current folder.
 
     Args:
-        arguments: those of a command.
+        arguments: the arguments of a command.
 
     Returns:
         The other arguments.
 
     Raises:
-        ValueError: if a package cannot be imported, with what stopped it.
+        ValueError: if a package cannot be imported, with the reason.
     """
-    left: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
+    others: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
         option, equals, name = argument.partition("=")
         if option != "--import":
-            left.append(argument)
+            others.append(argument)
             continue
-        name = name if equals else next(waiting, "")
+        name = name if equals else next(remaining, "")
         if not name:
             raise ValueError("--import has no value; give it the name of a package")
         if "" not in sys.path:
-            sys.path.append("")  # the ddgan script alone does not look in the current folder
+            sys.path.append("")  # for the ddgan script, whose path lacks the current folder
         try:
             import_module(name)
-        except ValueError as error:  # says itself what is wrong, such as a kind that is registered twice
+        except ValueError as error:  # the message suffices, such as a kind that is registered twice
             raise ValueError(f"--import {name} failed: {error}") from error
         except (Exception, SystemExit) as error:
             raise ValueError(f"--import {name} failed: {type(error).__name__}: {error}") from error
-    return left
+    return others
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose other end is closed, as by `head`; then it is left alone."""
+    """Whether the reader of standard output has closed the pipe, as `head` does; if so, mute the output."""
     if not hasattr(select, "poll"):  # on Windows
         return False
-    waiting = select.poll()
-    waiting.register(number := sys.stdout.fileno(), select.POLLOUT)
-    if not any(event & select.POLLERR for _, event in waiting.poll(0)):
+    poll = select.poll()
+    poll.register(number := sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     return True

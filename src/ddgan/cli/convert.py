@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 
 def run(arguments: list[str]) -> int:
-    """Convert a file, or say what it is."""
+    """Convert a file, or describe it."""
     options = _parser().parse_args(arguments)
     if options.inspect:
         for name, value in _rows(options.file):
@@ -48,11 +48,11 @@ def run(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "convert",
-        "Make a model of a published checkpoint (netG_*.pth, content.pth), or the reverse. "
-        "No code of the file is run.",
+        "Convert a published checkpoint (netG_*.pth, content.pth) to a model of ddgan, or back. "
+        "No code in the file is run.",
     )
-    parser.add_argument("file", help="a published checkpoint; with --to nvlabs a model of ddgan")
-    parser.add_argument("--inspect", action="store_true", help="print what the file is, and stop")
+    parser.add_argument("file", help="a published checkpoint; with --to nvlabs, a model of ddgan")
+    parser.add_argument("--inspect", action="store_true", help="describe the file and stop")
     parser.add_argument(
         "--to",
         type=one_of("ddgan", "nvlabs"),
@@ -66,22 +66,26 @@ def _parser() -> Parser:
     parser.add_argument(
         "--preset", metavar="NAME", help="a preset or YAML file with T, image size and schedule"
     )
-    parser.add_argument("--num_steps", type=whole(1), metavar="N", help="T, where no preset says it")
-    parser.add_argument("--image_size", type=whole(1), metavar="N", help="in pixels, where no preset says it")
+    parser.add_argument("--num_steps", type=whole(1), metavar="N", help="T (default: from the preset)")
+    parser.add_argument(
+        "--image_size", type=whole(1), metavar="N", help="in pixels (default: from the preset)"
+    )
     parser.add_argument(
         "--schedule", type=one_of("vp", "geometric"), metavar="NAME", help="vp or geometric (default: vp)"
     )
-    parser.add_argument("--beta_min", type=number, metavar="X", help="of the schedule (default: 0.1)")
-    parser.add_argument("--beta_max", type=number, metavar="X", help="of the schedule (default: 20)")
+    parser.add_argument(
+        "--beta_min", type=number, metavar="X", help="beta_min of the schedule (default: 0.1)"
+    )
+    parser.add_argument("--beta_max", type=number, metavar="X", help="beta_max of the schedule (default: 20)")
     parser.add_argument(
         "--weights",
         type=one_of("ema", "last"),
         default="ema",
         metavar="WHICH",
-        help="of content.pth: ema (default) or last",
+        help="weights to take from content.pth: ema (default) or last",
     )
     parser.add_argument(
-        "--license", metavar="WORDS", default=LICENSE, help="of the weights (default: %(default)s)"
+        "--license", metavar="TEXT", default=LICENSE, help="licence of the weights (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     return parser
@@ -95,7 +99,7 @@ def _to_ddgan(options: Any, out: Path) -> DDGAN:
     model = to_model(checkpoint, options.preset, overrides, weights=options.weights, license=options.license)
     if options.license == LICENSE:
         print(
-            "the licence is taken to be that of the published weights; --license names another",
+            "assuming the licence of the published weights; use --license to give another",
             file=sys.stderr,
         )
     model.save(out)

@@ -24,7 +24,7 @@ __all__ = ["run", "usage"]
 
 Made = tuple[Tensor, int | None]
 OWN = ("model", "seed", "device", "overwrite", "out")
-"""Options that say where and how, not what; the record has the others as they were given."""
+"""Options that the record does not list under `options`."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Edit:
     """One edit on the command line.
 
     Attributes:
-        about: what it does, for --help.
-        options: adds its options to a parser.
-        make: (model, options, on_batch) -> images (B, *sample_shape) and how many stand in a row of a grid.
+        about: description for --help.
+        options: adds the options of the edit to a parser.
+        make: (model, options, on_batch) -> images (B, *sample_shape) and the columns of their grid.
     """
 
     about: str
@@ -43,7 +43,7 @@ class Edit:
 
 
 def run(arguments: list[str]) -> int:
-    """Edit into files, with a record of what was done."""
+    """Edit images, and write them with a record of the edit."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -57,10 +57,10 @@ def run(arguments: list[str]) -> int:
         "--out", metavar="X", help="X.png: one grid; X.npz: array 'images' or 'points'; else a folder"
     )
     parser.add_argument(
-        "--class", type=whole(0), metavar="N", help="the class of all images, for models that know classes"
+        "--class", type=whole(0), metavar="N", help="the class of all images, for class-conditional models"
     )
     parser.add_argument(
-        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: sized to memory)"
+        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: as memory allows)"
     )
     edit.options(parser)
     options = parser.parse_args([model_name, *rest[1:]])
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
 
 
 def usage() -> str:
-    """What `ddgan edit --help` prints."""
+    """Return the text of `ddgan edit --help`."""
     edits = "\n".join(f"  {name:<12} {edit.about}" for name, edit in EDITS.items())
     return (
         f"usage: ddgan edit MODEL EDIT --out X ...\n\n{edits}\n\n"
@@ -107,23 +107,21 @@ def _common(options: Any, on_batch: Callable[[int], None]) -> dict[str, Any]:
 
 
 def _count(options: Any) -> int:
-    """How many images will be made."""
+    """Number of images that will be made."""
     given = vars(options)
     return int(options.n) * len(given.get("image") or [None]) * (given.get("frames") or 1)
 
 
 def _image_options(parser: Parser) -> None:
     parser.add_argument(
-        "--image", nargs="+", metavar="FILE", help="image files of any size; cut square and scaled"
+        "--image", nargs="+", metavar="FILE", help="image files of any size; cropped to a square and scaled"
     )
-    parser.add_argument(
-        "-n", type=whole(1), default=1, metavar="N", help="results for each image (default: 1)"
-    )
+    parser.add_argument("-n", type=whole(1), default=1, metavar="N", help="results per image (default: 1)")
 
 
 def _strength_option(parser: Parser, default: str) -> None:
     parser.add_argument(
-        "--strength", type=whole(0), metavar="t", help=f"t in 0..T: how far to go into the noise ({default})"
+        "--strength", type=whole(0), metavar="t", help=f"t in 0..T: the noise step to start from ({default})"
     )
 
 
@@ -159,20 +157,20 @@ def _variations(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> 
 def _inpaint_options(parser: Parser) -> None:
     _image_options(parser)
     parser.add_argument(
-        "--mask", metavar="FILE", help="image file, white where pixels are made new; of the images' size"
+        "--mask", metavar="FILE", help="image file of the images' size, white where pixels are to be filled"
     )
     parser.add_argument(
         "--rounds",
         type=whole(1),
         metavar="N",
         default=editing.DEFAULT_ROUNDS,
-        help=f"how often each step is made (default: {editing.DEFAULT_ROUNDS})",
+        help=f"repetitions of each step (default: {editing.DEFAULT_ROUNDS})",
     )
 
 
 def _inpaint(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Made:
     if options.mask is None:
-        raise ValueError("edit inpaint needs --mask FILE, white where pixels are made new")
+        raise ValueError("edit inpaint needs --mask FILE, white where pixels are to be filled")
     images = _repeated_images(model, options)
     masks = [editing.read_mask(model, options.mask, image) for image in options.image]
     mask = editing.repeated(torch.stack(masks)[:, None], options.n)
@@ -184,10 +182,10 @@ def _inpaint(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> Mad
 def _interpolate_options(parser: Parser) -> None:
     parser.add_argument("-n", type=whole(1), default=4, metavar="N", help="paths (default: 4)")
     parser.add_argument(
-        "--to_seed", type=whole(0), metavar="N", help="where the paths end (default: the seed plus one)"
+        "--to_seed", type=whole(0), metavar="N", help="seed at the end of the paths (default: --seed plus 1)"
     )
     parser.add_argument(
-        "--frames", type=whole(2), default=8, metavar="N", help="images on a path, its ends too (default: 8)"
+        "--frames", type=whole(2), default=8, metavar="N", help="images per path, with its ends (default: 8)"
     )
 
 
@@ -210,17 +208,17 @@ def _filmstrip(model: DDGAN, options: Any, on_batch: Callable[[int], None]) -> M
 
 
 def _columns(options: Any) -> int | None:
-    """A row for each image where there are several results of it, else as square as possible."""
+    """One row per image if each has several results, else None: as square as possible."""
     return options.n if options.n > 1 and len(options.image) > 1 else None
 
 
 EDITS = {
-    "stroke": Edit("realistic images with the layout of painted ones", _stroke_options, _stroke),
-    "inpaint": Edit("make the masked part of images new", _inpaint_options, _inpaint),
-    "variations": Edit("images that are like one", _variation_options, _variations),
-    "interpolate": Edit("paths between the samples of two seeds", _interpolate_options, _interpolate),
+    "stroke": Edit("turn painted strokes into realistic images", _stroke_options, _stroke),
+    "inpaint": Edit("fill the masked part of images", _inpaint_options, _inpaint),
+    "variations": Edit("generate images similar to a given one", _variation_options, _variations),
+    "interpolate": Edit("interpolate between the samples of two seeds", _interpolate_options, _interpolate),
     "filmstrip": Edit(
-        "samples at every step: the states; below them, for images, what the generator outputs",
+        "show samples at every step: the states and, for images, the generator's predictions below",
         _filmstrip_options,
         _filmstrip,
     ),

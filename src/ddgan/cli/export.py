@@ -13,15 +13,15 @@ from ddgan.models.sample_files import check_output
 __all__ = ["run"]
 
 NEEDS = {"diffusers": ("diffusers", "diffusers"), "onnx": ("export", "onnx", "onnxscript", "onnxruntime")}
-"""For each form, the extra and the packages that it brings."""
+"""For each target, the extra and the packages that it installs."""
 
 
 def run(arguments: list[str]) -> int:
-    """Write a model for another program."""
+    """Export a model."""
     parser = Parser(
         "export",
-        "Write a model for another program, into a folder with a card: a pipeline of diffusers, "
-        "or ONNX graphs of one step and of the whole chain, checked against PyTorch.",
+        "Export a model, with a model card, into a folder: as a diffusers pipeline, or as ONNX graphs of "
+        "one step and of the whole chain, checked against PyTorch.",
     )
     add_model(parser)
     parser.add_argument("--to", type=one_of("diffusers", "onnx"), metavar="FORM", help="diffusers or onnx")
@@ -32,14 +32,14 @@ def run(arguments: list[str]) -> int:
         raise ValueError("export needs --to diffusers or --to onnx, and --out FOLDER")
     out = check_output(Path(options.out), options.overwrite)
     if out.is_file() or out.suffix in (".onnx", ".safetensors"):
-        raise ValueError(f"out is '{out}'; export makes a folder, name one")
+        raise ValueError(f"out is '{out}'; export writes a folder, name one")
     require(*NEEDS[options.to])
     model = DDGAN.from_pretrained(options.model, ema=options.ema)
     if options.to == "diffusers":
         from ddgan.export.diffusers import export_diffusers
 
         export_diffusers(model, out)
-        print(f"a pipeline of diffusers in {out}", file=sys.stderr)
+        print(f"diffusers pipeline in {out}", file=sys.stderr)
     else:
         from ddgan.export.onnx import export_onnx
 

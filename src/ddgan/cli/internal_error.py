@@ -1,4 +1,4 @@
-"""What a person sees of an error that is ddgan's own: one line, and a file with the rest."""
+"""Reports of internal errors: one line for the user, and a file with the details."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["explain"]
 
 PREFIX = "ddgan-error-"
 LONGEST = 200
-"""Characters of an error that the line shows; the file has all of it."""
+"""Characters of the error shown in the line; the file has the whole text."""
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str:
-    """One line on an internal error: what it is, where the details are, how to report it.
+    """Describe an internal error in one line: what it is, where the details are, how to report it.
 
     Args:
-        error: what nobody caught.
-        arguments: those of the command line.
+        error: the uncaught exception.
+        arguments: the arguments of the command line.
     """
     words = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
     words = words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
@@ -42,7 +42,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def write_details(error: BaseException, arguments: Sequence[str]) -> Path:
-    """Write what is needed to find the error into a text file in the temporary folder; returns its path."""
+    """Write the details of an error to a text file in the temporary folder; returns its path."""
     details = [
         f"command: {shlex.join(['ddgan', *arguments])}",
         f"ddgan {__version__}, Python {platform.python_version()}, torch {torch.__version__}",

@@ -1,4 +1,4 @@
-"""The parser of the commands, and the options that several of them share."""
+"""The parser of the commands, and options shared by several of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "Parser",
     "add_chain",
     "add_model",
-    "asked_chain",
+    "chain_settings",
     "model_parser",
     "number",
     "one_of",
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 IMPORT = "--import"
-"""Names a package whose components are used; every command has it, see `ddgan.cli.main`."""
+"""Option that names a package with components; every command has it, see `ddgan.cli.main`."""
 CHAIN = ("num_steps", "eta")
-"""Settings of the chain of a Gaussian diffusion model that are options of the commands."""
+"""Settings of a Gaussian diffusion model's chain that are command-line options."""
 MOST = 2**63 - 1
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are ValueErrors of one line.
+    """A parser that raises one-line ValueErrors.
 
     Args:
-        command: what stands after `ddgan`.
+        command: name of the command, after `ddgan`.
         description: what the command does, for --help.
     """
 
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"ddgan {command}",
             description=description,
-            epilog=f"{IMPORT} PACKAGE, once or more, imports a package that registers components of its own.",
+            epilog=f"{IMPORT} PACKAGE, once or more, imports a package that registers components.",
             allow_abbrev=False,
         )
 
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """The options of these arguments, or a complaint that names what may have been meant."""
+        """Parse the arguments; an unknown option raises an error that suggests a similar one."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             near = difflib.get_close_matches(unknown[0].partition("=")[0], self.names, 1, 0.6)
@@ -83,11 +83,11 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def names(self) -> list[str]:
-        """The options by name, such as --out."""
+        """Names of the options, such as --out."""
         return [name for action in self._actions for name in action.option_strings]
 
     def add_settings(self, cls: type) -> None:
-        """An option for each field of a class of settings; `settings_from` makes the class of them."""
+        """Add an option for each field of a settings class; `settings_from` builds the settings."""
         types = hints(cls)
         for field in dataclasses.fields(cls):
             words = descriptions(cls)[field.name].rstrip(".")
@@ -103,10 +103,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def settings_from(options: Any, cls: type) -> Any:
-    """The settings that `Parser.add_settings` asked for.
+    """Build the settings from the options that `Parser.add_settings` added.
 
     Raises:
-        ValueError: in one line, naming the option whose value cannot be.
+        ValueError: in one line, naming the option with an invalid value.
     """
     try:
         return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls)})
@@ -115,7 +115,7 @@ def settings_from(options: Any, cls: type) -> Any:
 
 
 def whole(least: int = -MOST, most: int = MOST) -> Callable[[str], int]:
-    """The type of an option that is a whole number in a range, written with digits."""
+    """Return the type of an option that is an integer in a range."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or abs(int(text)) > MOST:
@@ -131,7 +131,7 @@ def whole(least: int = -MOST, most: int = MOST) -> Callable[[str], int]:
 
 
 def number(text: str) -> float:
-    """The type of an option that is a finite number."""
+    """Parse an option that is a finite number."""
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) and math.isfinite(
         float(text)
     ):
@@ -140,7 +140,7 @@ def number(text: str) -> float:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """The type of an option that is one of some words."""
+    """Return the type of an option that is one of some words."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -151,15 +151,15 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def add_model(parser: Parser) -> None:
-    """Let a parser take a model, and which of its EMAs."""
+    """Add the options that select a model and its EMA."""
     text = "a run folder or a checkpoint in it, a .safetensors file, or user/name on the Hub"
     parser.add_argument("model", help=text)
-    text = "the EMA to take, by its half-life in thousands of images (default: that of the decay)"
+    text = "the EMA to use, by its half-life in thousands of images (default: the one set by ema.decay)"
     parser.add_argument("--ema", type=number, metavar="KIMG", help=text)
 
 
 def model_parser(command: str, description: str) -> Parser:
-    """A parser with the options of a command that opens a model and writes something."""
+    """Build a parser with the options of a command that opens a model and writes files."""
     parser = Parser(command, description)
     add_model(parser)
     parser.add_argument(
@@ -168,7 +168,7 @@ def model_parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
     )
-    text = "what the networks compute in: float32, bf16, or auto: bf16 where the device has it"
+    text = "precision of the networks: float32, bf16, or auto: bf16 if the device supports it"
     parser.add_argument(
         "--precision",
         type=one_of(*PRECISIONS),
@@ -181,9 +181,9 @@ def model_parser(command: str, description: str) -> Parser:
 
 
 def add_chain(parser: Parser) -> None:
-    """Let a parser take how a Gaussian diffusion model is sampled."""
-    about, of = descriptions(ChainConfig), "of Gaussian diffusion models:"
-    default = "default: as the model was trained to be sampled"
+    """Add the options that choose how a Gaussian diffusion model is sampled."""
+    about, of = descriptions(ChainConfig), "for Gaussian diffusion models:"
+    default = "default: as in the model's settings"
     parser.add_argument(
         "--num_steps", type=whole(), metavar="N", help=f"{of} {about['num_steps'].rstrip('.')} ({default})"
     )
@@ -192,45 +192,45 @@ def add_chain(parser: Parser) -> None:
     )
 
 
-def asked_chain(options: Any) -> dict[str, Any]:
-    """What the options ask of the chain, by the name of the setting."""
+def chain_settings(options: Any) -> dict[str, Any]:
+    """Return the settings of the chain that the options give, by name."""
     given = {name: getattr(options, name, None) for name in CHAIN}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def open_model(options: Any) -> Any:
-    """The model that the options name, on their device: a `DDGAN`, or what else was trained.
+    """Open the model given by the options on their device: a `DDGAN` or a model of another method.
 
     Raises:
-        ValueError: if there is none, or it cannot be sampled as `--num_steps` and `--eta` ask.
+        ValueError: if there is no such model, or it cannot be sampled with `--num_steps` and `--eta`.
     """
     model = load(options.model, choose_device(options.device), ema=options.ema, precision=options.precision)
-    asked = asked_chain(options)
-    if not asked:
+    requested = chain_settings(options)
+    if not requested:
         return model
-    names = " and ".join(f"--{name}" for name in asked)
+    names = " and ".join(f"--{name}" for name in requested)
     if not isinstance(model, GaussianDiffusion):
         raise ValueError(
             f"{names} can be chosen for models of the method gaussian_diffusion, but '{options.model}' was "
             f"trained by the method {model.config.method.kind}; leave out {names}"
         )
-    if asked.get("eta", 1) != 1:
-        asked["variance"] = "posterior"  # the other is for eta 1
+    if requested.get("eta", 1) != 1:
+        requested["variance"] = "posterior"  # "forward" requires eta 1
     try:
-        return model.sampled_by(dataclasses.replace(model.chain, **asked))
-    except ValueError as error:  # which begins with the name of the setting
+        return model.sampled_by(dataclasses.replace(model.chain, **requested))
+    except ValueError as error:  # the message begins with the name of the setting
         raise ValueError(f"--{error}") from None
 
 
 def open_ddgan(options: Any, purpose: str) -> DDGAN:
-    """The denoising diffusion GAN that the options name, on their device.
+    """Open the denoising diffusion GAN given by the options on their device.
 
     Args:
-        options: of `model_parser`.
-        purpose: what needs it.
+        options: the options of `model_parser`.
+        purpose: what needs the model, for the error message.
 
     Raises:
-        ValueError: as `open_model`, and if it is a model of another method.
+        ValueError: as `open_model`, or if it is a model of another method.
     """
     model = open_model(options)
     check_ddgan(model, purpose)

@@ -20,26 +20,24 @@ def run(arguments: list[str]) -> int:
     """Prepare a dataset, or report on one."""
     parser = Parser(
         "prepare",
-        f"Decode images once, for training. They may be {FORMS}. Sub-folders are "
-        "classes; folders train, test, val and the like are splits. PNG, JPEG, WebP, BMP and TIFF are read. "
-        "EXIF orientation is applied; palettes become colours; 16-bit values are scaled to 8 bits; "
-        "transparent parts become white unless --channels 4; grey with transparency is colour with "
-        "transparency; grey becomes RGB by repetition, colour becomes grey by luminance. CMYK, "
-        "floating-point pixels, files above 256 MiB and images above 100 million pixels are refused.",
+        f"Decode images once, for training. They may be {FORMS}. Subfolders are "
+        "classes; folders named train, test, val and the like are splits. PNG, JPEG, WebP, BMP and TIFF are "
+        "read. EXIF orientation is applied; palettes are expanded; 16-bit values are scaled to 8 bits; "
+        "transparent pixels become white unless --channels 4 is given; grey with alpha becomes RGBA; grey is "
+        "repeated to RGB, colour is converted to grey by luminance. CMYK, floating-point pixels, files above "
+        "256 MiB and images above 100 million pixels are refused.",
     )
-    parser.add_argument("source", help="the images, or with --check also a prepared dataset")
+    parser.add_argument("source", help="the images; with --check, also a prepared dataset")
     parser.add_argument(
         "--out", metavar="FOLDER", help="the folder to make (default: one in the cache, DDGAN_CACHE)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the dataset that is in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset in --out")
     parser.add_argument(
         "--workers", type=whole(0), default=0, metavar="N", help="threads; 0: one per core (default: 0)"
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and list it")
+    parser.add_argument("--skip-bad", action="store_true", help="skip and list images that cannot be used")
     parser.add_argument("--check", action="store_true", help="report on the images instead of preparing them")
-    parser.add_argument(
-        "--sheet", metavar="X.png", help="with --check: where to write a contact sheet, X.png"
-    )
+    parser.add_argument("--sheet", metavar="X.png", help="with --check: write a contact sheet")
     parser.add_settings(Preparation)
     parser.add_settings(Selection)
     values = parser.parse_args(arguments)
@@ -47,7 +45,7 @@ def run(arguments: list[str]) -> int:
     selection = settings_from(values, Selection)
     if values.check:
         if values.out is not None or options != Preparation():
-            raise ValueError("--check reads images as they are; leave --out and what changes images out")
+            raise ValueError("--check does not change images; leave out --out and the preparation options")
         sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
         if sheet is not None and sheet.suffix != ".png":
             raise ValueError(f"sheet is '{sheet}'; it must be X.png")
@@ -58,7 +56,7 @@ def run(arguments: list[str]) -> int:
             contact_sheet(report, sheet)
         return 0
     if values.sheet is not None:
-        raise ValueError("--sheet is for --check; leave it out or add --check")
+        raise ValueError("--sheet needs --check; add it or leave out --sheet")
     path = prepare(
         values.source,
         values.out,
@@ -81,6 +79,6 @@ def run(arguments: list[str]) -> int:
             counts = ", ".join(f"{count:,} {ending}" for ending, count in endings)
             print(f"ignored {total:,} files that are not supported images ({counts})", file=sys.stderr)
     for bad in info["skipped"]:
-        print(f"left out '{bad['name']}': {bad['problem']}", file=sys.stderr)
+        print(f"skipped '{bad['name']}': {bad['problem']}", file=sys.stderr)
     print(path)
     return 0

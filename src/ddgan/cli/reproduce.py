@@ -27,7 +27,7 @@ __all__ = ["run"]
 
 
 def run(arguments: list[str]) -> int:
-    """List the experiments, run some, or train the models that they share."""
+    """List the experiments, run some, or train their shared models."""
     options = reproduce_parser().parse_args(arguments)
     if options.list:
         print("\n".join(listing()))
@@ -42,9 +42,9 @@ def run(arguments: list[str]) -> int:
     if options.what == [MODELS]:
         return train_models(request, options.names)
     if options.names is not None:
-        raise ValueError(f"--names is for {MODELS}: ddgan reproduce {MODELS} --names ...")
+        raise ValueError(f"--names needs {MODELS}: ddgan reproduce {MODELS} --names ...")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(f"under torchrun only {MODELS} can be trained; the experiments are one process")
+        raise ValueError(f"torchrun can only train {MODELS}; run the experiments in one process")
     experiments = chosen(options.what, options.scale)
     check_machine(experiments, options.scale, options.out)
     check_data(experiments, options.scale, options.data)
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
 
 
 def train_models(request: Request, names: list[str] | None) -> int:
-    """Train the shared models alone, so that several processes can divide them."""
+    """Train only the shared models, which several processes can divide among them."""
     if request.scale not in SCALES:
         raise ValueError(f"scale is '{request.scale}'; it must be one of {', '.join(SCALES)}")
     using = [
@@ -74,10 +74,10 @@ def train_models(request: Request, names: list[str] | None) -> int:
 
 
 def seeds_of(options: Any) -> tuple[int, ...]:
-    """The seeds asked for, or those of the scale.
+    """Return the requested seeds, or the default ones of the scale.
 
     Raises:
-        ValueError: if one is negative or given twice.
+        ValueError: if a seed is negative or given twice.
     """
     seeds = tuple(options.seeds or DEFAULT_SEEDS.get(options.scale, (0,)))
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
@@ -86,37 +86,39 @@ def seeds_of(options: Any) -> tuple[int, ...]:
 
 
 def reproduce_parser() -> Parser:
-    """The options of the command."""
+    """Build the parser of the command."""
     parser = Parser(
         "reproduce",
-        "Make a table or figure of the paper: train what it needs (models in OUT/models are shared: they "
-        "are reused, and resumed after an interruption), measure, and write report.md, result.json, "
-        "figure.png and figure.svg in OUT/NAME.",
+        "Reproduce a table or figure of the paper: train its models in OUT/models (shared ones are reused, "
+        "and resumed after an interruption), measure, and write report.md, result.json, figure.png and "
+        "figure.svg to OUT/NAME.",
     )
     parser.add_argument(
         "what",
         nargs="*",
         default=[],
-        help=f"names from --list; {ALL}: all that the scale has; {MODELS}: train shared models only, in as "
-        "many processes as are started",
+        help=f"names from --list; {ALL}: all experiments of the scale; {MODELS}: only train the shared "
+        "models, in as many processes as you start",
     )
-    parser.add_argument("--list", action="store_true", help="show names, scales, costs, models, and stop")
+    parser.add_argument("--list", action="store_true", help="list names, scales, costs and models, and stop")
     parser.add_argument(
         "--scale",
         type=one_of(*SCALES),
         metavar="SCALE",
-        help="smoke: seconds, generated data; cpu: real small data on two cores; paper: the paper's, on GPUs",
+        help="smoke: seconds, generated data; cpu: small real data, two cores; paper: the paper's data, GPUs",
     )
     parser.add_argument("--out", help="the folder of all experiments of a scale")
-    parser.add_argument("--data", help="the data source, for scale paper")
+    parser.add_argument("--data", help="the dataset, for scale paper")
     parser.add_argument(
         "--seeds",
         type=whole(),
         nargs="+",
         metavar="N",
-        help="of the models (default: 0 1 2 for cpu, 0 for the others)",
+        help="seeds of the models (default: 0 1 2 for cpu, else 0)",
     )
-    parser.add_argument("--names", nargs="+", help=f"with {MODELS}: which (default: all shared ones)")
+    parser.add_argument(
+        "--names", nargs="+", help=f"with {MODELS}: the models to train (default: all shared ones)"
+    )
     return parser
 
 

@@ -13,24 +13,26 @@ __all__ = ["run"]
 
 
 def run(arguments: list[str]) -> int:
-    """Sample into files."""
-    parser = model_parser("sample", "Make images with a trained model; image i depends on (seed, i) alone.")
-    parser.add_argument("-n", type=whole(1), default=64, metavar="N", help="how many images (default: 64)")
+    """Sample to files."""
+    parser = model_parser(
+        "sample", "Generate images with a trained model; image i depends only on (seed, i)."
+    )
+    parser.add_argument("-n", type=whole(1), default=64, metavar="N", help="number of images (default: 64)")
     parser.add_argument(
         "--out",
         metavar="X",
         help="X.png: one grid; X.npz: uint8 array 'images' (n, H, W, C); else a folder of PNG files",
     )
     parser.add_argument(
-        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: sized to memory)"
+        "--batch_size", type=whole(1), metavar="N", help="images at a time (default: as memory allows)"
     )
     parser.add_argument(
         "--class",
         type=whole(0),
         metavar="N",
-        help="the class of all images (default: image i has class i modulo the number)",
+        help="the class of all images (default: image i has class i modulo the number of classes)",
     )
-    text = "compile the generator first, which takes minutes: yes, no, or auto: on a GPU, for many"
+    text = "compile the generator first, which takes minutes: yes, no, or auto: on a GPU, for many images"
     parser.add_argument(
         "--compile",
         type=one_of("auto", "yes", "no"),

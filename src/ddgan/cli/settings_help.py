@@ -1,4 +1,4 @@
-"""What `--help` prints about settings: names, values, what is allowed, and the words of their docstrings."""
+"""The part of `--help` about settings: names, values, allowed values, and descriptions from docstrings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 100
 
 
 class Entry(NamedTuple):
-    """One line of help, and the words below it."""
+    """One setting: a line of help, and the description below it."""
 
     name: str
     value: str
@@ -30,14 +30,14 @@ class Entry(NamedTuple):
     about: str
 
     def lines(self) -> Iterator[str]:
-        """The entry as text."""
+        """Yield the lines of the entry."""
         among = f"   ({self.allowed})" if self.allowed else ""
         yield f"  {self.name} {self.value}{among}".rstrip()
         yield from textwrap.wrap(self.about, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def settings_help(config: RunConfig) -> str:
-    """Every setting of a configuration by dotted name, section by section."""
+    """List every setting of a configuration by dotted name, section by section."""
     about, types_of = descriptions(RunConfig), hints(RunConfig)
     sections = []
     for field in dataclasses.fields(config):
@@ -49,12 +49,12 @@ def settings_help(config: RunConfig) -> str:
 
 
 def hints(cls: Any) -> dict[str, Any]:
-    """The types of the fields of a class of settings, ranges included."""
+    """Return the types of the fields of a settings class, including ranges."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
 def _entries(value: Any, name: str, kind: Any, about: str) -> Iterator[Entry]:
-    """The entries of one field, of the settings within it too."""
+    """Yield the entries of one field and of the settings nested in it."""
     if not (parts := _parts(value)):
         yield Entry(f"--{name}", _shown(value), allowed(kind), about)
     for place, part in parts:
@@ -73,7 +73,7 @@ def _entries(value: Any, name: str, kind: Any, about: str) -> Iterator[Entry]:
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
-    """The settings within a value, by what follows the name of the field."""
+    """Return the settings nested in a value, with their suffixes of the field's name."""
     if dataclasses.is_dataclass(value):
         return [("", value)]
     if isinstance(value, tuple) and value and all(map(dataclasses.is_dataclass, value)):
@@ -84,7 +84,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def _shown(value: Any) -> str:
-    """A value as one would type it."""
+    """Format a value as a user would type it."""
     value = plain(value)
     if isinstance(value, str):
         return value or "''"
@@ -92,7 +92,7 @@ def _shown(value: Any) -> str:
 
 
 def allowed(kind: Any) -> str:
-    """What a field of this type takes, in words: "whole number from 1 to 64", "one of crop, fit"."""
+    """Describe the values of a type: "whole number from 1 to 64", "one of crop, fit"."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         base, *rules = inside
@@ -117,7 +117,7 @@ def allowed(kind: Any) -> str:
 
 
 def _range(base: Any, rule: Interval) -> str:
-    """A number within a range: of whole numbers the smallest and the largest, else the interval."""
+    """Describe a range: the smallest and the largest whole number, or the interval of a float."""
     ge, gt, le, lt = (typing.cast(Any, getattr(rule, name)) for name in ("ge", "gt", "le", "lt"))
     if base is int:
         least = ge if gt is None else gt + 1
@@ -129,7 +129,7 @@ def _range(base: Any, rule: Interval) -> str:
 
 
 def _list(base: Any, length: Len) -> str:
-    """A list, or a mapping, and what each of its entries may be."""
+    """Describe a list or a mapping, and the values of its entries."""
     inside = typing.get_args(base)
     if typing.get_origin(base) is dict:
         keys = typing.get_args(inside[0]) or ("name",)

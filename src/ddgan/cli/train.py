@@ -19,14 +19,14 @@ from ddgan.training.trainer import Run, configured, resume, train
 __all__ = ["run"]
 
 DESCRIPTION = (
-    "Train a model, then sample and score it. Any setting of the preset or configuration file is changed by "
+    "Train a model, then sample and score it. Change any setting of the preset or configuration file by "
     "its dotted name, as in --training.batch_size 32 or --method.penalties '[{kind: r1, gamma: 0.1}]'; "
     "'ddgan train --help --preset NAME' lists the settings."
 )
 
 
 def run(arguments: list[str]) -> int:
-    """Train, or go on with a run."""
+    """Train a model, or resume a run."""
     parser = _parser()
     helping = "-h" in arguments or "--help" in arguments
     own, dotted = parser.parse_known_args([one for one in arguments if one not in ("-h", "--help")])
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if own.resume is not None:
         if sum(one.startswith("-") for one in arguments) > 1 + (own.data is not None) or dotted:
-            raise ValueError("with --resume RUN go no settings but --data: the run's own are used")
+            raise ValueError("--resume RUN uses the settings of the run; leave out all others but --data")
         return _exit_code(resume(own.resume, data=own.data))
     config = _config(own, dict(_overrides(dotted)))
     if own.print_config:
@@ -56,29 +56,27 @@ def run(arguments: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("train", DESCRIPTION)
-    parser.add_argument("--preset", metavar="NAME", help="settings by name; the presets are listed below")
-    parser.add_argument(
-        "--config", metavar="FILE", help="settings from a YAML file, such as --print_config writes"
-    )
+    parser.add_argument("--preset", metavar="NAME", help="a named set of settings; see the list below")
+    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings, as --print_config writes")
     parser.add_argument("--out", metavar="RUN", help="the run folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument(
-        "--data", metavar="DATA", help="what to train on: a kind of data, or a folder, zip, array file, ..."
+        "--data", metavar="DATA", help="training data: a kind of data, or a folder, zip, array file, ..."
     )
     parser.add_argument(
-        "--size", metavar="N", help="height and width that images are prepared at; short for --data.size"
+        "--size", metavar="N", help="height and width of the prepared images; short for --data.size"
     )
     parser.add_argument(
-        "--init", metavar="MODEL", help="begin with the weights of this run, checkpoint or weights file"
+        "--init", metavar="MODEL", help="start from the weights of this run, checkpoint or weights file"
     )
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with this run, to the same end; --data NEW, if its data has moved",
+        help="resume this run; add --data NEW if its data has moved",
     )
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     parser.add_argument(
-        "--print_schema", action="store_true", help="print the JSON schema of a configuration and stop"
+        "--print_schema", action="store_true", help="print the JSON schema of configurations and stop"
     )
     presets = "\n".join(_listed(name) for name in preset_names())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -88,34 +86,34 @@ def _parser() -> Parser:
 
 
 def _listed(name: str) -> str:
-    """A preset and what it is, for --help."""
+    """Format a preset and its summary, for --help."""
     return textwrap.fill(
         preset_summary(name), WIDTH, initial_indent=f"  {name:<20}", subsequent_indent=" " * 22
     )
 
 
 def _overrides(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    """(dotted name, text) of the arguments `--name value` and `--name=value`."""
-    waiting = iter(arguments)
-    for argument in waiting:
+    """Yield (dotted name, text) for the arguments `--name value` and `--name=value`."""
+    remaining = iter(arguments)
+    for argument in remaining:
         if not argument.startswith("--"):
             raise ValueError(f"'{argument}' belongs to no option; write --NAME VALUE")
         name, equals, value = argument[2:].partition("=")
         if not equals:
-            value = next(waiting, "")
+            value = next(remaining, "")
             if value == "" or (value.startswith("--") and value[2:3].isalpha()):
                 raise ValueError(f"--{name} has no value; write --{name} VALUE")
         yield name, value
 
 
 def _source(own: Any) -> str | None:
-    """The preset or file that the options name."""
+    """Return the preset or file given by the options."""
     source: str | None = own.config if own.preset is None else own.preset
     return source
 
 
 def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunConfig:
-    """The preset or file with what the options change; for --help the defaults, where none is named."""
+    """Load the preset or file and apply the overrides; --help without either shows the defaults."""
     if own.preset is not None and own.config is not None:
         raise ValueError("--preset and --config were both given; name one")
     source = _source(own)
@@ -134,12 +132,11 @@ def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunCon
         return config
     if not hasattr(config.data, "size"):
         raise ValueError(
-            f"--size is what images are prepared at, and {config.data.kind} has a shape of its own; leave it "
-            "out"
+            f"--size sets the size of prepared images, but {config.data.kind} has a fixed shape; leave it out"
         )
     return config.changed({"data.size": parsed(own.size, "data.size", config)})
 
 
 def _exit_code(run: Run) -> int:
-    """0, or as a shell says it: 128 and the signal that ended the run early."""
+    """Return 0, or 128 plus the number of the signal that stopped the run, as shells do."""
     return 128 + run.ended_by if run.interrupted else 0

@@ -1,3 +1,3 @@
-"""Settings: what a YAML, Python and the command line may choose, checked in one way."""
+"""Settings: checked the same way whether they come from YAML, Python or the command line."""
 
 __all__: list[str] = []

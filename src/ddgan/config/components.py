@@ -1,4 +1,4 @@
-"""Components: whatever a YAML chooses by `kind`, registered by (slot, kind).
+"""Components: the parts that a configuration chooses by `kind`, registered by (slot, kind).
 
     @register("generator", "mine")
     class MyGeneratorConfig:
@@ -7,10 +7,10 @@
         def build(self, sample_shape, conditions):
             return MyGenerator(self, sample_shape)
 
-A class becomes checked settings (see `settings`) that build what they describe, and `generator: {kind: mine,
-width: 32}` finds it. What comes with ddgan is found by importing the modules of the slot's room, so that a
-new kind is one new file. A package from outside registers in the same way; it is imported by its user, by
-`ddgan --import PACKAGE`, or, if a kind is unknown, by its entry point in the group `ddgan.components`.
+The class becomes checked settings (see `settings`) that build the component, and `generator: {kind: mine,
+width: 32}` selects it. The kinds of ddgan are found by importing all modules of the slot's package, so a new
+kind is one new file. Other packages register kinds in the same way; they are imported by the user, by
+`ddgan --import PACKAGE`, or, if a kind is unknown, through the entry points of the group `ddgan.components`.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ C = TypeVar("C")
 
 @dataclass_transform(frozen_default=True)
 def register(slot: str, kind: str) -> Callable[[type[C]], type[C]]:
-    """Make a class the settings of a new kind of component.
+    """Register a class as the settings of a new kind of component.
 
     Args:
-        slot: what it can be chosen for: one of the names in `ROOMS`.
-        kind: what a configuration calls it.
+        slot: the slot of the component: one of the names in `ROOMS`.
+        kind: its name in configurations.
 
     Returns:
         A decorator. The class becomes a frozen dataclass of checked settings with `slot` and `kind`.
 
     Raises:
-        ValueError: if there is no such slot, or another class has this kind already.
+        ValueError: if there is no such slot, or another class already has this kind.
     """
     if slot not in ROOMS:
         raise ValueError(f"slot is {shown(slot)}; it must be one of {', '.join(ROOMS)}")
@@ -83,17 +83,17 @@ def register(slot: str, kind: str) -> Callable[[type[C]], type[C]]:
 
 
 def kinds(slot: str) -> list[str]:
-    """The kinds of a slot, those of installed packages with entry points included, sorted."""
+    """Return the kinds of a slot, sorted, including those from entry points of installed packages."""
     _search(slot)
     _search_entry_points()
     return sorted(kind for place, kind in _registered if place == slot)
 
 
 def find(slot: str, kind: Any) -> type:
-    """The class of a kind.
+    """Return the class of a kind.
 
     Raises:
-        SettingError: naming the kinds that there are.
+        SettingError: if the kind is unknown, listing the known ones.
     """
     _search(slot)
     if isinstance(kind, str) and (slot, kind) not in _registered:
@@ -101,15 +101,15 @@ def find(slot: str, kind: Any) -> type:
     if not isinstance(kind, str) or (slot, kind) not in _registered:
         raise SettingError(
             "kind",
-            f"is {shown(kind)}, which is not a {slot} that is known here; it must be one of "
-            f"{', '.join(kinds(slot))} (a package that adds another is named by --import PACKAGE, or "
-            "imported before)",
+            f"is {shown(kind)}, which is not a known kind of {slot}; it must be one of "
+            f"{', '.join(kinds(slot))} (for a kind from another package, add --import PACKAGE or import "
+            "it first)",
         )
     return _registered[slot, kind]
 
 
 def _search(slot: str) -> None:
-    """Import the modules in which the kinds of a slot that come with ddgan are registered."""
+    """Import the modules that register ddgan's own kinds of a slot."""
     if (room := ROOMS[slot]) in _searched:
         return
     _searched.add(room)
@@ -120,25 +120,25 @@ def _search(slot: str) -> None:
 
 
 def _search_entry_points() -> None:
-    """Import the packages that declare themselves."""
+    """Import the packages that declare an entry point."""
     if ENTRY_POINTS in _searched:
         return
     _searched.add(ENTRY_POINTS)
     for point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             point.load()
-        except Exception as error:  # a broken package says itself what is wrong with it
+        except Exception as error:  # a broken package can fail in any way
             raise ValueError(
-                f"the entry point {point.name} of the group {ENTRY_POINTS} cannot be loaded: {error}; mend "
+                f"the entry point {point.name} of the group {ENTRY_POINTS} cannot be loaded: {error}; fix "
                 "or uninstall its package"
             ) from error
 
 
 def make(slot: str, given: Any) -> Any:
-    """A component from what a configuration says: itself, a mapping with `kind`, or a kind alone.
+    """Build a component from a configuration value: a component, a mapping with `kind`, or just a kind.
 
     Raises:
-        SettingError: if it is none of these, or does not fit the settings of its kind.
+        SettingError: if it is none of these, or has invalid settings for its kind.
     """
     if getattr(type(given), "slot", None) == slot:
         return given
@@ -153,9 +153,9 @@ def make(slot: str, given: Any) -> Any:
 
 
 SLOT = "x-slot"
-"""Stands in a JSON schema for any component of a slot, see `schema`."""
+"""Key of the placeholder for a component of a slot in a JSON schema, see `schema`."""
 SHORTHANDS: dict[str, Callable[[str], Mapping[str, Any]]] = {}
-"""What a plain text stands for, in slots where that is more than a kind."""
+"""For slots where a string can be more than a kind: string -> mapping with `kind`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,5 +174,5 @@ class Component:
 
 
 def default(slot: str, kind: str, **values: Any) -> Any:
-    """A field's default: a component of this kind, looked up when it is needed."""
+    """Return a field whose default is a component of this kind, looked up when it is needed."""
     return dataclasses.field(default_factory=lambda: find(slot, kind)(**values))

@@ -1,4 +1,4 @@
-"""OptimizationConfig: the optimizers of a run, the decay of their rates, the EMA of G's weights."""
+"""OptimizationConfig: the optimizers of a run, their learning-rate decay, the EMA of G's weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OptimizerConfig(Protocol):
     """Settings of an optimizer.
 
     Attributes:
-        lr: the learning rate that its decay starts from.
+        lr: the initial learning rate.
     """
 
     kind: Any
@@ -28,7 +28,7 @@ class OptimizerConfig(Protocol):
     def lr(self) -> float: ...
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of these parameters, in one group."""
+        """Build the optimizer of these parameters, in one group."""
         ...
 
 
@@ -37,11 +37,11 @@ class EMAConfig:
     """The exponential moving averages of the generator's weights.
 
     Args:
-        decay: decay per iteration of the first, which is what a run ends with; in [0, 1); 0 keeps the weights
-            themselves.
-        half_lives: half-lives, in thousands of images, of further EMAs kept beside it.
-        rampup: the half-life of every EMA is at most this share of the training so far (0.05 is customary),
-            so that it soon forgets the start; 0 for no warm-up.
+        decay: decay per iteration of the main EMA, which becomes the final model; in [0, 1); 0 for no
+            averaging.
+        half_lives: half-lives, in thousands of images, of additional EMAs.
+        rampup: limit of every half-life, as a fraction of the training so far, so that an EMA soon forgets
+            the start (0.05 is usual); 0 for no warm-up.
     """
 
     decay: Annotated[float, Interval(ge=0, lt=1)] = 0.9999
@@ -54,11 +54,11 @@ class EMAConfig:
 
     @property
     def count(self) -> int:
-        """How many EMAs there are."""
+        """Number of EMAs."""
         return 1 + len(self.half_lives)
 
     def decays(self, batch_size: int, step: int) -> tuple[float, ...]:
-        """The decay of each EMA at iteration `step`, the first being that of `decay`."""
+        """Return the decay of each EMA at iteration `step`, the main one first."""
         halving = [0.5 ** (batch_size / (1000 * half_life)) for half_life in self.half_lives]
         decays = (self.decay, *halving)
         if step == 0:
@@ -71,14 +71,14 @@ class EMAConfig:
 
 @settings
 class OptimizationConfig:
-    """Optimizers, the decay of their rates, and the EMA; the defaults are the paper's for CIFAR-10.
+    """Optimizers, learning-rate decay and EMA; the defaults are the paper's for CIFAR-10.
 
     Args:
         generator: the optimizer of G.
-        discriminator: the optimizer of D, or of each where there are several.
-        final_lr: where the cosine decay of both rates ends, at the last iteration.
+        discriminator: the optimizer of each D.
+        final_lr: final value of both learning rates after cosine decay.
         decay_every: iterations between two changes of the learning rates (the paper: one epoch).
-        ema: of the generator's weights.
+        ema: the EMA of the generator's weights.
     """
 
     generator: Annotated[OptimizerConfig, Component("optimizer")] = default("optimizer", "adam", lr=1.6e-4)

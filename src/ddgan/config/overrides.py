@@ -35,7 +35,7 @@ ALIASES = {
     "horizontal_flip": "augmentation",
     "flip": "augmentation",
 }
-"""What people call a setting -> the setting."""
+"""Common names of a setting -> the setting."""
 
 
 class UnknownSettingError(SettingError):
@@ -43,8 +43,8 @@ class UnknownSettingError(SettingError):
 
     Args:
         name: the name.
-        meant: the settings that may have been meant, joined by words; empty if none comes to mind.
-        sections: the names at the top of a configuration.
+        meant: suggested settings, joined by "or" and "and"; empty for no suggestion.
+        sections: the sections of a configuration.
     """
 
     def __init__(self, name: str, meant: str, sections: list[str]) -> None:
@@ -52,17 +52,17 @@ class UnknownSettingError(SettingError):
         super().__init__(name, f"is not a setting{hint}", meant=meant)
 
     def said(self, mark: str) -> str:
-        """The complaint, with a mark before each name, as the dashes of the command line."""
+        """Return the message with a mark before each name, such as the dashes of the command line."""
         marked = re.sub(r"(?<![\w.])(?!and\b|or\b)([A-Za-z_])", rf"{mark}\1", self.meant)
         return str(SettingError(f"{mark}{self.name}", self.problem, meant=marked))
 
 
 FROM_DATA = {"generator.image_size", "generator.image_channels"}
-"""What was a setting once, and is now the shape of the data."""
+"""Former settings that are now determined by the data."""
 
 
 def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested plain values by dotted name; lists of mappings are entered by number."""
+    """Yield nested plain values by dotted name; entries of lists of mappings are numbered."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from dotted(value, f"{prefix}{name}.")
@@ -76,17 +76,17 @@ def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def overridden(
     settings: Mapping[str, Any], changes: Mapping[str, Any], sections: list[str]
 ) -> dict[str, Any]:
-    """Nested plain values with some changed by dotted name.
+    """Return nested plain values with some changed by dotted name.
 
-    A section whose `kind` changes forgets its other settings, which were those of the old kind.
+    Changing the `kind` of a section drops its other settings, which belong to the old kind.
 
     Args:
         settings: nested plain values, complete.
         changes: dotted name -> plain value.
-        sections: the names that a configuration has at its top.
+        sections: the sections of a configuration.
 
     Raises:
-        SettingError: if a name is not a setting, with the one that may have been meant.
+        SettingError: if a name is not a setting, with a suggestion.
     """
     changed = copy.deepcopy(dict(settings))
     known = [name for name, _ in dotted(settings)]
@@ -102,9 +102,7 @@ def overridden(
 
 
 def with_hint(error: SettingError, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> SettingError:
-    """A complaint about a name that is not a setting of its section, with those of other sections that are
-    called so.
-    """
+    """Add suggestions from other sections to an error about an unknown setting."""
     if error.meant or error.name not in changes or not error.problem.startswith("is not a setting"):
         return error
     meant = _meant(error.name, [name for name, _ in dotted(settings)])
@@ -132,12 +130,12 @@ def _put(place: Any, path: list[str], value: Any, name: str) -> None:
 
 def _index(entries: list[Any], part: str, name: str) -> int:
     if part not in map(str, range(len(entries))):
-        raise SettingError(name, f"is not a setting: there are {len(entries)} entries, numbered from 0")
+        raise SettingError(name, f"is not a setting: the list has {len(entries)} entries, numbered from 0")
     return int(part)
 
 
 def _meant(name: str, known: list[str]) -> str:
-    """What somebody meant who gave a name that is not a setting; empty if nothing comes near."""
+    """Suggest settings for a name that is not one; empty if nothing is similar."""
     leaf = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == leaf or one.endswith(f".{leaf}.kind")]
     if same:
@@ -151,12 +149,12 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def parsed(text: str, name: str, config: Any) -> Any:
-    """The plain value that a text on the command line stands for.
+    """Parse the text of a setting on the command line to a plain value.
 
-    Where the setting is a text, so is the value; "none" is None where a setting can be left out.
+    A setting of type str takes the text unchanged; "none" is None for an optional setting.
 
     Raises:
-        ValueError: if it is not YAML, or empty.
+        ValueError: if the text is not YAML, or is empty.
     """
     kind = _type_of(config, name.split("."))
     if kind is str:
@@ -170,7 +168,7 @@ def parsed(text: str, name: str, config: Any) -> Any:
 
 
 def _type_of(config: Any, path: list[str]) -> Any:
-    """The type of the setting at this path of a complete configuration; None if there is no such setting."""
+    """Return the type of the setting at this path of a configuration; None if there is no such setting."""
     *above, last = path
     for part in above:
         if isinstance(config, tuple | list) and part.isdecimal() and int(part) < len(config):

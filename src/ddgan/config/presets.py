@@ -1,4 +1,4 @@
-"""Presets: YAML files in the package that users name, copy and edit."""
+"""Presets: YAML files in the package, to be used by name or copied and edited."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PLAIN = {
     ),
     "null": ("~|null|Null|NULL|", ["~", "n", "N", ""]),
 }
-"""What is no text in YAML 1.2 without a tag, and the characters that it begins with."""
+"""Patterns of untagged YAML 1.2 values that are not strings, and their possible first characters."""
 
 
 @cache
 def _loader() -> Any:
-    """YAML without what no configuration needs, and with the plain words and numbers of YAML 1.2.
+    """Return a safe YAML loader that reads numbers and booleans as YAML 1.2 does.
 
-    Refused are aliases, which can grow without bound, and keys given twice. 1e-3 is a number; 1:30, 010,
-    1_000, 2026-01-01, yes and no are texts, and so are never taken for another number or for true.
+    It refuses aliases, which can grow without bound, and duplicate keys. 1e-3 is a number; 1:30, 010, 1_000,
+    2026-01-01, yes and no are strings, so none is mistaken for another number or for true.
     """
     import yaml
 
@@ -55,7 +55,7 @@ def _loader() -> Any:
 
 @cache
 def _dumper() -> Any:
-    """YAML whose texts are texts to this package, and to programs that know YAML 1.1 alone."""
+    """Return a YAML dumper whose strings are strings under both YAML 1.2 and YAML 1.1."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -75,21 +75,21 @@ def _folder() -> Any:
 
 
 def preset_names() -> list[str]:
-    """The presets in the package, by name."""
+    """Return the names of the presets, sorted."""
     return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
 
 
 def preset_summary(name: str) -> str:
-    """What a preset is, in its own first words."""
+    """Return the summary of a preset, the first line of its file."""
     text: str = (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     return text.partition("\n")[0].removeprefix("#").strip()
 
 
 def read_settings(source: str | Path) -> dict[str, Any]:
-    """The plain values of a preset or of a YAML file.
+    """Read the plain values of a preset or of a YAML file.
 
     Raises:
-        ValueError: if there is no such preset or file, or it is not YAML, or of another version of ddgan.
+        ValueError: if there is no such preset or file, it is not YAML, or it is from another version.
     """
     path = Path(source)
     if str(source) in preset_names():
@@ -113,10 +113,10 @@ def read_settings(source: str | Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, what: str) -> Any:
-    """Plain values from YAML.
+    """Parse YAML to plain values.
 
     Raises:
-        ValueError: in one line that begins with `what`.
+        ValueError: if it is not valid, in one line that begins with `what`.
     """
     import yaml
 
@@ -129,7 +129,7 @@ def parse_yaml(text: str, what: str) -> Any:
 
 
 def yaml_of(values: Any) -> str:
-    """Plain values as YAML, which `parse_yaml` reads."""
+    """Write plain values as YAML that `parse_yaml` reads."""
     import yaml
 
     text: str = yaml.dump(values, Dumper=_dumper(), sort_keys=False, default_flow_style=None)
@@ -137,7 +137,7 @@ def yaml_of(values: Any) -> str:
 
 
 def check_version(settings: dict[str, Any], what: str) -> None:
-    """Refuse a configuration of ddgan 0.1, in one line that says so.
+    """Refuse configurations of ddgan 0.1.
 
     Raises:
         ValueError: if it is one.
@@ -146,6 +146,6 @@ def check_version(settings: dict[str, Any], what: str) -> None:
     shape = {"image_size", "state_shape"} & (generator.keys() if isinstance(generator, dict) else set())
     if found := sorted((OF_VERSION_1 & settings.keys()) | {f"generator.{name}" for name in shape}):
         raise ValueError(
-            f"{what} is a configuration of ddgan 0.1 (it has {found[0]}), and this version reads format 2; "
-            "begin from a preset of this version, or use it with ddgan 0.1"
+            f"{what} is a configuration of ddgan 0.1 (it has {found[0]}), but this version reads format 2; "
+            "start from a preset of this version, or use ddgan 0.1"
         )

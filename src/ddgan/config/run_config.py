@@ -1,4 +1,4 @@
-"""RunConfig: the settings of a run, composed of the parts' own settings, and its YAML form (format 2)."""
+"""RunConfig: all settings of a run, composed of the settings of its parts, and its YAML form (format 2)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["SECTIONS", "ConditionsConfig", "LabelConfig", "RunConfig"]
 
 @settings
 class LabelConfig:
-    """Classes, which both networks are told of.
+    """Class labels as a condition of both networks.
 
     Args:
-        classes: how many; "auto" for those of the data.
-        dropout: how often a class is replaced by the null class in training, in 0..1.
+        classes: number of classes; "auto" takes it from the data.
+        dropout: probability that a label is replaced by the null class in training.
     """
 
     classes: Annotated[int, Interval(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
@@ -38,17 +38,17 @@ class LabelConfig:
 
 @settings
 class ConditionsConfig:
-    """What the networks are told beside x_t and t.
+    """The conditions of the networks, besides x_t and t.
 
     Args:
-        label: the class of each sample; left out for none.
+        label: class labels; leave it out for none.
     """
 
     label: LabelConfig | None = None
 
     @property
     def shapes(self) -> ConditionShapes:
-        """What the networks are built for, once the data has said how many classes there are."""
+        """Sizes of the conditions that the networks are built for, once the number of classes is known."""
         if self.label is None:
             return ConditionShapes()
         assert self.label.classes != "auto"
@@ -57,18 +57,18 @@ class ConditionsConfig:
 
 @settings
 class RunConfig:
-    """Everything that decides a run.
+    """All settings of a run.
 
     Args:
-        data: what is trained on: a kind that comes with the package, or a path; see `ddgan train --help`.
-        conditions: what the networks are told beside x_t and t.
+        data: the training data: a kind that comes with the package, or a path; see `ddgan train --help`.
+        conditions: the conditions of the networks, besides x_t and t.
         seed: seed of the weights, the data order and the noise; 0 or more.
-        method: how it is trained: losses, penalties, discriminators.
-        diffusion: the noise schedule.
-        generator: the network that denoises.
-        augmentation: what is done to samples at random before they are trained on.
+        method: the training method: losses, penalties, discriminators.
+        diffusion: number of steps, noise schedule, and the generator's prediction.
+        generator: the denoising network.
+        augmentation: random changes to training samples.
         optimization: optimizers, learning rates, the EMA of the weights.
-        training: length, batch, log, scores.
+        training: length, batch size, logging, checkpoints, scores.
     """
 
     data: Annotated[Any, Component("data")] = default("data", "images")
@@ -92,7 +92,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
-        """A configuration from nested plain values; what is left out takes its default.
+        """Build a configuration from nested plain values; missing settings take their defaults.
 
         Raises:
             ValueError: in one line, naming the unknown key, wrong type or broken range.
@@ -101,24 +101,24 @@ class RunConfig:
             raise ValueError(f"a configuration is a mapping of sections, not {type(values).__name__}")
         check_version(dict(values), "this")
         if strange := [name for name in values if not isinstance(name, str)]:
-            raise ValueError(f"a configuration has the section {strange[0]!r}; the name of a section is text")
+            raise ValueError(f"a configuration has the section {strange[0]!r}; the name must be a string")
         return cls(**values)
 
     @classmethod
     def load(cls, source: str | Path | RunConfig, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-        """A preset's name, a YAML file's path, or a RunConfig itself, with settings changed by dotted name.
+        """Load a preset, a YAML file or a RunConfig, and change settings by dotted name.
 
         Raises:
-            ValueError: in one line, if there is no such source, or a setting cannot be.
+            ValueError: in one line, if there is no such preset or file, or a setting is invalid.
         """
         config = source if isinstance(source, RunConfig) else cls.from_dict(read_settings(source))
         return config.changed(overrides) if overrides else config
 
     def changed(self, overrides: Mapping[str, Any]) -> RunConfig:
-        """The configuration with settings changed by dotted name, such as "training.batch_size".
+        """Return the configuration with settings changed by dotted name, such as "training.batch_size".
 
         Raises:
-            ValueError: in one line, naming a setting that does not exist or cannot have that value.
+            ValueError: in one line, naming the unknown setting or the invalid value.
         """
         values = self.to_dict()
         try:
@@ -128,25 +128,25 @@ class RunConfig:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the networks are told of; 0 without."""
+        """Number of classes that the networks are conditioned on; 0 for none."""
         return self.conditions.shapes.num_classes
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values: what YAML and JSON hold."""
+        """Return nested plain values, as YAML and JSON hold them."""
         values: dict[str, Any] = json.loads(json.dumps(plain(self)))
         return values
 
     def to_yaml(self) -> str:
-        """The configuration as a YAML file that `--config` reads."""
+        """Return the configuration as YAML that `--config` reads."""
         return yaml_of(_without_none(self.to_dict()))
 
 
 def _without_none(values: Any) -> Any:
-    """What has no value is left out of a YAML file."""
+    """Drop settings without a value."""
     if isinstance(values, dict):
         return {name: _without_none(value) for name, value in values.items() if value is not None}
     return [_without_none(value) for value in values] if isinstance(values, list) else values
 
 
 SECTIONS = [f.name for f in dataclasses.fields(RunConfig)]
-"""The names at the top of a configuration."""
+"""Names of the sections of a configuration."""

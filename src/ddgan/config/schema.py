@@ -17,10 +17,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of `RunConfig`, with every kind of every slot that is registered now.
+    """Return the JSON schema of `RunConfig`, with every registered kind of every slot.
 
-    What types and ranges say is in it; what settings must have in common is not, and is checked by
-    `RunConfig.from_dict`.
+    It covers types and ranges; rules across settings are only checked by `RunConfig.from_dict`.
     """
     definitions: dict[str, Any] = {}
     root = _of_settings(RunConfig, definitions)
@@ -28,7 +27,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _of_settings(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a class of settings; those that it refers to become definitions."""
+    """Return the schema of a settings class; nested settings become definitions."""
     schema = _Generator().generate(cls.__pydantic_core_schema__)
     about, fields = descriptions(cls), {field.name: field for field in dataclasses.fields(cls)}
     properties = {}
@@ -48,7 +47,7 @@ def _of_settings(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """The default of a field, where it has one."""
+    """Return the default of a field, if it has one."""
     if field.default is not dataclasses.MISSING:
         return {} if field.default is None else {"default": plain(field.default)}
     if field.default_factory is not dataclasses.MISSING:
@@ -57,7 +56,7 @@ def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A schema with what stands for settings and slots replaced by references to definitions."""
+    """Replace the placeholders for settings and slots by references to definitions."""
     if isinstance(schema, list):
         return [_resolved(one, definitions) for one in schema]
     if not isinstance(schema, dict):
@@ -74,7 +73,7 @@ def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
 
 def _reference(name: str, cls: Any, definitions: dict[str, Any], **more: Any) -> dict[str, Any]:
     if name not in definitions:
-        definitions[name] = {}  # known from now on, should it refer to itself
+        definitions[name] = {}  # registered first, in case it refers to itself
         made = _of_settings(cls, definitions)
         if more:
             made["properties"] = more | made["properties"]
@@ -84,7 +83,7 @@ def _reference(name: str, cls: Any, definitions: dict[str, Any], **more: Any) ->
 
 
 def _of_slot(slot: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Any kind of a slot: a mapping with `kind`, or a text: a kind alone, or what else a text stands for."""
+    """Return the schema of any kind of a slot: a mapping with `kind`, or a string (a kind or a shorthand)."""
     known = kinds(slot)
     mappings = [
         _reference(f"{slot}.{kind}", find(slot, kind), definitions, kind={"const": kind}) for kind in known
@@ -94,7 +93,7 @@ def _of_slot(slot: str, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Defaults are written by `_default`; pydantic would ask for those that are no JSON."""
+    """A generator without defaults: pydantic rejects those that are not JSON, so `_default` writes them."""
 
     def default_schema(self, schema: Any) -> Any:
         return self.generate_inner(schema["schema"])

@@ -4,8 +4,8 @@
     class PenaltyConfig:
         gamma: Annotated[float, Interval(gt=0, le=1e6)] = 0.02
 
-Types are strict (a bool is not a number, NaN never passes; a list may stand for a tuple), ranges are part of
-the types, and every complaint is one line that names the setting, the value and the rule.
+Types are strict (a bool is not a number, NaN is rejected; a list is accepted for a tuple), ranges are part of
+the types, and every error is one line that names the setting, the value and the rule.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ RULES = {
     "too_long": "it must have at most {max_length} entries",
     "dataclass_type": "it must be a mapping of settings",
 }
-"""What pydantic's kinds of errors mean, in the words of this package."""
+"""Our messages for pydantic's types of errors."""
 SHOWN = 60
-"""Characters of a wrong value that an error shows."""
+"""Largest number of characters of an invalid value in an error."""
 SETTINGS = "x-settings"
-"""Stands in a JSON schema for the settings of a class, which is its value, see `schema`."""
+"""Key of the placeholder for a settings class in a JSON schema, see `schema`."""
 C = TypeVar("C")
 
 
 class SettingError(ValueError):
-    """A setting that cannot be.
+    """An invalid setting.
 
     Args:
-        name: its dotted name; empty where several settings do not fit each other.
-        problem: what is wrong with it: "is 0; it must be at least 1", or with `is_sentence` a whole sentence.
-        is_sentence: whether `problem` can stand alone.
-        meant: the setting that may have been meant instead, if any.
+        name: its dotted name; empty if several settings contradict each other.
+        problem: the problem: "is 0; it must be at least 1", or with `is_sentence` a whole sentence.
+        is_sentence: whether `problem` is a whole sentence.
+        meant: a suggested setting, if any.
     """
 
     def __init__(self, name: str, problem: str, *, is_sentence: bool = False, meant: str = "") -> None:
@@ -70,7 +70,7 @@ class SettingError(ValueError):
         super().__init__((f"{name}{between}{problem}" if name else problem) + hint)
 
     def within(self, section: str) -> SettingError:
-        """The same of a setting that belongs to `section`."""
+        """Return the error with the name prefixed by `section`."""
         name = ".".join(filter(None, (section, self.name)))
         meant = f"{section}.{self.meant}" if self.meant else ""
         return SettingError(name, self.problem, is_sentence=self.is_sentence, meant=meant)
@@ -78,12 +78,12 @@ class SettingError(ValueError):
 
 @dataclass_transform(frozen_default=True)
 def settings(cls: type[C]) -> type[C]:
-    """Make a class of annotated fields a frozen dataclass whose values are checked when it is made.
+    """Turn a class of annotated fields into a frozen dataclass that checks its values.
 
-    Raises (when it is made):
-        SettingError: a ValueError of one line, for an unknown name, a wrong type or a broken range.
+    Creating an instance raises a SettingError, a one-line ValueError, for an unknown name, a wrong type or a
+    broken range.
     """
-    # While the class itself is made, its own fields are looked at, and not what a base class says below.
+    # While this class is built, pydantic must see its fields, not the schema that a base class sets below.
     cls.__get_pydantic_core_schema__ = lambda source, handler: handler(source)  # type: ignore[attr-defined]
     checked: Any = checked_dataclass(frozen=True, config=CHECKED)(cls)
     check = checked.__init__
@@ -94,7 +94,7 @@ def settings(cls: type[C]) -> type[C]:
         if unknown := [name for name in named if name not in known]:
             raise unknown_name(unknown[0], known)
         if len(values) <= len(known) and not set(known[: len(values)]) & named.keys():
-            values, named = (), dict(zip(known, values, strict=False)) | named  # so that complaints name them
+            values, named = (), dict(zip(known, values, strict=False)) | named  # so that errors name them
         try:
             check(self, *map(_tuples, values), **{name: _tuples(value) for name, value in named.items()})
         except ValidationError as error:
@@ -103,14 +103,14 @@ def settings(cls: type[C]) -> type[C]:
             raise SettingError("", "a setting is nested too deeply", is_sentence=True) from None
 
     checked.__init__ = made
-    # As the type of a field of other settings, the class takes itself or a mapping of its settings.
+    # As a field of other settings, the class accepts an instance or a mapping of its settings.
     checked.__get_pydantic_core_schema__ = lambda source, handler: plain_validator(checked)
     settings_class: type[C] = checked
     return settings_class
 
 
 def plain_validator(cls: type) -> CoreSchema:
-    """What pydantic checks a field of a settings class with."""
+    """Return pydantic's schema for a field whose type is a settings class."""
 
     def made(given: Any) -> Any:
         if isinstance(given, cls):
@@ -118,7 +118,7 @@ def plain_validator(cls: type) -> CoreSchema:
         if not isinstance(given, Mapping):
             raise SettingError("", f"is {shown(given)}; it must be a mapping of settings")
         if strange := [name for name in given if not isinstance(name, str)]:
-            raise SettingError("", f"has a setting {shown(strange[0])}; the name of a setting is text")
+            raise SettingError("", f"has a setting {shown(strange[0])}; the name must be a string")
         return cls(**given)
 
     return core_schema.no_info_plain_validator_function(
@@ -127,56 +127,57 @@ def plain_validator(cls: type) -> CoreSchema:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, as YAML and JSON have them, as the tuples that frozen settings hold."""
+    """Convert lists, as read from YAML and JSON, to tuples."""
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def unknown_name(name: str, known: Iterable[str]) -> SettingError:
-    """The complaint about a setting that does not exist."""
+    """Return the error for a setting that does not exist."""
     known = list(known)
     if near := difflib.get_close_matches(name, known, 1, 0.6):
         return SettingError(name, "is not a setting", meant=near[0])
-    return SettingError(name, f"is not a setting; there are {', '.join(known) or 'none here'}")
+    names = f"the settings are {', '.join(known)}" if known else "there are no settings here"
+    return SettingError(name, f"is not a setting; {names}")
 
 
 def _first(errors: list[ErrorDetails]) -> SettingError:
-    """The first of pydantic's complaints as ours; those of the members of a union become one."""
+    """Convert the first of pydantic's errors; errors of the members of a union become one."""
     names = [".".join(str(part) for part in error["loc"] if not _is_type_name(part)) for error in errors]
     name = max(names, key=len) if len(errors[0]["loc"]) > 1 else names[0]
-    found = [error for error, its_name in zip(errors, names, strict=True) if its_name == name]
-    for error in found:
+    selected = [error for error, its_name in zip(errors, names, strict=True) if its_name == name]
+    for error in selected:
         cause = error.get("ctx", {}).get("error")
         if isinstance(cause, SettingError):
             return cause.within(name)
         if isinstance(cause, ValueError):
             return SettingError(name, str(cause), is_sentence=True)
-    if found[0]["type"] == "missing":
+    if selected[0]["type"] == "missing":
         return SettingError(name, f"is missing; {RULES['missing']}")
-    rules = [_rule(error) for error in found]
+    rules = [_rule(error) for error in selected]
     rule = rules[0] + "".join(f", or {rule.removeprefix('it must be ')}" for rule in dict.fromkeys(rules[1:]))
-    return SettingError(name, f"is {shown(found[0]['input'])}; {rule}")
+    return SettingError(name, f"is {shown(selected[0]['input'])}; {rule}")
 
 
 def _rule(error: ErrorDetails) -> str:
-    """What a setting must be."""
+    """Return the rule that a setting breaks."""
     limits = {name: number(limit) for name, limit in error.get("ctx", {}).items()}
     return RULES.get(error["type"], error["msg"]).format(**limits).replace("'", "")
 
 
 def number(value: Any) -> Any:
-    """A number as a person writes it, such as 1,000,000 or 0.05; anything else as it is."""
+    """Format a number for people, such as 1,000,000 or 0.05; anything else is returned unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return f"{int(value):,}" if float(value).is_integer() and abs(value) < 2**64 else f"{value:g}"
 
 
 def _is_type_name(part: Any) -> bool:
-    """Whether a part of pydantic's path names a member of a union instead of a setting."""
+    """Whether a part of pydantic's path names a member of a union rather than a setting."""
     return isinstance(part, str) and (not part.isidentifier() or part in ("int", "float", "str", "bool"))
 
 
 def shown(value: Any) -> str:
-    """A wrong value, in an error: short, and in the form in which a person gave it."""
+    """Format an invalid value for an error, shortened."""
     if isinstance(value, tuple):
         value = list(value)
     text = repr(value)
@@ -184,7 +185,7 @@ def shown(value: Any) -> str:
 
 
 def plain(config: Any) -> Any:
-    """Settings as nested plain values, as YAML and JSON hold them; the `kind` of a component comes first."""
+    """Convert settings to nested plain values, as YAML and JSON hold them; `kind` comes first."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         kind = getattr(config, "kind", None)
         values = {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -196,7 +197,7 @@ def plain(config: Any) -> Any:
 
 @cache
 def descriptions(cls: type) -> dict[str, str]:
-    """What the docstring of a settings class says of each field, under `Args:` or `Attributes:`."""
+    """Return the description of each field from the class docstring, under `Args:` or `Attributes:`."""
     described: dict[str, str] = {}
     for one in reversed(cls.__mro__):
         found = re.search(r"\n *(?:Args|Attributes):\n(.*?)(\n *\n|\Z)", one.__doc__ or "", re.S)

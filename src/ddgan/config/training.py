@@ -1,4 +1,4 @@
-"""TrainingConfig: how long, on what and how carefully a run trains."""
+"""TrainingConfig: length, batch size, hardware, checkpoints and scores of a run."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from ddgan.config.settings import Interval, SettingError, settings
 __all__ = ["INDEPENDENT", "UNMEASURED", "TrainingConfig", "known_end"]
 
 UNMEASURED = 10**12
-"""Iterations of a budget of minutes that is not measured yet: no end, and rates that do not decay."""
+"""Iterations of a time budget before it has been measured: no end, and no learning-rate decay."""
 Iterations = Annotated[int, Interval(ge=0, le=10**9)]
-"""Of something that is done every so many iterations; 0 for never."""
+"""Interval between two actions, in iterations; 0 for never."""
 
 
 @settings
 class TrainingConfig:
-    """How a run trains, what it keeps, and what it says on the way.
+    """How a run trains, what it keeps and what it logs.
 
-    Counts are at least 1, or where 0 has a meaning at least 0; minutes may be fractions.
+    Counts are at least 1, or at least 0 where 0 has a meaning; minutes may be fractions.
 
     Args:
         batch_size: images per iteration over all processes and parts; a multiple of `accumulation`.
-        num_iterations: iterations, each one update of D and one of G, where no budget is given.
-        max_images: a budget of images instead, over all iterations; 0 for none.
-        max_minutes: a budget of minutes instead: turned into iterations once, after a warm-up; 0 for none.
-        accumulation: parts that each process works its share of the batch through in, adding up
-            gradients, to save memory; minibatch statistics are taken over each part.
-        held_out: images kept from training, to see whether D learns its images by heart; 0 for none. Embedded
-            data always has some.
+        num_iterations: iterations, each with one update of D and one of G; ignored if a budget is given.
+        max_images: budget in images, over all iterations; 0 for none.
+        max_minutes: budget in minutes, converted to iterations once, after a warm-up; 0 for none.
+        accumulation: parts into which each process splits its share of the batch, accumulating gradients
+            to save memory; minibatch statistics are taken over each part.
+        held_out: images kept from training, to check whether D memorises; 0 for none. Embedded data always
+            has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
         precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
-            EMAs stay in float32), or "auto": bf16 where the device has instructions for it.
-        tf32: lets a GPU multiply float32 matrices in TF32.
-        channels_last: keeps images and weights with the channels innermost, which convolutions like.
-        compile: compiles the networks with torch.compile (the first iterations take minutes).
-        cuda_graphs: replays the updates of each iteration as a CUDA graph, on one GPU: for networks so small
-            that the processor is slower to launch their kernels than the GPU to run them.
-        activation_checkpointing: computes the networks' inner values again when gradients need them,
-            instead of keeping them: less memory, a third more time; for 256 px and above.
+            EMAs stay in float32), or "auto": bf16 if the device supports it.
+        tf32: allow a GPU to multiply float32 matrices in TF32.
+        channels_last: store images and weights with the channels innermost, which is faster for convolutions.
+        compile: compile the networks with torch.compile (the first iterations take minutes).
+        cuda_graphs: replay the updates of each iteration as a CUDA graph, on one GPU: for networks so small
+            that launching their kernels takes longer than running them.
+        activation_checkpointing: recompute the networks' activations in the backward pass instead of
+            storing them: less memory, a third more time; for 256 px and above.
         log_every: iterations between two lines of the log.
         checkpoint_minutes: minutes between two checkpoints; more if saving would take over 1 % of the time.
-        keep_last: checkpoints kept, counted from the newest.
+        keep_last: number of newest checkpoints to keep.
         keep_every: iterations between checkpoints that are kept for good; 0 for none.
         grid_every: iterations between two grids of samples from the same noise; 0 for none.
         score_every: iterations between two scorings with `score_samples`; 0 for none. The checkpoint with
-            the smallest KL of its modes is kept, or Fréchet distance where modes cannot be counted.
-        score_samples: N, the samples drawn for the scores at the end; 0 for none.
-        max_skipped: iterations in a row with a non-finite gradient after which the run stops.
-        trackers: where the log goes beside log.jsonl.
+            the smallest KL of its modes is kept, or Fréchet distance if modes cannot be counted.
+        score_samples: N, the number of samples for each score; 0 for none.
+        max_skipped: consecutive iterations with a non-finite gradient after which the run stops.
+        trackers: where to log besides log.jsonl.
     """
 
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 256
@@ -83,19 +83,19 @@ class TrainingConfig:
             raise SettingError("max_images", "and max_minutes are both given; give one")
         if self.score_every and not self.score_samples:
             raise SettingError(
-                "score_every", f"is {self.score_every}, but score_samples is 0; say how many samples to score"
+                "score_every", f"is {self.score_every}, but score_samples is 0; set score_samples too"
             )
 
     @property
     def planned_iterations(self) -> int:
-        """How many iterations there will be; without an end until a budget of minutes is measured."""
+        """Number of iterations; UNMEASURED until a time budget has been measured."""
         if self.max_minutes:
             return UNMEASURED
         return -(-self.max_images // self.batch_size) if self.max_images else self.num_iterations
 
 
 def known_end(num_iterations: int) -> int | None:
-    """The last iteration of a run, if it is known yet."""
+    """Return the last iteration of a run, or None if it is not known yet."""
     return None if num_iterations == UNMEASURED else num_iterations
 
 
@@ -109,4 +109,4 @@ INDEPENDENT = (
     "trackers",
     "cuda_graphs",
 )
-"""Settings that may change between two sittings of a run: they do not touch what it learns."""
+"""Settings that may change when a run is resumed, because they do not affect what it learns."""

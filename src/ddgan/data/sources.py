@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -183,5 +183,5 @@ def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False)
         named: str | DataConfig = str(given) if isinstance(given, Path) else given
         return named
     channels, height, width = sample_shape if len(sample_shape) == 3 else (0, 0, 0)
-    found: Any = kept(given, Preparation(height, channels) if height == width else None, progress=progress)
-    return found
+    preparation = Preparation(height, channels) if height == width else None
+    return cast("DataConfig", kept(given, preparation, progress=progress))

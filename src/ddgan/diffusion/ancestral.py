@@ -1,12 +1,12 @@
-"""The reverse chains of a Gaussian denoiser: DDPM, and DDIM over the same network (Table 1, Figs 4 and 6).
+"""The reverse chains of a Gaussian denoiser: DDPM, and DDIM with the same network (Table 1, Figs 4 and 6).
 
-A step from t to any s < t, with the estimates e^ of the noise and x^_0 of the image, is
+Given the estimates e^ of the noise and x^_0 of the image, a step from t to any s < t is
 
     x_s = sqrt(abar_s) x^_0 + sqrt(1 - abar_s - sigma^2) e^ + sigma e' ,
     sigma = eta sqrt(b) ,   b = (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s)
 
-(Song et al., "Denoising Diffusion Implicit Models", 2021, Eqs 12 and 16). eta = 1 is the ancestral sampling
-of DDPM with the posterior's variance b; eta = 0 is DDIM, which draws no noise after x_T.
+(Song et al., "Denoising Diffusion Implicit Models", 2021, Eqs 12 and 16). eta = 1 is DDPM's ancestral
+sampling with the posterior variance b; eta = 0 is DDIM, which draws no noise after x_T.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class ChainConfig:
     """How a Gaussian denoiser is sampled.
 
     Args:
-        num_steps: how many of the trained steps are taken, evenly spaced; 0 for all.
-        eta: the share of the posterior's noise: 1 for DDPM, 0 for DDIM.
-        variance: of DDPM's step from t to s: "posterior" (b), or "forward", 1 - abar_t / abar_s, the largest
-            that a reverse step can need; it is only for eta = 1.
+        num_steps: number of steps to take, evenly spaced among the trained ones; 0 for all.
+        eta: fraction of the posterior noise that is added: 1 for DDPM, 0 for DDIM.
+        variance: variance of a step from t to s: "posterior" (b), or "forward", 1 - abar_t / abar_s, the
+            upper bound for a reverse step; "forward" requires eta = 1.
     """
 
     num_steps: Annotated[int, Interval(ge=0, le=MOST_STEPS)] = 0
@@ -44,23 +44,23 @@ class ChainConfig:
 
     def __post_init__(self) -> None:
         if self.variance == "forward" and self.eta != 1:
-            raise SettingError("variance", f"is forward, which is for eta 1, but eta is {self.eta:g}")
+            raise SettingError("variance", f"is forward, which requires eta 1, but eta is {self.eta:g}")
 
 
 def chosen_steps(trained: int, wanted: int) -> list[int]:
-    """0 = s_0 < s_1 < ... = trained: `wanted` evenly spaced steps of `trained`; 0 wants all.
+    """Return 0 = s_0 < s_1 < ... = trained: `wanted` evenly spaced steps, or all `trained` steps for 0.
 
     Raises:
-        ValueError: if there are not so many.
+        ValueError: if `wanted` exceeds `trained`.
     """
     count = wanted or trained
     if count > trained:
-        raise ValueError(f"num_steps is {wanted}, but the model was trained with {trained}; take no more")
+        raise ValueError(f"num_steps is {wanted}; it must be at most {trained}, the number of trained steps")
     return [round(trained * place / count) for place in range(count + 1)]
 
 
 def signal_powers(config: DiffusionConfig) -> list[float]:
-    """abar_0 = 1, abar_1, .. abar_N, in double precision."""
+    """Return abar_0 = 1, abar_1, ..., abar_N in double precision."""
     return [1.0, *torch.cumprod(1 - step_betas(config.schedule, config.num_steps), dim=0).tolist()]
 
 
@@ -81,9 +81,9 @@ def ancestral_chain(
         alpha_bar: abar_0 .. abar_N, see `signal_powers`.
         steps: ascending from 0 to the step of x_t, see `chosen_steps`.
         x_t: (B, ...).
-        noise: gives (B, ...) standard normal numbers; not asked where eta is 0.
+        noise: returns (B, ...) standard normal numbers; not called if eta is 0.
         settings: eta and variance.
-        clip: keep the estimate of x_0 in [-1, 1], where images are.
+        clip: clamp the estimate of x_0 to [-1, 1], the range of images.
     """
     for s, t in reversed(list(pairwise(steps))):
         at, to = alpha_bar[t], alpha_bar[s]

@@ -2,7 +2,7 @@
 
     x_T ~ N(0, I);  for t = T..1:  z ~ N(0, I),  x_{t-1} ~ q(. | x_t, x_0 = G(x_t, t, z))
 
-It runs over any callable (x_t, t, z) -> prediction.
+It works with any callable (x_t, t, z) -> prediction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Noise = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """One denoising step: from x_t, with the generator's `prediction`, to x_prev."""
+    """One denoising step: from x_t to x_prev, given the generator's `prediction`."""
 
     t: int
     x_t: Tensor
@@ -46,8 +46,8 @@ def denoising_steps(
         denoiser: the generator, (x_t, t, z) -> prediction.
         diffusion: the forward process it was trained with.
         x_t: (B, ...), the state at `start`; at T it is standard normal noise.
-        noise: gives z (latent_size) and then the posterior's noise (the shape of x_t) at each step.
-        latent_size: nz, may be 0.
+        noise: called twice per step: for z (B, latent_size), then for the posterior noise (shape of x_t).
+        latent_size: nz; may be 0.
         start: the step of x_t, in 1..T.
     """
     first = diffusion.num_steps if start is None else start

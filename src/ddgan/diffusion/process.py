@@ -1,6 +1,6 @@
 """The forward process of a denoising diffusion GAN and its posterior (paper section 2).
 
-A handful of large steps takes an image to noise::
+A few large steps turn an image into noise::
 
     q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I)               t = 1..T
     q(x_t | x_0)     = N(sqrt(abar_t) x_0, (1 - abar_t) I),   abar_t = prod_{s<=t} (1 - beta_s)
@@ -31,9 +31,9 @@ class DiffusionConfig:
 
     Args:
         num_steps: T, the number of denoising steps, from 1 to 10,000.
-        schedule: how the noise grows over them.
+        schedule: how the noise grows over the steps.
         prediction: what the generator outputs: "x_0" (the paper's), "noise", or "x_prev" (Table 2); the last
-            two are not bounded as images are, and ask for `generator.tanh` false.
+            two are unbounded and need `generator.tanh` false.
     """
 
     num_steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 4
@@ -41,11 +41,11 @@ class DiffusionConfig:
     prediction: Literal["x_0", "noise", "x_prev"] = "x_0"
 
     def __post_init__(self) -> None:
-        step_betas(self.schedule, self.num_steps)  # complains where they leave no signal
+        step_betas(self.schedule, self.num_steps)  # raises if no signal is left
 
 
 class Diffusion(nn.Module):
-    """Schedule tables and the distributions made of them.
+    """Schedule tables and the distributions that they define.
 
     Every table is indexed by t in 0..T, where t = 0 is the clean image. Samples may have any shape
     (B, ...); `t` is an int64 tensor (B,) with values in 1..T. The tables are computed in float64 and
@@ -90,38 +90,38 @@ class Diffusion(nn.Module):
         return self.config.num_steps
 
     def diffuse(self, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """A sample of q(x_t | x_0); t may be 0, which returns x_0."""
+        """Sample from q(x_t | x_0); t may be 0, which returns x_0."""
         return at(self.signal_scale, t, x_0) * x_0 + at(self.noise_scale, t, x_0) * noise
 
     def pair(self, x_0: Tensor, t: Tensor, noise_prev: Tensor, noise_step: Tensor) -> tuple[Tensor, Tensor]:
-        """A true pair (x_{t-1}, x_t): x_{t-1} from q(. | x_0), then one real step from it."""
+        """Sample a real pair (x_{t-1}, x_t): x_{t-1} from q(. | x_0), then one forward step."""
         x_prev = self.diffuse(x_0, t - 1, noise_prev)
         return x_prev, self.renoise(x_prev, t, noise_step)
 
     def renoise(self, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """A sample of q(x_t | x_{t-1}): one step forward."""
+        """Sample from q(x_t | x_{t-1}): one forward step."""
         return at(self.step_signal, t, x_prev) * x_prev + at(self.step_noise, t, x_prev) * noise
 
     def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0).
+        """Return mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0).
 
         mean = sqrt(abar_{t-1}) beta_t / (1 - abar_t) x_0
              + sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t) x_t
-        variance = beta_t (1 - abar_{t-1}) / (1 - abar_t); for t = 1 they are x_0 and 0.
+        variance = beta_t (1 - abar_{t-1}) / (1 - abar_t); at t = 1 they are x_0 and 0.
         """
         mean = at(self.mean_x_0, t, x_0) * x_0 + at(self.mean_x_t, t, x_t) * x_t
         return mean, at(self.posterior_variance, t, x_t)
 
     def sample_posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """A sample of q(x_{t-1} | x_t, x_0), driven by standard normal `noise`."""
+        """Sample from q(x_{t-1} | x_t, x_0), given standard normal `noise`."""
         mean, variance = self.posterior(x_0, x_t, t)
         return mean + variance.sqrt() * noise
 
     def predicted_x_0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The x_0 that the generator's output stands for.
+        """Compute x_0 from the generator's output.
 
         Raises:
-            ValueError: if the generator outputs x_{t-1}, which says nothing of x_0 alone.
+            ValueError: if the generator outputs x_{t-1}, which does not determine x_0.
         """
         match self.config.prediction:
             case "x_0":
@@ -135,12 +135,12 @@ class Diffusion(nn.Module):
                 )
 
     def denoise(self, prediction: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """A sample of the modelled p(x_{t-1} | x_t), given the generator's output at (x_t, t)."""
+        """Sample from the model's p(x_{t-1} | x_t), given the generator's output at (x_t, t)."""
         if self.config.prediction == "x_prev":
             return prediction
         return self.sample_posterior(self.predicted_x_0(prediction, x_t, t), x_t, t, noise)
 
 
 def at(table: Tensor, t: Tensor, like: Tensor) -> Tensor:
-    """table[t], shaped (B, 1, ...) to multiply `like`."""
+    """Return table[t] with shape (B, 1, ...), ready to multiply `like`."""
     return table[t].reshape(-1, *[1] * (like.ndim - 1))

@@ -3,7 +3,7 @@
     variance preserving   abar(u) = exp(-u^2 (beta_max - beta_min) / 2 - u beta_min)
     geometric             abar(u) = 1 - beta_min (beta_max / beta_min)^u
 
-A schedule of T steps is read at u_k = epsilon + (1 - epsilon) k / T, k = 0..T, with epsilon = 1e-3:
+A schedule of T steps is evaluated at u_k = epsilon + (1 - epsilon) k / T, k = 0..T, with epsilon = 1e-3:
 beta_k = 1 - abar(u_k) / abar(u_{k-1}).
 """
 
@@ -25,10 +25,10 @@ SMALLEST_TIME = 1e-3
 
 
 class Schedule(Protocol):
-    """What every kind of schedule gives."""
+    """Interface of every kind of schedule."""
 
     def signal_power(self, u: float) -> float:
-        """abar(u) in (0, 1], falling in u in [0, 1]; it is renormalised to start at 1."""
+        """Return abar(u) in (0, 1], decreasing for u in [0, 1]; it is renormalised to start at 1."""
         ...
 
 
@@ -81,10 +81,10 @@ def _check_order(low: float, high: float) -> None:
 
 
 def step_betas(schedule: Schedule, num_steps: int) -> Tensor:
-    """beta_1..beta_T, a (T,) float64 tensor.
+    """Return beta_1..beta_T, a (T,) float64 tensor.
 
     Raises:
-        ValueError: if the schedule is too steep for so many steps: no signal is left in double precision.
+        ValueError: if a step adds no noise, or leaves no signal in double precision.
     """
     times = [SMALLEST_TIME + (1 - SMALLEST_TIME) * k / num_steps for k in range(num_steps + 1)]
     powers = torch.tensor([schedule.signal_power(u) for u in times], dtype=torch.float64)

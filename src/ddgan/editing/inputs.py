@@ -1,8 +1,8 @@
-"""What a user hands to an edit: pictures and masks of any size and mode, as samples of a model.
+"""Inputs of edits: pictures and masks of any size and mode, converted to samples of a model.
 
-A picture is cut to its largest centred square and scaled to the model's size; its mask goes the same
-way, so that both stay in register. How modes are read is `ddgan.data.decode`'s business; only the colours of
-print and video, which training data must not have, are made RGB here.
+A picture is cropped to its largest centred square and scaled to the model's size; its mask is treated the
+same way, so that both stay aligned. `ddgan.data.decode` reads the modes; only CMYK, YCbCr and HSV, which
+training data must not have, are converted to RGB here.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ddgan.models.ddgan import DDGAN
 __all__ = ["Picture", "read_images", "read_mask"]
 
 COLORS = ("CMYK", "YCbCr", "HSV")
-"""Modes that are made RGB."""
+"""Modes that are converted to RGB."""
 Picture: TypeAlias = str | Path | bytes | np.ndarray | Image.Image
 """A file's path or bytes, an array (H, W) or (H, W, C) of uint8, uint16 or bool, or a PIL image."""
 
 
 def read_images(model: DDGAN, images: Tensor | Picture | Sequence[Picture]) -> Tensor:
-    """Pictures, or samples as they are, as (B, *sample_shape) on the model's device, in [-1, 1].
+    """Convert pictures, or a tensor of samples, to (B, *sample_shape) on the model's device, in [-1, 1].
 
     Raises:
-        ValueError: naming what cannot be read, or does not fit the model.
+        ValueError: naming the image that cannot be read or does not fit the model.
     """
     if isinstance(images, Tensor):
         return _samples(model, images)
@@ -45,16 +45,16 @@ def read_images(model: DDGAN, images: Tensor | Picture | Sequence[Picture]) -> T
 
 
 def read_mask(model: DDGAN, mask: Tensor | Picture, like: Tensor | Picture) -> Tensor:
-    """Where a sample is to be made new, bool, of a shape that broadcasts against (B, *sample_shape).
+    """Read the mask of pixels to fill, bool, with a shape that broadcasts against (B, *sample_shape).
 
     Args:
-        model: the model that will fill it.
-        mask: a picture, white where new, of the size of `like` or of the model; or a bool tensor
-            (*spatial), (C, *spatial), (B, 1, *spatial) or (B, C, *spatial), for points (F,) or (B, F).
-        like: the image that it belongs to.
+        model: the model that will fill the mask.
+        mask: a picture, white where it is to be filled, of the size of `like` or of the model; or a bool
+            tensor (*spatial), (C, *spatial), (B, 1, *spatial) or (B, C, *spatial), for points (F,) or (B, F).
+        like: the image of the mask.
 
     Raises:
-        ValueError: naming the mask's size and those that fit.
+        ValueError: naming the size of the mask and the valid sizes.
     """
     shape = model.sample_shape
     if isinstance(mask, Tensor):
@@ -64,8 +64,8 @@ def read_mask(model: DDGAN, mask: Tensor | Picture, like: Tensor | Picture) -> T
         fits = given[1:] in for_each if mask.ndim > len(shape) else given in for_all
         if mask.dtype != torch.bool or not fits:
             raise ValueError(
-                f"mask is {mask.dtype} of shape {tuple(mask.shape)}; it must be torch.bool, of a sample's "
-                f"shape {shape} or that without its channels, for all or for each"
+                f"mask is {mask.dtype} of shape {tuple(mask.shape)}; it must be torch.bool with the shape of "
+                f"a sample, {shape}, with or without channels, for all images or for each"
             )
         return mask.to(model.device)
     size = _image_size(model)
@@ -89,12 +89,12 @@ def _samples(model: DDGAN, images: Tensor) -> Tensor:
             f"model: floating point, (B, {', '.join(map(str, model.sample_shape))})"
         )
     if not images.isfinite().all():
-        raise ValueError("images holds values that are not finite; give numbers in [-1, 1]")
+        raise ValueError("images has values that are not finite; give numbers in [-1, 1]")
     return images.to(model.device, torch.float32)
 
 
 def _fitted(model: DDGAN, picture: Picture) -> np.ndarray:
-    """uint8 (C, H, W) of the model's shape."""
+    """Convert a picture to uint8 (C, H, W) of the model's shape."""
     size, channels = _image_size(model), model.sample_shape[0]
     pixels = _decoded(picture)
     try:
@@ -107,9 +107,7 @@ def _image_size(model: DDGAN) -> int:
     shape = model.sample_shape
     if len(shape) != 3 or shape[1] != shape[2]:
         kind = {1: "points", 3: "images that are not square"}.get(len(shape), "samples")
-        raise ValueError(
-            f"the model makes {kind} of shape {shape}; hand it a tensor of samples, not pictures"
-        )
+        raise ValueError(f"the model makes {kind} of shape {shape}; give a tensor of samples, not pictures")
     return shape[1]
 
 
@@ -131,11 +129,11 @@ def _decoded(picture: Picture) -> np.ndarray:
 
 
 def _as_rgb(content: bytes | np.ndarray | Image.Image) -> bytes | np.ndarray | Image.Image:
-    """A picture in the colours of print or video as RGB; everything else as it is."""
+    """Convert a CMYK, YCbCr or HSV picture to RGB; return everything else unchanged."""
     if isinstance(content, bytes):
         try:
             picture = Image.open(io.BytesIO(content))
-        except Exception:  # decode says what is wrong
+        except Exception:  # decode reports the problem
             return content
         if picture.mode in COLORS and picture.width * picture.height <= MAX_PIXELS:
             return ImageOps.exif_transpose(picture).convert("RGB")

@@ -15,7 +15,7 @@ from ddgan.system.randomness import ImageNoise
 __all__ = ["Filmstrip", "filmstrip", "interpolate", "mixed"]
 
 NEARLY_PARALLEL = 1e-3
-"""Below this sine of their angle, two noises are mixed on the straight line between them."""
+"""Below this sine of their angle, two noises are interpolated linearly."""
 
 
 @torch.no_grad()
@@ -29,16 +29,16 @@ def interpolate(
     batch_size: int | None = None,
     on_batch: OnBatch = None,
 ) -> Tensor:
-    """Paths from samples 0..n-1 of one seed to those of another, by way of their noises and latents.
+    """Interpolate from samples 0..n-1 of one seed to those of another, through their noises and latents.
 
     Args:
         model: any DDGAN.
-        n: how many paths, at least 1.
-        seeds: where they start and end, each 0 or more; the ends are `model.sample(n, seed)`.
-        num_frames: images on a path, the two ends included, at least 2.
-        classes: the class of all, or of each path; by default path i has class i modulo num_classes.
-        batch_size: images at a time, at least one path; by default sized to memory.
-        on_batch: is told the number of images of each finished batch.
+        n: number of paths, at least 1.
+        seeds: seeds of the start and the end, each 0 or more; the ends are `model.sample(n, seed)`.
+        num_frames: images per path, including both ends, at least 2.
+        classes: the class of all paths, or of each; by default path i has class i modulo num_classes.
+        batch_size: images at a time, at least one path; by default as memory allows.
+        on_batch: called with the number of images of each finished batch.
 
     Returns:
         (n, num_frames, *sample_shape) on the CPU.
@@ -48,7 +48,7 @@ def interpolate(
     """
     check_ddgan(model, PURPOSE)
     if num_frames < 2:
-        raise ValueError(f"num_frames is {num_frames}; a path has at least its 2 ends")
+        raise ValueError(f"num_frames is {num_frames}; it must be at least 2, the ends of a path")
     condition = model.condition_for(n, classes)
     shares = torch.linspace(0, 1, num_frames, device=model.device)
     size = model.default_batch_size() if batch_size is None else batch_size
@@ -70,7 +70,7 @@ def interpolate(
 
 @dataclass(frozen=True)
 class _MixedNoise:
-    """The noise of every frame of paths between two batches of images."""
+    """The noise of every frame on the paths between two batches of images."""
 
     first: ImageNoise
     second: ImageNoise
@@ -81,10 +81,10 @@ class _MixedNoise:
 
 
 def mixed(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
-    """Spherical interpolation between rows of noise (B, ...) at `shares` (F,) in 0..1: (B * F, ...).
+    """Interpolate spherically between rows of noise (B, ...) at `shares` (F,) in 0..1: (B * F, ...).
 
-    sin((1 - s) w) / sin(w) first + sin(s w) / sin(w) second, where w is the angle between the rows: the
-    length stays what it is for noise, where a straight line would pass through shorter vectors.
+    sin((1 - s) w) / sin(w) first + sin(s w) / sin(w) second, where w is the angle between the rows. This
+    keeps the length of the vectors typical of noise; linear interpolation would shorten them.
     """
     a, b = (end.flatten(1) for end in (first, second))
     lengths = (a.norm(dim=1) * b.norm(dim=1)).clamp_min(torch.finfo(first.dtype).tiny)
@@ -103,28 +103,29 @@ class Filmstrip:
 
     Attributes:
         states: (n, T + 1, *sample_shape), x_T .. x_0; the last are the samples.
-        predictions: (n, T, *sample_shape), what the generator outputs at x_T .. x_1.
+        predictions: (n, T, *sample_shape), the generator's outputs at x_T .. x_1.
     """
 
     states: Tensor
     predictions: Tensor
 
     def tiles(self) -> Tensor:
-        """Two lines of images per sample, (2 n (T + 1), C, H, W): the states; below, the predictions."""
+        """Return two lines of images per sample, (2 n (T + 1), C, H, W): states, and predictions below."""
         blank = torch.ones_like(self.states[:, :1])
         lower = torch.cat([self.predictions, blank], dim=1)
         return torch.stack([self.states, lower], dim=1).flatten(0, 2)
 
 
 def filmstrip(model: DDGAN, n: int, seed: int = 0, *, classes: Classes = None) -> Filmstrip:
-    """Samples 0..n-1 as `model.sample` makes them, with every state on the way, on the CPU.
+    """Return samples 0..n-1 of `model.sample` with all intermediate states, on the CPU.
 
     Raises:
-        ValueError: if n is below 1, the seed negative, the model knows no classes, or is not a DDGAN.
+        ValueError: if n is below 1, the seed is negative, classes are given to a model without classes, or
+            the model is not a DDGAN.
     """
     check_ddgan(model, PURPOSE)
     if n < 1:
-        raise ValueError(f"n is {n}; at least 1 sample must be asked for")
+        raise ValueError(f"n is {n}; it must be at least 1")
     steps = model.steps(n, seed, classes)
     states = [steps[0].x_t, *(step.x_prev for step in steps)]
     predictions = [step.prediction for step in steps]

@@ -1,4 +1,4 @@
-"""Strokes, variations and holes: pictures that the chain leads back from a noisy x_t."""
+"""Strokes, variations and inpainting: edits that denoise a picture from a noisy x_t."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["DEFAULT_ROUNDS", "OnBatch", "half_strength", "inpaint", "repeated", 
 
 OnBatch = Callable[[int], None] | None
 DEFAULT_ROUNDS = 8
-"""How often inpainting makes each step; see docs/results/editing.md."""
+"""Repetitions of each step in inpainting; see docs/results/editing.md."""
 PURPOSE = "an edit"
-"""What a model is refused for that has no reverse chain to edit by."""
+"""Purpose in the error for a model that is not a DDGAN."""
 
 
 @torch.no_grad()
@@ -37,13 +37,13 @@ def stroke(
 
     Args:
         model: any DDGAN.
-        images: what was painted, see `ddgan.editing.inputs`.
-        strength: t in 0..T, the step to which they are taken forward: 0 returns them, T leaves hardly
-            anything of them.
+        images: the painted images, see `ddgan.editing.inputs`.
+        strength: t in 0..T, the step to which they are noised: 0 returns them unchanged, T keeps almost
+            nothing of them.
         seed: 0 or more.
-        classes: the class of all, or of each; by default none is given.
-        batch_size: images at a time; by default sized to memory.
-        on_batch: is told the number of images of each finished batch.
+        classes: the class of all images, or of each; by default none.
+        batch_size: images at a time; by default as memory allows.
+        on_batch: called with the number of images of each finished batch.
 
     Returns:
         (B, *sample_shape) on the CPU.
@@ -79,17 +79,17 @@ def variations(
     batch_size: int | None = None,
     on_batch: OnBatch = None,
 ) -> Tensor:
-    """n images that share what x_t still shows of `image`.
+    """Generate n images that share the features of `image` that are still visible in x_t.
 
     Args:
         model: any DDGAN.
-        image: what is varied, see `ddgan.editing.inputs`.
-        n: how many, at least 1.
-        strength: t, in 0..T, of the x_t that the image is taken to; by default half of T, rounded up.
+        image: the image to vary, see `ddgan.editing.inputs`.
+        n: number of variations, at least 1.
+        strength: t in 0..T, the step to which the image is noised; by default half of T, rounded up.
         seed: 0 or more.
-        classes: the class of all, or of each; by default none is given.
-        batch_size: images at a time; by default sized to memory.
-        on_batch: is told the number of images of each finished batch.
+        classes: the class of all images, or of each; by default none.
+        batch_size: images at a time; by default as memory allows.
+        on_batch: called with the number of images of each finished batch.
 
     Returns:
         (n, *sample_shape) on the CPU.
@@ -103,7 +103,7 @@ def variations(
 
 
 def half_strength(model: DDGAN) -> int:
-    """The middle step of the chain, half of T rounded up."""
+    """Return the middle step of the chain, half of T rounded up."""
     return (model.diffusion.num_steps + 1) // 2
 
 
@@ -119,17 +119,17 @@ def inpaint(
     batch_size: int | None = None,
     on_batch: OnBatch = None,
 ) -> Tensor:
-    """Make the masked part of images new, so that it fits the rest; known pixels stay exactly.
+    """Fill the masked part of images to match the rest; known pixels are unchanged.
 
     Args:
         model: any DDGAN.
-        images: what is known, see `ddgan.editing.inputs`.
-        mask: white or True where pixels are made new, see `ddgan.editing.inputs.read_mask`.
+        images: the known images, see `ddgan.editing.inputs`.
+        mask: white or True where pixels are filled, see `ddgan.editing.inputs.read_mask`.
         seed: 0 or more.
-        rounds: how often each step is made, at least 1; between two rounds x_{t-1} is noised to x_t again.
-        classes: the class of all, or of each; by default none is given.
-        batch_size: images at a time; by default sized to memory.
-        on_batch: is told the number of images of each finished batch.
+        rounds: repetitions of each step, at least 1; between two rounds x_{t-1} is noised to x_t again.
+        classes: the class of all images, or of each; by default none.
+        batch_size: images at a time; by default as memory allows.
+        on_batch: called with the number of images of each finished batch.
 
     Returns:
         (B, *sample_shape) on the CPU.
@@ -145,7 +145,7 @@ def inpaint(
     x_0 = read_images(model, images)
     unknown = read_mask(model, mask, first)  # type: ignore[arg-type]
     if unknown.ndim > len(model.sample_shape) and len(unknown) not in (1, len(x_0)):
-        raise ValueError(f"mask has {len(unknown)} entries for {len(x_0)} images; give one, or one for each")
+        raise ValueError(f"mask has {len(unknown)} entries for {len(x_0)} images; give one, or one per image")
     unknown = unknown.expand(x_0.shape)
 
     def fill(indices: range, noise: ImageNoise, condition: Condition | None) -> Tensor:
@@ -181,9 +181,9 @@ def _filled(
 
 
 def repeated(images: Tensor, n: int) -> Tensor:
-    """Each image n times in a row, (B * n, *sample_shape), to make n of each."""
+    """Repeat each image n times in a row: (B * n, *sample_shape)."""
     if n < 1:
-        raise ValueError(f"n is {n}; at least 1 image must be asked for")
+        raise ValueError(f"n is {n}; it must be at least 1")
     return images.repeat_interleave(n, dim=0)
 
 
@@ -196,7 +196,10 @@ def _in_batches(
     on_batch: OnBatch,
     edit: Callable[[range, ImageNoise, Condition | None], Tensor],
 ) -> Tensor:
-    """edit(indices, noise, condition) over 0..n-1, on the CPU; without a class each has the null class."""
+    """Run edit(indices, noise, condition) over 0..n-1 in batches; results are moved to the CPU.
+
+    Without classes, images of a class-conditional model have the null class.
+    """
     null = model.num_classes or None
     condition = model.condition_for(n, null if classes is None else classes)
     if seed < 0:

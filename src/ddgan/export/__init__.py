@@ -1,4 +1,4 @@
-"""Models in other programs' forms."""
+"""Export of models to other programs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["require"]
 
 
 def require(extra: str, *packages: str) -> None:
-    """Complain where an export's packages are not installed.
+    """Check that the packages of an export are installed.
 
     Raises:
-        ValueError: naming the extra that brings them.
+        ValueError: if one is missing, naming the extra that installs it.
     """
     for package in packages:
         try:

@@ -1,10 +1,10 @@
-"""diffusers: a folder that `DiffusionPipeline.from_pretrained` opens and samples.
+"""diffusers: export to a folder that `DiffusionPipeline.from_pretrained` opens.
 
     pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
     images = pipeline(batch_size=8, seed=0).images
 
-The folder's pipeline.py names the pipeline below, which runs the chain of `DDGAN`: ddgan has to be installed
-where it is opened. (trust_remote_code is what diffusers asks for before it imports any pipeline.py.)
+The folder's pipeline.py imports the pipeline below, which runs the chain of `DDGAN`, so ddgan must be
+installed to open it. (diffusers requires trust_remote_code to import any pipeline.py.)
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ddgan.system.images import to_pil, to_uint8
 
 __all__ = ["DDGANModel", "DDGANPipeline", "as_pipeline", "export_diffusers"]
 
-PIPELINE = '''"""What diffusers opens with custom_pipeline; the pipeline itself is part of ddgan."""
+PIPELINE = '''"""The custom pipeline for diffusers; the pipeline itself is part of ddgan."""
 
 from ddgan.export.diffusers import DDGANPipeline
 
 __all__ = ["DDGANPipeline"]
 '''
-USE = """With `pip install 'ddgan[diffusers]'`, and {name} the path of this folder:
+USE = """Install with `pip install 'ddgan[diffusers]'`; {name} is the path of this folder:
 
 ```python
 from diffusers import DiffusionPipeline
@@ -49,19 +49,19 @@ images = pipeline(batch_size=8, seed=0).images
 ```
 
 `output_type="pt"` gives a tensor (8, {shape}) in [-1, 1]."""
-OF_CLASSES = " `class_labels=3` makes images of class 3; a list has one class for each image."
+OF_CLASSES = " `class_labels=3` makes images of class 3; a list gives one class per image."
 
 
 class DDGANModel(ModelMixin, ConfigMixin):
     """A generator as a component of a pipeline.
 
     Args:
-        settings: the run's configuration, as `RunConfig.to_dict` gives it.
+        settings: the run's configuration, from `RunConfig.to_dict`.
         sample_shape: the shape of one sample.
-        license: of the weights.
+        license: licence of the weights.
 
     Raises:
-        ValueError: if the settings cannot be used, as those of ddgan 0.1, which knew no `sample_shape`.
+        ValueError: if the settings are invalid, such as those of ddgan 0.1, which had no `sample_shape`.
     """
 
     @register_to_config
@@ -76,7 +76,7 @@ class DDGANModel(ModelMixin, ConfigMixin):
 
 
 class DDGANPipeline(DiffusionPipeline):
-    """Samples a denoising diffusion GAN.
+    """A pipeline that samples a denoising diffusion GAN.
 
     Args:
         generator: the network, with the settings of its run.
@@ -104,15 +104,15 @@ class DDGANPipeline(DiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Make images.
+        """Generate images.
 
         Args:
-            batch_size: how many.
-            seed: image i is image i of `DDGAN.sample(n, seed)`; by default 0, unless there is a `generator`.
+            batch_size: number of images.
+            seed: image i is image i of `DDGAN.sample(n, seed)`; by default 0, unless a `generator` is given.
             generator: the source of all noise, instead of a seed.
-            class_labels: of all, or of each, for models that know classes.
+            class_labels: the class of all images, or of each, for class-conditional models.
             output_type: "pil", "np" (float (n, H, W, C) in 0..1) or "pt" (float (n, C, H, W) in -1..1).
-            return_dict: an object with `images`, or a tuple of them.
+            return_dict: whether to return an object with `images` instead of a tuple.
 
         Raises:
             ValueError: if an argument is out of range or does not fit the model.
@@ -122,12 +122,12 @@ class DDGANPipeline(DiffusionPipeline):
             raise ValueError(f"output_type is '{output_type}'; it must be pil, np or pt")
         if output_type == "pil" and not has_png_form(model):
             raise ValueError(
-                f"samples of shape {model.sample_shape} have no PIL form; ask for output_type pt"
+                f"samples of shape {model.sample_shape} cannot be PIL images; use output_type pt"
             )
         if seed is not None and generator is not None:
-            raise ValueError("seed and generator were both given; name one")
+            raise ValueError("seed and generator were both given; give one")
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; at least 1 image must be asked for")
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         condition = model.condition_for(batch_size, class_labels)
         noise: Noise
         if generator is None:
@@ -165,7 +165,7 @@ def _as(output_type: str, samples: Tensor) -> Any:
 
 
 def as_pipeline(model: DDGAN) -> DDGANPipeline:
-    """The model as a pipeline, sharing its weights.
+    """Wrap a model as a pipeline that shares its weights.
 
     Raises:
         ValueError: if it is not a denoising diffusion GAN.
@@ -184,7 +184,7 @@ def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
     """
     as_pipeline(model).save_pretrained(out)
     for weights in out.rglob("*.safetensors"):
-        weights.chmod(0o644)  # as all others, and not for the owner alone
+        weights.chmod(0o644)  # readable by all, like the other files
     write_atomically(out / "pipeline.py", PIPELINE)
     use = USE + (OF_CLASSES if model.num_classes else "")
     write_atomically(out / "README.md", model_card(model, str(out), use=use))

@@ -1,12 +1,12 @@
-"""ONNX: one denoising step, and the whole chain, as graphs that need no PyTorch to run.
+"""ONNX: export of one denoising step and of the whole chain, as graphs that run without PyTorch.
 
 step.onnx     x_t (B, ...), t (B,), z (B, nz), noise (B, ...), y (B,) -> x_prev, prediction
-chain.onnx    x_T (B, ...), z (B, T, nz), noise (B, T, ...), y (B,) -> x_0; what step T needs comes first
+chain.onnx    x_T (B, ...), z (B, T, nz), noise (B, T, ...), y (B,) -> x_0; z and noise in order T..1
 
-The batch size B is open; y is the label of the condition. Both graphs are traced from the model's own chain,
-and kept only if onnxruntime computes what PyTorch computes. An input that a model has no use for is left out:
-z where nz is 0, noise where the generator outputs x_{t-1}, y where there are no classes. The metadata of each
-graph has what a weights file has: settings, the shape of a sample, the licence.
+The batch size B is dynamic; y is the label of the condition. Both graphs are traced from the model's own
+chain, and kept only if onnxruntime's results match PyTorch's. Inputs that a model does not use are omitted: z
+if nz is 0, noise if the generator outputs x_{t-1}, y if there are no classes. The metadata of each graph is
+that of a weights file: settings, the shape of a sample, the licence.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from ddgan.system.randomness import ImageNoise
 __all__ = ["chain_inputs", "export_onnx", "run_onnx"]
 
 TOLERANCE = 1e-4
-"""The largest difference from PyTorch, on the scale of the images, -1 .. 1."""
+"""Largest allowed difference from PyTorch, on the scale of images, -1..1."""
 OPSET = 18
 TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
-USE = """`chain.onnx` makes samples from noise, `step.onnx` is one step of it:
+USE = """`chain.onnx` makes samples from noise; `step.onnx` is one step of the chain:
 
 ```python
 import numpy as np
@@ -51,7 +51,7 @@ inputs = {{name: noise(shape).astype(np.float32) for name, shape in shapes.items
 
 
 class StepGraph(nn.Module):
-    """One step of the chain, for any t."""
+    """One step of the chain, at any t."""
 
     outputs = ("x_prev", "prediction")
 
@@ -71,7 +71,7 @@ class StepGraph(nn.Module):
         return self.diffusion.denoise(prediction, x_t, t, x_t if noise is None else noise), prediction
 
     def inputs(self, n: int, seed: int) -> dict[str, Tensor]:
-        """Random states at all steps, with what the step takes."""
+        """Draw random states at all steps, and the other inputs."""
         model, draw = self.model, ImageNoise(seed, range(n))
         steps = torch.arange(n) % model.diffusion.num_steps + 1
         z = draw(model.config.generator.latent_size)
@@ -106,12 +106,12 @@ class ChainGraph(nn.Module):
         return x
 
     def inputs(self, n: int, seed: int) -> dict[str, Tensor]:
-        """See `chain_inputs`."""
+        """Draw the inputs, see `chain_inputs`."""
         return chain_inputs(self.model, n, seed)
 
 
 def chain_inputs(model: DDGAN, n: int, seed: int = 0) -> dict[str, Tensor]:
-    """The inputs of chain.onnx, by name, for which it makes `model.sample(n, seed)`."""
+    """Return the inputs, by name, with which chain.onnx computes `model.sample(n, seed)`."""
     start, noise = model.start(seed, range(n))
     z, eps = [], []
     for _ in range(model.diffusion.num_steps):
@@ -122,7 +122,7 @@ def chain_inputs(model: DDGAN, n: int, seed: int = 0) -> dict[str, Tensor]:
 
 
 def used(model: DDGAN, inputs: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """Those inputs that the model has a use for."""
+    """Select the inputs that the model uses."""
     unused = {"z"} if not model.config.generator.latent_size else set()
     unused |= {"noise"} if model.config.diffusion.prediction == "x_prev" else set()
     return {name: value for name, value in inputs.items() if value is not None and name not in unused}
@@ -132,8 +132,8 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
     """Write step.onnx, chain.onnx, a card and a record into the folder `out`; returns the record.
 
     Raises:
-        ValueError: if it is not a denoising diffusion GAN, or onnxruntime does not compute what PyTorch
-            computes; then nothing is kept.
+        ValueError: if it is not a denoising diffusion GAN, or if onnxruntime and PyTorch differ; no graph is
+            kept then.
     """
     check_ddgan(model, "an export to ONNX")
     model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.sample_shape, model.license)
@@ -158,7 +158,7 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
     record |= metadata_of(model.config, model.sample_shape, model.license)
     write_atomically(out / "export.json", json.dumps(record, indent=2) + "\n")
     y = (
-        f'inputs["y"] = np.arange(8) % {model.num_classes}  # the class of each\n'
+        f'inputs["y"] = np.arange(8) % {model.num_classes}  # the class of each image\n'
         if model.num_classes
         else ""
     )
@@ -192,7 +192,11 @@ def _write(graph: StepGraph | ChainGraph, path: Path) -> None:
 
 
 def _checked(graph: StepGraph | ChainGraph, path: Path, name: str) -> float:
-    """The largest difference between onnxruntime and PyTorch, for batches of other sizes than traced."""
+    """Return the largest difference between onnxruntime and PyTorch, at other batch sizes than traced.
+
+    Raises:
+        ValueError: if it exceeds TOLERANCE.
+    """
     largest = 0.0
     for n in CHECKED_BATCHES:
         inputs = graph.inputs(n, seed=n)
@@ -201,17 +205,17 @@ def _checked(graph: StepGraph | ChainGraph, path: Path, name: str) -> float:
         expected = outputs if isinstance(outputs, tuple) else (outputs,)
         for ours, theirs in zip(run_onnx(path, inputs), expected, strict=True):
             difference = float((ours - theirs).abs().max())
-            if not difference <= TOLERANCE:  # nor NaN
+            if not difference <= TOLERANCE:  # also catches NaN
                 raise ValueError(
                     f"{name} differs from PyTorch by {difference:.2g}, more than {TOLERANCE:.0e}; "
-                    "nothing is kept"
+                    "nothing was kept"
                 )
             largest = max(largest, difference)
     return largest
 
 
 def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """The outputs of an ONNX file in onnxruntime, on the CPU."""
+    """Run an ONNX file in onnxruntime on the CPU; returns its outputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -220,24 +224,24 @@ def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def _condition(y: Tensor | None) -> Condition | None:
-    """The condition that the input y of a graph stands for."""
+    """Convert the input y of a graph to a condition."""
     return None if y is None else Condition(label=y)
 
 
 def _labels(model: DDGAN, n: int) -> Tensor | None:
-    """The classes of samples 0..n-1 as `DDGAN.sample` gives them, int64 (n,); None for a model without."""
+    """Return the default classes of samples 0..n-1 in `DDGAN.sample`, int64 (n,); None without classes."""
     condition = model.condition_for(n)
     return None if condition is None else condition.label
 
 
 def _or_nothing(z: Tensor | None, like: Tensor) -> Tensor:
-    """z, or the latent of a generator without one, (B, 0)."""
+    """Return z, or an empty latent (B, 0) if it is None."""
     return like.new_zeros(like.shape[0], 0) if z is None else z
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's lines about what it does and does not find installed."""
+    """Silence the exporter's warnings and messages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

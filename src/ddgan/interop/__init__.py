@@ -1,3 +1,3 @@
-"""Other implementations' files, in and out."""
+"""Reading and writing the published checkpoints."""
 
 __all__: list[str] = []

@@ -1,8 +1,8 @@
-"""Published checkpoints as models of ours, and back.
+"""Conversion of published checkpoints to models of ddgan, and back.
 
-The architecture is read from the shapes. The number of steps, the image size and the schedule, which no shape
-tells, come from the settings in the file, from a preset, or from overrides of it, and must not contradict the
-file. Converted weights carry their licence, which is not ours.
+The architecture is inferred from tensor shapes. The number of steps, the image size and the schedule cannot
+be inferred: they come from the settings in the file, a preset or overrides, and must not contradict the file.
+Converted weights keep their own licence.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ LICENSE = (
     "NVIDIA Source Code License for Denoising Diffusion GAN: non-commercial use only (research or "
     "evaluation), see https://github.com/NVlabs/denoising-diffusion-gan/blob/main/LICENSE"
 )
-"""Of the published weights."""
+"""Licence of the published weights."""
 ANY_SIZE = 4096
-"""The largest size of images; stands for one that is not known, because every number of levels divides it."""
+"""Largest image size; also used if the size is unknown, because it is divisible for any number of levels."""
 
 
 @settings
 class SamplingSettings:
-    """What sampling needs and the shapes of a generator do not tell; None where it is not known.
+    """Settings for sampling that cannot be inferred from tensor shapes; None if unknown.
 
     Args:
         num_steps: T.
         image_size: height and width in pixels.
         schedule: the kind of the noise schedule.
-        beta_min: of the schedule.
-        beta_max: of the schedule.
+        beta_min: beta_min of the schedule.
+        beta_max: beta_max of the schedule.
     """
 
     num_steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] | None = None
@@ -67,18 +67,18 @@ def to_model(
     weights: Literal["ema", "last"] = "ema",
     license: str = LICENSE,
 ) -> DDGAN:
-    """The generator of a published checkpoint as a model, its weights in float32.
+    """Convert the generator of a published checkpoint to a model with float32 weights.
 
     Args:
         checkpoint: a generator or a training state.
-        preset: a preset, YAML file or RunConfig that says what the shapes do not, and records how and on
-            what the generator was trained; its settings of the generator must be the file's.
-        overrides: what goes before the preset, or stands for it.
-        weights: of a training state, the EMA or the last weights.
-        license: of the weights.
+        preset: a preset, YAML file or RunConfig with the sampling settings, and with the method and data of
+            the training; its generator must match the file.
+        overrides: sampling settings that replace those of the preset.
+        weights: the weights to take from a training state: the EMA or the last ones.
+        license: licence of the weights.
 
     Raises:
-        ValueError: if the file holds no such generator, something is not known, or two contradict each other.
+        ValueError: if the file has no such generator, or a setting is missing or contradicts the file.
     """
     tensors, overrides = _weights(checkpoint, weights), overrides or SamplingSettings()
     if preset is None:
@@ -96,10 +96,10 @@ def to_model(
 
 
 def save_published(model: DDGAN, path: Path) -> None:
-    """Write the generator as a published state dict, for the published code; whole or not at all.
+    """Write the generator as a state dict for the published code, atomically.
 
     Raises:
-        ValueError: if the published code has no such model.
+        ValueError: if the published code does not support the model.
     """
     tensors = published_tensors(model)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,17 +113,17 @@ def save_published(model: DDGAN, path: Path) -> None:
 
 
 def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:
-    """The generator's tensors as netG_<epoch>.pth holds them.
+    """Return the generator's tensors in the format of netG_<epoch>.pth.
 
     Raises:
-        ValueError: if the published code has no such model.
+        ValueError: if the published code does not support the model.
     """
     check_ddgan(model, "the published code")
     generator, prediction, shape = model.generator, model.config.diffusion.prediction, model.sample_shape
     if not isinstance(generator, Generator):
         _refuse(f"the model's generator is {model.config.generator.kind}, not ncsnpp")
     if model.num_classes:
-        _refuse(f"the model knows {model.num_classes} classes")
+        _refuse(f"the model has {model.num_classes} classes")
     if model.conditions != ConditionShapes():
         _refuse("the model takes conditions")
     if not generator.config.latent_size:
@@ -137,7 +137,7 @@ def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:
 
 
 def describe(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
-    """Rows (name, value) that tell a person what a checkpoint is."""
+    """Yield rows (name, value) that describe a checkpoint."""
     yield "kind", f"published {checkpoint.kind}"
     yield from checkpoint.progress.items()
     yield "parameters", f"{sum(tensor.numel() for tensor in checkpoint.tensors.values()):,}"
@@ -169,36 +169,36 @@ def describe(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
 def _merged(
     overrides: SamplingSettings, preset: SamplingSettings, file: SamplingSettings
 ) -> SamplingSettings:
-    """All that the shapes do not tell: from the overrides, then the preset, then the file.
+    """Merge the sampling settings: overrides first, then the preset, then the file.
 
     Raises:
-        ValueError: if the file contradicts the others, or T or the size is not known.
+        ValueError: if the file contradicts the others, or T or the image size is unknown.
     """
-    if overrides.schedule not in (None, preset.schedule):  # whose numbers mean something else
+    if overrides.schedule not in (None, preset.schedule):  # the preset's betas belong to another schedule
         preset = replace(preset, schedule=None, beta_min=None, beta_max=None)
     merged = {}
     for name, override in asdict(overrides).items():
-        asked, found = getattr(preset, name) if override is None else override, getattr(file, name)
-        if None not in (asked, found) and asked != found:
+        wanted, found = getattr(preset, name) if override is None else override, getattr(file, name)
+        if None not in (wanted, found) and wanted != found:
             raise ValueError(
-                f"{name} is {asked}, but the file says {found}; pass --{name} {found}, or no preset"
+                f"{name} is {wanted}, but the file says {found}; pass --{name} {found}, or no preset"
             )
-        merged[name] = found if asked is None else asked
+        merged[name] = found if wanted is None else wanted
     for name, meaning in (("num_steps", "T"), ("image_size", "the size of its images")):
         if merged[name] is None:
-            raise ValueError(f"the file does not tell {meaning}; pass --preset NAME or --{name}")
+            raise ValueError(f"the file does not give {meaning}; pass --preset NAME or --{name}")
     return SamplingSettings(**merged)
 
 
 def _of_preset(base: RunConfig, generator: Generator) -> SamplingSettings:
-    """What a preset says of a file's generator."""
+    """Return the sampling settings of a preset for this generator."""
     schedule: Any = base.diffusion.schedule
     numbers = (getattr(schedule, name, None) for name in ("beta_min", "beta_max"))
     return SamplingSettings(base.diffusion.num_steps, _image_size(base, generator), schedule.kind, *numbers)
 
 
 def _image_size(base: RunConfig, generator: Generator) -> int | None:
-    """The size of a preset's images: its data's, or that at which its attention is where the file has it."""
+    """Return the image size of a preset: its data's, or the one at which its attention matches the file."""
     if size := getattr(base.data, "size", 0):
         return int(size)
     assert isinstance(base.generator, NCSNppConfig)
@@ -209,13 +209,13 @@ def _image_size(base: RunConfig, generator: Generator) -> int | None:
 
 
 def _levels(config: NCSNppConfig, size: int) -> list[int]:
-    """The levels at which a generator of images of this size has attention, from the finest."""
+    """Return the resolutions at which a generator for this image size has attention, largest first."""
     levels = [size >> level for level in range(len(config.channel_multipliers))]
     return [level for level in levels if level in config.attention_resolutions]
 
 
 def _attention(generator: Generator) -> list[int]:
-    """At which shares of the size a generator has attention: 2 stands for a half."""
+    """Return the divisors of the image size at which a generator has attention: 2 means half the size."""
     size = max(generator.sample_shape[1:])
     return sorted(size // resolution for resolution in generator.config.attention_resolutions)
 
@@ -230,7 +230,7 @@ def _diffusion(known: SamplingSettings) -> DiffusionConfig:
 
 
 def _of_file(checkpoint: Checkpoint) -> SamplingSettings:
-    """What the file's own settings say."""
+    """Return the sampling settings in the file."""
 
     def setting(name: str, *kinds: type) -> Any:
         value = checkpoint.settings.get(name)
@@ -254,12 +254,12 @@ def _of_file(checkpoint: Checkpoint) -> SamplingSettings:
 def _weights(checkpoint: Checkpoint, weights: str) -> dict[str, Tensor]:
     if checkpoint.kind == "discriminator":
         raise ValueError(
-            "the file holds a discriminator; a model is made of a generator (netG_*.pth, content.pth)"
+            "the file holds a discriminator; give one with a generator (netG_*.pth, content.pth)"
         )
     if checkpoint.kind == "generator" or weights == "last":
         return checkpoint.tensors
     if checkpoint.ema is None:
-        raise ValueError("the file has no EMA of the weights; take the last ones, with --weights last")
+        raise ValueError("the file has no EMA of the weights; use --weights last")
     return checkpoint.ema
 
 
@@ -269,11 +269,11 @@ def _generator(tensors: dict[str, Tensor], image_size: int | None, settings: dic
     try:
         return generator_from_state_dict(tensors, image_size=image_size, **more)
     except TypeError as error:
-        raise ValueError(f"the settings in the file make no sense: {error}") from None
+        raise ValueError(f"the settings in the file are invalid: {error}") from None
 
 
 def _shapes(checkpoint: Checkpoint) -> Generator:
-    """The generator without its values, of images of any size where the file does not tell it."""
+    """Build the generator on the meta device, for ANY_SIZE if the file does not give the image size."""
     tensors = {name: tensor.to("meta") for name, tensor in checkpoint.tensors.items()}
     size, settings = _of_file(checkpoint).image_size, dict(checkpoint.settings)
     if size is None:
@@ -282,42 +282,49 @@ def _shapes(checkpoint: Checkpoint) -> Generator:
 
 
 def _check_architecture(found: Generator, base: RunConfig) -> None:
-    """Complain where a preset is of something else than what was published, or of another network."""
+    """Refuse a preset of another method or with another network."""
     if base.method.kind != "denoising_gan":
         raise ValueError(
             f"the preset's method is {base.method.kind}, but the file holds a denoising diffusion GAN; "
-            "name a preset of that method"
+            "give a preset of the method denoising_gan"
         )
     if not isinstance(base.generator, NCSNppConfig):
         raise ValueError(
-            f"the file holds a generator of kind ncsnpp, the preset's is {base.generator.kind}; name the "
-            "preset that fits, or pass --num_steps and --image_size without one"
+            f"the file holds a generator of kind ncsnpp, the preset's is {base.generator.kind}; give a "
+            "matching preset, or pass --num_steps and --image_size instead"
         )
     channels = found.sample_shape[0]
-    there = asdict(found.config) | {"image channels": channels}
-    asked = asdict(base.generator) | {"image channels": getattr(base.data, "channels", 0) or channels}
-    del asked["attention_resolutions"]  # which depend on the size
-    wrong = [f"{name} {there[name]} instead of {asked[name]}" for name in asked if asked[name] != there[name]]
+    actual = asdict(found.config) | {"image channels": channels}
+    expected = asdict(base.generator) | {"image channels": getattr(base.data, "channels", 0) or channels}
+    del expected["attention_resolutions"]  # they depend on the image size
+    wrong = [
+        f"{name} {actual[name]} instead of {expected[name]}"
+        for name in expected
+        if expected[name] != actual[name]
+    ]
     if wrong:
         raise _other_generator("; ".join(wrong))
 
 
 def _check_attention(found: Generator, base: RunConfig) -> None:
     assert isinstance(base.generator, NCSNppConfig)
-    there, asked = list(found.config.attention_resolutions), _levels(base.generator, found.sample_shape[1])
-    if there != asked:
-        raise _other_generator(f"attention at {there or 'no'} pixels instead of {asked or 'none'}")
+    actual, expected = (
+        list(found.config.attention_resolutions),
+        _levels(base.generator, found.sample_shape[1]),
+    )
+    if actual != expected:
+        raise _other_generator(f"attention at {actual or 'no'} pixels instead of {expected or 'none'}")
 
 
 def _other_generator(difference: str) -> ValueError:
     return ValueError(
         f"the file's generator is not the preset's: {difference}; "
-        "name the preset that fits, or pass --num_steps and --image_size without one"
+        "give a matching preset, or pass --num_steps and --image_size instead"
     )
 
 
 def _fits(found: Generator, file: SamplingSettings, base: RunConfig) -> bool:
-    """Whether a preset has this generator, at the size of the file's images where that is known."""
+    """Whether a preset has this generator, at the file's image size if that is known."""
     try:
         _check_architecture(found, base)
     except ValueError:
@@ -329,4 +336,4 @@ def _fits(found: Generator, file: SamplingSettings, base: RunConfig) -> bool:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise ValueError(f"{why}; the published network has no such generator")
+    raise ValueError(f"{why}; the published code does not support this")

@@ -1,12 +1,12 @@
-"""The published checkpoints: their tensor names, and networks of ours made from them.
+"""The published checkpoints: their tensor names, and conversion to our networks.
 
 A published generator numbers its modules in forward order, ``all_modules.<i>``; its mapping network is
-``z_transform``. A published discriminator names its parts. The order of the walk through our modules
-is written down once, below, and serves both directions. A network's settings are read from the shapes
-wherever these tell; the settings given beside the file must agree with them.
+``z_transform``. A published discriminator names its parts. The forward order of our modules is defined once,
+below, for both directions. Settings are inferred from tensor shapes where possible; given settings must agree
+with them.
 
-Two differences are not of name: a linear layer of the published attention has its weight as
-(inputs, outputs), ours is a 1 x 1 convolution; and the published t runs over 0..T-1, ours over 1..T.
+Two differences go beyond names: the linear layers of the published attention have weights (inputs, outputs),
+ours are 1 x 1 convolutions; and the published t runs over 0..T-1, ours over 1..T.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PREFIX = "module."
-"""What multi-process training leaves in front of every name."""
+"""Prefix that multi-process training adds to every name."""
 
 PROJECTIONS = ("query", "key", "value", "output")
 PARTS: dict[type[nn.Module], dict[str, str]] = {
@@ -68,21 +68,21 @@ SUPPORTED: dict[str, Any] = {
     "centered": True,
     "dropout": 0,
 }
-"""Settings of which we have the paper's value alone."""
+"""Published settings for which only the paper's value is supported."""
 
 
 def generator_names(config: NCSNppConfig, sample_shape: tuple[int, ...]) -> dict[str, str]:
-    """Our parameter names -> the published ones, in the published order."""
+    """Map our parameter names to the published ones, in the published order."""
     with torch.device("meta"):
         network = Generator(config, sample_shape)
     modules = {name: f"all_modules.{i}" for i, name in enumerate(_forward_order(config, sample_shape))}
-    depth = config.mapping_depth + 1 if config.latent_size else 0  # odd places hold the activations
+    depth = config.mapping_depth + 1 if config.latent_size else 0  # even indices hold no weights
     modules |= {f"mapping.layers.{i}": f"z_transform.{2 * i + 1}" for i in range(depth)}
     return dict(_parameter_names(network, modules))
 
 
 def discriminator_names(config: ResNetDiscriminatorConfig) -> dict[str, str]:
-    """Our parameter names -> the published ones, in the published order."""
+    """Map our parameter names to the published ones, in the published order."""
     with torch.device("meta"):
         network = Discriminator(config, channels=1)
     time = {"time_embedding.input": "t_embed.main.0", "time_embedding.output": "t_embed.main.2"}
@@ -96,14 +96,14 @@ def discriminator_names(config: ResNetDiscriminatorConfig) -> dict[str, str]:
 def generator_from_state_dict(
     tensors: Mapping[str, Tensor | np.ndarray], *, image_size: int, **settings: Any
 ) -> Generator:
-    """A published generator as ours.
+    """Convert a published generator to ours.
 
     Args:
-        tensors: the state dict; names may carry a `module.` prefix, values any floating-point type,
-            which the generator takes over.
-        image_size: height and width in pixels, which no shape tells.
-        settings: the published settings, named as there. Those that the shapes tell must agree with
-            them, those that we do not know are ignored; `not_use_tanh` is taken as given.
+        tensors: the state dict; names may have a `module.` prefix, values may have any floating-point
+            dtype, which is kept.
+        image_size: height and width in pixels, which cannot be inferred.
+        settings: the published settings, under their published names. They must agree with the shapes;
+            unknown ones are ignored; `not_use_tanh` cannot be checked.
 
     Raises:
         ValueError: if a setting is not supported or contradicts the file, or if tensors are unknown,
@@ -140,7 +140,7 @@ def generator_from_state_dict(
 def discriminator_from_state_dict(
     tensors: Mapping[str, Tensor | np.ndarray], **settings: Any
 ) -> Discriminator:
-    """A published discriminator, small or large, as ours; see `generator_from_state_dict`."""
+    """Convert a published discriminator, small or large, to ours; see `generator_from_state_dict`."""
     tensors = _clean(tensors)
     kind, config, channels = _read_discriminator(tensors)
     read = {"kind": kind, "channels": channels, "t_emb_dim": config.time_features}
@@ -155,7 +155,7 @@ def discriminator_from_state_dict(
 
 
 def published_state_dict(network: Generator | Discriminator) -> dict[str, Tensor]:
-    """The network's weights under the published names and in the published shapes and order."""
+    """Return the network's weights with the published names, shapes and order."""
     if isinstance(network, Generator):
         names = generator_names(network.config, network.sample_shape)
     else:
@@ -165,7 +165,7 @@ def published_state_dict(network: Generator | Discriminator) -> dict[str, Tensor
 
 
 def _forward_order(config: NCSNppConfig, sample_shape: tuple[int, ...]) -> Iterator[str]:
-    """Our modules in the order in which the published generator numbers its own."""
+    """Yield our modules in the order in which the published generator numbers its own."""
     resolutions = config.resolutions(sample_shape)
     yield from ("time_embedding.input", "time_embedding.output", "input")
     for resolution in resolutions:
@@ -188,7 +188,7 @@ def _forward_order(config: NCSNppConfig, sample_shape: tuple[int, ...]) -> Itera
 
 
 def _parameter_names(network: nn.Module, modules: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """(our parameter, published parameter), given the modules' names on both sides."""
+    """Yield (our parameter, published parameter), given the module names on both sides."""
     for module, published in modules.items():
         submodule = network.get_submodule(module)
         renames = PARTS.get(type(submodule), {})
@@ -200,10 +200,10 @@ def _parameter_names(network: nn.Module, modules: dict[str, str]) -> Iterator[tu
 def _read_generator(
     tensors: Mapping[str, Tensor], image_size: int, tanh: bool
 ) -> tuple[NCSNppConfig, tuple[int, int, int]]:
-    """What the shapes say of a generator, and the shape of its samples.
+    """Infer the settings of a generator and the shape of its samples from tensor shapes.
 
-    Each of L levels has N residual blocks going down and N + 1 going up; L - 1 each resample down and
-    up, and two are in the middle: L (2 N + 3) in all. What does not fit shows when names are compared.
+    Each of L levels has N residual blocks in the encoder and N + 1 in the decoder; L - 1 blocks downsample,
+    L - 1 upsample, and two are in the middle: L (2 N + 3) in total. Mismatches are found later, by name.
     """
     modules: dict[str, set[str]] = {"Conv": set(), "Conv2d": set(), "NIN": set()}
     for name in tensors:
@@ -244,7 +244,7 @@ def _read_generator(
 
 
 def _read_discriminator(tensors: Mapping[str, Tensor]) -> tuple[str, ResNetDiscriminatorConfig, int]:
-    """What the shapes say of a discriminator: which of the two it is, its settings, image channels."""
+    """Infer from tensor shapes which of the two discriminators it is, its settings and image channels."""
     large = any(name.startswith("conv6.") for name in tensors)
     kind = "Discriminator_large" if large else "Discriminator_small"
     base, inputs = _shape(tensors, "start_conv.weight", 4)[:2]
@@ -253,7 +253,7 @@ def _read_discriminator(tensors: Mapping[str, Tensor]) -> tuple[str, ResNetDiscr
 
 
 def _clean(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors without the prefix, all in one floating-point type."""
+    """Remove the prefix from the names, and convert all tensors to one floating-point dtype."""
     clean = {name.removeprefix(PREFIX): torch.as_tensor(value) for name, value in tensors.items()}
     integers = [name for name, value in clean.items() if not value.is_floating_point()]
     _refuse("the file has tensors that are not floating point", integers)
@@ -271,13 +271,13 @@ def _shape(tensors: Mapping[str, Tensor], name: str, ndim: int) -> torch.Size:
 
 
 def _load(network: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
-    """Fill `network`, which is on the meta device, once every name and shape is right."""
+    """Check all names and shapes, then load the tensors into `network`, which is on the meta device."""
     shapes = {names[name]: _to_published(names[name], p).shape for name, p in network.named_parameters()}
     _refuse("the file has unknown tensors", [name for name in tensors if name not in shapes])
     _refuse("the file lacks tensors", [name for name in shapes if name not in tensors])
     wrong = {name: shape for name, shape in shapes.items() if tensors[name].shape != shape}
-    told = [f"{name} {list(tensors[name].shape)} instead of {list(wrong[name])}" for name in wrong]
-    _refuse("the file has misshapen tensors", told)
+    misshapen = [f"{name} {list(tensors[name].shape)} instead of {list(wrong[name])}" for name in wrong]
+    _refuse("the file has misshapen tensors", misshapen)
     ours = {name: _to_ours(published, tensors[published]) for name, published in names.items()}
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in ours.items()}
     network.load_state_dict(copies, assign=True)

@@ -1,9 +1,9 @@
-"""The published checkpoint files: what one holds, read without running anything that it holds.
+"""Reading the published checkpoint files without running code in them.
 
-Two forms were published or are left by the published training: a generator's state dict (netG_<epoch>.pth)
-and the state of a training run (content.pth), whose optimizer of the generator keeps the EMA of the weights.
-They are pickles, a form that can run any code when it is opened; here only tensors, plain values
-and argparse.Namespace are made from them, and whatever asks for more is refused.
+There are two formats: a generator's state dict (netG_<epoch>.pth) and the state of a training run
+(content.pth), which keeps the EMA of the weights in the generator's optimizer. Both are pickles, which can
+run any code when they are opened; here only tensors, plain values and argparse.Namespace are loaded, and
+anything else is refused.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ddgan.system.text import one_line
 __all__ = ["Checkpoint", "load_harmless", "read_checkpoint"]
 
 HARMLESS: list[Any] = [argparse.Namespace]
-"""Classes that a checkpoint may name beside those of tensors."""
+"""Classes that a checkpoint may contain besides tensors."""
 Kind = Literal["generator", "discriminator", "training state"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a published file holds.
+    """The content of a published file.
 
     Attributes:
         kind: a generator, a discriminator, or the state of a training run, which has both.
         tensors: the state dict of the generator, or of the discriminator; names as in the file.
-        ema: the EMA of the generator's weights, under the same names, where there is one.
-        settings: the published settings by their published names, where the file has them.
+        ema: the EMA of the generator's weights, with the same names; None if the file has none.
+        settings: the published settings under their published names; empty if the file has none.
         progress: epoch and global_step of a training state.
     """
 
@@ -49,10 +49,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a published checkpoint; no code of the file is run.
+    """Read a published checkpoint without running code in it.
 
     Raises:
-        ValueError: if it is not one, is damaged, or wants to run something.
+        ValueError: if it is not one, is damaged, or contains code.
     """
     content = load_harmless(Path(path))
     try:
@@ -67,30 +67,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if "start_conv.weight" in names:
         return Checkpoint("discriminator", tensors)
     raise ValueError(
-        f"'{path}' holds the weights of something else: it has neither a mapping network (z_transform.*) "
-        "nor a discriminator's start_conv"
+        f"'{path}' holds weights of another model: it has neither a mapping network (z_transform.*) nor a "
+        "discriminator's start_conv"
     )
 
 
 def load_harmless(path: Path) -> Any:
-    """What a file of torch.save holds, if that is tensors and plain values, on the CPU.
+    """Load a file of torch.save on the CPU if it holds only tensors and plain values.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: if it holds anything else, or is damaged.
     """
     if not path.is_file():
-        raise ValueError(f"'{path}' is not a file; name a checkpoint")
+        raise ValueError(f"'{path}' is not a file; give a checkpoint")
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of other pickle protocols, which then fail
+            warnings.simplefilter("ignore", UserWarning)  # about other pickle protocols, which then fail
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can fail in any way
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise ValueError(
-                f"'{path}' is refused: it wants to run {wanted[1]}, and a checkpoint needs tensors and plain "
-                "values only; if you trust it, save its state dict alone and convert that"
+                f"'{path}' is refused: it wants to run {wanted[1]}, but a checkpoint needs only tensors and "
+                "plain values; if you trust it, save its state dict alone and convert that"
             ) from None
-        raise ValueError(f"'{path}' is not a whole file of torch.save: {_short(error)}") from None
+        raise ValueError(f"'{path}' is damaged or not a file of torch.save: {_short(error)}") from None
 
 
 def _short(error: Exception) -> str:
@@ -118,14 +118,14 @@ def _state_dict(value: Any, what: str) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(f"{what} has {name!r} of type {type(tensor).__name__}; expected tensors by name")
         if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{what} has {name!r} of a form that takes more memory than the file holds")
+            raise ValueError(f"{what} has {name!r}, which would take more memory than is in the file")
     return dict(value)
 
 
 def _ema(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The EMA that the optimizer keeps of each parameter, by the parameters' names.
+    """Return the EMA of each parameter from the optimizer's state, by parameter name.
 
-    The optimizer numbers parameters in the order in which it was given them, that of the state dict.
+    The optimizer numbers the parameters in the order of the state dict.
     """
     if not isinstance(optimizer, Mapping):
         return None
@@ -137,16 +137,16 @@ def _ema(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | N
     if all(ema is None for ema in emas):
         return None
     if len(emas) != len(tensors):
-        raise ValueError(f"its optimizerG knows {len(emas)} parameters, its netG_dict {len(tensors)}")
+        raise ValueError(f"its optimizerG has {len(emas)} parameters, its netG_dict {len(tensors)}")
     named = dict(zip(tensors, emas, strict=True))
     for name, ema in named.items():
         if not isinstance(ema, Tensor) or ema.shape != tensors[name].shape:
-            raise ValueError(f"its optimizerG has no EMA of the shape of {name}")
+            raise ValueError(f"its optimizerG has no EMA with the shape of {name}")
     return _state_dict(named, "the EMA in its optimizerG")
 
 
 def _plain(settings: Mapping[Any, Any]) -> dict[str, Any]:
-    """The settings whose values are numbers, words, or lists of them."""
+    """Select the settings whose values are numbers, strings, or lists of them."""
 
     def is_plain(value: Any) -> bool:
         if isinstance(value, list | tuple):

@@ -1,3 +1,3 @@
-"""What the two networks are trained for: pure functions of logits, gradients and samples."""
+"""The training objectives of both networks: pure functions of logits, gradients and samples."""
 
 __all__: list[str] = []

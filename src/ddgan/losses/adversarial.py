@@ -1,4 +1,4 @@
-"""Adversarial losses: pure functions of the logits on real and on fake pairs.
+"""Adversarial losses: pure functions of the logits on real and fake pairs.
 
 With softplus(x) = log(1 + e^x), per sample:
 
@@ -19,21 +19,21 @@ __all__ = ["AdversarialLoss", "NonSaturatingLoss", "RelativisticLoss"]
 
 
 class AdversarialLoss(Protocol):
-    """What every kind of adversarial loss gives: one value per sample, (B,); the caller averages.
+    """Interface of every kind of adversarial loss: one value per sample, (B,); the caller averages.
 
     Attributes:
-        needs_real: whether G's loss looks at D's logits on real pairs.
+        needs_real: whether G's loss uses D's logits on real pairs.
     """
 
     @property
     def needs_real(self) -> bool: ...
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        """L_D from logits (B,) on real and fake pairs."""
+        """Return L_D from logits (B,) on real and fake pairs."""
         ...
 
     def generator(self, d_real: Tensor | None, d_fake: Tensor) -> Tensor:
-        """L_G; `d_real` is None unless `needs_real`."""
+        """Return L_G; `d_real` is None unless `needs_real`."""
         ...
 
 
@@ -54,7 +54,7 @@ class NonSaturatingLoss:
 
 @register("adversarial", "relativistic")
 class RelativisticLoss:
-    """The pairing loss of R3GAN: each fake against the real pair of the same image."""
+    """R3GAN's pairing loss: each fake pair against the real pair of the same image."""
 
     needs_real: ClassVar[bool] = True
 

@@ -1,7 +1,7 @@
 """Gradient penalties on the discriminator (paper section 3): (gamma / 2) ||grad_x_prev D||^2.
 
-R1 takes the gradient on real x_{t-1}, R2 on fake ones. They are lazy: applied at every k-th iteration, and in
-the paper not multiplied by k.
+R1 takes the gradient at real x_{t-1}, R2 at fake ones. They are lazy: applied every k-th iteration, without
+multiplying by k in the paper.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["Penalty", "R1Config", "R2Config", "squared_gradient"]
 
 
 class Penalty(Protocol):
-    """What every kind of penalty gives.
+    """Interface of every kind of penalty.
 
     Attributes:
-        kind: its name in logs.
-        on: whether it looks at D on "real" or on "fake" x_{t-1}.
-        every: the iterations between two applications.
+        kind: name in logs.
+        on: whether D is penalised at "real" or at "fake" x_{t-1}.
+        every: iterations between two applications.
     """
 
     @property
@@ -36,17 +36,17 @@ class Penalty(Protocol):
     def every(self) -> int: ...
 
     def weight(self, step: int) -> float:
-        """Its weight at iteration `step`; 0 where it is skipped."""
+        """Return the weight at iteration `step`; 0 if the penalty is skipped."""
         ...
 
     def penalty(self, logits: Tensor, x_prev: Tensor) -> Tensor:
-        """The unweighted penalty per sample, (B,); `logits` (B,) were computed from the leaf `x_prev`."""
+        """Return the unweighted penalty per sample, (B,); `logits` (B,) come from the leaf `x_prev`."""
         ...
 
 
 @settings
 class _SquaredGradient:
-    """Both penalties.
+    """Settings of both penalties.
 
     Args:
         gamma: weight; the term is (gamma / 2) ||gradient||^2; above 0.
@@ -69,7 +69,7 @@ class _SquaredGradient:
 
 @register("penalty", "r1")
 class R1Config(_SquaredGradient):
-    """R1, on the real x_{t-1}; its settings are those of R2."""
+    """R1, at real x_{t-1}; same settings as R2."""
 
     kind: ClassVar[str]
     on: ClassVar[Literal["real", "fake"]] = "real"
@@ -77,13 +77,13 @@ class R1Config(_SquaredGradient):
 
 @register("penalty", "r2")
 class R2Config(_SquaredGradient):
-    """R2, on the fake x_{t-1}; its settings are those of R1."""
+    """R2, at fake x_{t-1}; same settings as R1."""
 
     kind: ClassVar[str]
     on: ClassVar[Literal["real", "fake"]] = "fake"
 
 
 def squared_gradient(logits: Tensor, x: Tensor) -> Tensor:
-    """||grad_x D||^2 per sample, (B,), differentiable again; `x` is what `logits` was computed from."""
+    """Return ||grad_x D||^2 per sample, (B,), itself differentiable; `logits` were computed from `x`."""
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1)

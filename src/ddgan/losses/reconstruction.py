@@ -1,7 +1,7 @@
 """Reconstruction: the distance between the predicted and the true x_0, added to G's loss (not in the paper).
 
-Multiplied by abar_t it guides the steps where x_t still shows the image, and leaves the noisiest ones, where
-many images are right, to D.
+Multiplied by abar_t, it guides the steps where x_t still shows the image and leaves the noisiest ones, where
+many images are plausible, to D.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["L1Config", "L2Config", "Reconstruction", "squared_error"]
 
 
 class Reconstruction(Protocol):
-    """What every kind of reconstruction term gives.
+    """Interface of every kind of reconstruction term.
 
     Attributes:
-        weight: of the term in G's loss.
+        weight: weight of the term in G's loss.
         by_signal: whether it is multiplied by abar_t.
     """
 
@@ -31,16 +31,16 @@ class Reconstruction(Protocol):
     def by_signal(self) -> bool: ...
 
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """The distance of each sample (B, ...), (B,)."""
+        """Return the distance per sample: (B, ...) -> (B,)."""
         ...
 
 
 @settings
 class _Weighted:
-    """All kinds.
+    """Settings of all kinds.
 
     Args:
-        weight: of the term in G's loss; above 0.
+        weight: weight of the term in G's loss; above 0.
         by_signal: multiply it by abar_t.
     """
 
@@ -67,5 +67,5 @@ class L2Config(_Weighted):
 
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """The mean squared error of each sample (B, ...), (B,)."""
+    """Return the mean squared error per sample: (B, ...) -> (B,)."""
     return (predicted - target).square().flatten(1).mean(dim=1)

@@ -1,7 +1,7 @@
-"""Conditions: what both networks are told beside x_t and t, as one object on its whole way.
+"""Conditions: what both networks are given besides x_t and t, passed around as one object.
 
-A sample may have a class, a vector of real features, and an aligned image. What is dropped for guidance stays
-in place: a dropped label is the null class `num_classes`.
+A sample may have a class, a vector of real features, and an aligned image. A label dropped for guidance is
+replaced by the null class `num_classes`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["Condition", "ConditionShapes"]
 
 
 class ConditionShapes(NamedTuple):
-    """What conditions there are; a network is built for them.
+    """The sizes of the conditions that a network is built for.
 
     Attributes:
-        num_classes: classes that a label may name, without the null class; 0 for none.
-        vector_features: F of a vector (B, F); 0 for none.
-        image_channels: C of an aligned image (B, C, *spatial); 0 for none.
+        num_classes: number of classes, without the null class; 0 for no label.
+        vector_features: F of a vector (B, F); 0 for no vector.
+        image_channels: C of an aligned image (B, C, *spatial); 0 for no image.
     """
 
     num_classes: int = 0
@@ -30,23 +30,23 @@ class ConditionShapes(NamedTuple):
     image_channels: int = 0
 
     def only_label(self, network: str) -> int:
-        """The number of classes, for a network that knows no other condition.
+        """Return the number of classes, for a network that takes no other condition.
 
         Raises:
-            SettingError: if there is another.
+            SettingError: if there is a vector or an image.
         """
         if self.vector_features or self.image_channels:
             raise SettingError(
-                "", f"{network} takes a label as condition, and no vector or image yet", is_sentence=True
+                "", f"{network} takes a label as condition, not a vector or an image", is_sentence=True
             )
         return self.num_classes
 
 
 class Condition(NamedTuple):
-    """The conditions of B samples; None for each that there is not.
+    """The conditions of B samples; None for each that is absent.
 
     Attributes:
-        label: int64 (B,) in 0..num_classes, where num_classes is the null class, "no class given".
+        label: int64 (B,) in 0..num_classes, where num_classes is the null class ("no class given").
         vector: float32 (B, F).
         image: float32 (B, C, *spatial), aligned with the samples.
     """
@@ -56,17 +56,17 @@ class Condition(NamedTuple):
     image: Tensor | None = None
 
     def map(self, change: Any) -> Condition:
-        """Each of the tensors that there are, changed."""
+        """Apply `change` to each tensor that is present."""
         return Condition(*(None if part is None else change(part) for part in self))
 
     def rows(self, rows: slice | Tensor) -> Condition:
-        """Those of some of the samples."""
+        """Select the conditions of some of the samples."""
         return self.map(lambda part: part[rows])
 
     def to(self, device: torch.device | str) -> Condition:
-        """The same on a device."""
+        """Move the conditions to a device."""
         return self.map(lambda part: part.to(device))
 
     def repeat_interleave(self, count: int) -> Condition:
-        """Each sample's `count` times in a row."""
+        """Repeat each sample's conditions `count` times in a row."""
         return self.map(lambda part: part.repeat_interleave(count, dim=0))

@@ -1,4 +1,4 @@
-"""What the settings of a network give, whichever family it is of."""
+"""The interfaces of network settings, common to all families."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["DiscriminatorConfig", "GeneratorConfig"]
 
 
 class GeneratorConfig(Protocol):
-    """Settings of a generator. `tanh` true, where it has that setting, says that its output is in [-1, 1].
+    """Settings of a generator. An optional setting `tanh` that is true promises outputs in [-1, 1].
 
-    `activation_floats(sample_shape)`, where it has that, estimates the memory of a sample: how many are
-    sampled at a time.
+    An optional method `activation_floats(sample_shape)` estimates the memory per sample, which decides the
+    batch size of sampling.
     """
 
     kind: Any
 
     @property
     def latent_size(self) -> int:
-        """nz, the length of z; 0 without."""
+        """nz, the length of z; 0 for no latent."""
         ...
 
     def build(self, sample_shape: tuple[int, ...], conditions: ConditionShapes) -> nn.Module:
-        """G(x_t, t, z, condition) for samples of this shape, with new weights."""
+        """Build G(x_t, t, z, condition) for samples of this shape, with newly initialised weights."""
         ...
 
 
@@ -36,5 +36,5 @@ class DiscriminatorConfig(Protocol):
     kind: Any
 
     def build(self, sample_shape: tuple[int, ...], conditions: ConditionShapes) -> nn.Module:
-        """D(x_prev, x_t, t, condition) for samples of this shape, with new weights."""
+        """Build D(x_prev, x_t, t, condition) for samples of this shape, with newly initialised weights."""
         ...

@@ -1,4 +1,4 @@
-"""The parts that both networks are made of: initialisation, embeddings, norms, attention, blocks.
+"""Building blocks of both networks: initialisation, embeddings, norms, attention.
 
 Shapes: images and features (B, C, H, W), embeddings (B, F).
 """
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 NEARLY_ZERO = 1e-10
-"""The scale of layers that start as (almost) nothing, so that a block starts as its skip path."""
+"""Initial scale of the last layer of a block, so that the block starts as its skip path."""
 
 
 def variance_scaling_(weight: Tensor, scale: float = 1.0) -> None:
-    """Uniform initialisation with variance scale / fan_average, in place."""
+    """Initialise uniformly with variance scale / fan_average, in place."""
     receptive = math.prod(weight.shape[2:])
     fan_average = (weight.shape[0] + weight.shape[1]) * receptive / 2
     bound = math.sqrt(3 * scale / fan_average)
@@ -44,7 +44,7 @@ def variance_scaling_(weight: Tensor, scale: float = 1.0) -> None:
 
 
 def linear(inputs: int, outputs: int, scale: float = 1.0) -> nn.Linear:
-    """A fully connected layer, variance scaling, zero bias."""
+    """Build a linear layer with variance scaling and zero bias."""
     layer = nn.Linear(inputs, outputs)
     variance_scaling_(layer.weight, scale)
     nn.init.zeros_(layer.bias)
@@ -52,7 +52,7 @@ def linear(inputs: int, outputs: int, scale: float = 1.0) -> nn.Linear:
 
 
 def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool = True) -> Conv2d:
-    """A convolution that keeps height and width (size is odd), variance scaling, zero bias."""
+    """Build a convolution that keeps height and width (`size` is odd), variance scaling, zero bias."""
     layer = Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
     variance_scaling_(layer.weight, scale)
     if layer.bias is not None:
@@ -61,7 +61,7 @@ def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool
 
 
 def sinusoidal_embedding(index: Tensor, features: int, dtype: torch.dtype) -> Tensor:
-    """(B,) indices -> (B, features): sines, then cosines, at frequencies 10000^(-i / (half - 1))."""
+    """Embed indices (B,) as (B, features): sines, then cosines, at frequencies 10000^(-i / (half - 1))."""
     half = features // 2
     exponent = torch.arange(half, device=index.device, dtype=dtype) / max(half - 1, 1)
     angle = index[:, None].to(dtype) * torch.exp(-math.log(10000.0) * exponent)
@@ -80,16 +80,16 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         dtype = self.input.weight.dtype
-        exact = torch.promote_types(dtype, torch.float32)  # angles are large numbers
+        exact = torch.promote_types(dtype, torch.float32)  # angles are too large for bfloat16
         embedding = sinusoidal_embedding(t - 1, self.frequencies, exact).to(dtype)
         features: Tensor = self.output(self.activation(self.input(embedding)))
         return features
 
 
 class ClassEmbedding(nn.Module):
-    """Classes int64 (B,) -> (B, features); class `num_classes` is the null class, "no class given".
+    """Classes int64 (B,) -> (B, features); class `num_classes` is the null class ("no class given").
 
-    Without labels (None) every sample has the null class.
+    Without labels (None), every sample gets the null class.
     """
 
     def __init__(self, num_classes: int, features: int) -> None:
@@ -105,7 +105,7 @@ class ClassEmbedding(nn.Module):
 
 
 class ClassProjection(nn.Module):
-    """Features (B, F) of a discriminator and classes -> (B,): the part of the logit that knows the class."""
+    """Discriminator features (B, F) and classes (B,) -> (B,): the class-dependent part of the logit."""
 
     def __init__(self, num_classes: int, features: int) -> None:
         super().__init__()
@@ -118,20 +118,20 @@ class ClassProjection(nn.Module):
 
 
 def num_groups(channels: int) -> int:
-    """Groups of a group norm: the largest divisor of `channels` up to min(channels / 4, 32)."""
+    """Number of groups of a group norm: the largest divisor of `channels` up to min(channels / 4, 32)."""
     limit = max(min(channels // 4, 32), 1)
     return next(groups for groups in range(limit, 0, -1) if channels % groups == 0)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with learned scale and shift."""
+    """Build a group norm with learned scale and shift."""
     return nn.GroupNorm(num_groups(channels), channels, eps=1e-6)
 
 
 class AdaptiveGroupNorm(nn.Module):
-    """Group norm whose scale and shift come from the mapped latent w (B, style_features), and SiLU.
+    """Group norm with scale and shift from the mapped latent w (B, style_features), then SiLU.
 
-    With style_features = 0 there is no latent and it is a plain affine group norm with SiLU.
+    With style_features = 0 there is no latent, and scale and shift are parameters.
     """
 
     def __init__(self, channels: int, style_features: int) -> None:

@@ -1,7 +1,7 @@
 """Fully connected networks: for points in the plane (paper, 25 Gaussians) and for small aligned images.
 
-Same interfaces as the convolutional networks. Where an image has a few hundred numbers and its parts
-keep their places, fully connected layers learn far more per second on a CPU than a U-Net.
+They have the interfaces of the convolutional networks. On a CPU they learn small aligned images, of a few
+hundred pixels, far faster than a U-Net.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["MLPConfig", "MLPDiscriminator", "MLPDiscriminatorConfig", "MLPGenera
 
 SLOPE = 0.2
 RESIDUAL_SCALE = 1e-4
-"""The initial scale of each block's last layer, so that a block starts as nearly nothing."""
+"""Initial scale of each block's last layer, so that a block starts close to the identity."""
 
 
 @register("generator", "mlp")
@@ -35,8 +35,8 @@ class MLPConfig:
         num_blocks: residual blocks of two layers each.
         latent_size: nz, the length of z; may be 0.
         time_features: width of the time embedding; even.
-        num_frequencies: octaves of sines of the values that join them as input; see `octaves`.
-        tanh: whether the output is squashed to [-1, 1], as images need it.
+        num_frequencies: octaves of sines and cosines added to the input; see `octaves`.
+        tanh: whether the output is squashed to [-1, 1], the range of images.
     """
 
     hidden_features: Annotated[int, Interval(ge=1, le=65_536)] = 512
@@ -52,23 +52,23 @@ class MLPConfig:
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> MLPGenerator:
-        """The network for samples of any shape; its weights are new."""
+        """Build the network for samples of any shape, with newly initialised weights."""
         return MLPGenerator(self, sample_shape, conditions)
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
-        """About how many numbers a sample takes at once when the network is called."""
+        """Estimate how many floats a call of the network needs per sample."""
         return 4096
 
 
 @register("discriminator", "mlp")
 class MLPDiscriminatorConfig:
-    """Settings of a fully connected discriminator, of points or of small aligned images.
+    """Settings of a fully connected discriminator, for points or small aligned images.
 
     Args:
         hidden_features: width of the hidden layers.
-        num_layers: fully connected layers, the output included; the paper has 3.
+        num_layers: fully connected layers, including the output; 3 in the paper.
         time_features: width of the time embedding; even.
-        num_frequencies: octaves of sines of the coordinates that join them as input; see `octaves`.
+        num_frequencies: octaves of sines and cosines added to the input; see `octaves`.
     """
 
     hidden_features: Annotated[int, Interval(ge=1, le=65_536)] = 512
@@ -82,7 +82,7 @@ class MLPDiscriminatorConfig:
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> MLPDiscriminator:
-        """The network for samples of any shape; its weights are new."""
+        """Build the network for samples of any shape, with newly initialised weights."""
         return MLPDiscriminator(self, sample_shape, conditions)
 
 
@@ -92,17 +92,17 @@ def _check_even(time_features: int) -> None:
 
 
 def octaves(x: Tensor, count: int) -> Tensor:
-    """x (B, F) -> (B, F + 2 F count): x beside sin and cos of pi x, 2 pi x, 4 pi x, ...
+    """Append sin and cos of pi x, 2 pi x, 4 pi x, ...: x (B, F) -> (B, F + 2 F count).
 
-    A network of ramps alone is slow to learn what is narrow (spectral bias); these features let it see
-    points that lie close together apart.
+    A network without them is slow to learn fine detail (spectral bias); they help it tell close points
+    apart.
     """
     angles = [x * (math.pi * 2**k) for k in range(count)]
     return torch.cat([x, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 
 
 class ModulatedBlock(nn.Module):
-    """Layer norm, scale and shift from the embedding, SiLU, Linear, SiLU, Linear; plus its input."""
+    """Layer norm, scale and shift from the embedding, twice SiLU and Linear; plus the input."""
 
     def __init__(self, features: int, embedding_features: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class ModulatedBlock(nn.Module):
 class MLPGenerator(nn.Module):
     """G(x_t, t, z, condition) -> prediction, (B, *sample_shape); with tanh the output is in [-1, 1].
 
-    t, z and the class together set scale and shift of every block, as AdaGN does in the U-Net.
+    t, z and the class together set the scale and shift of every block, as AdaGN does in the U-Net.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The NCSN++ U-Net with adaptive group normalisation (paper section 4, "Generator").
 
 The noise level t enters each residual block as an additive bias; the latent z, through a mapping
-network, sets scale and shift of every normalisation. On the way down the noisy image itself, FIR
-filtered and strided, is added at each scale (the "residual" input pyramid).
+network, sets the scale and shift of every normalisation. The encoder also adds the noisy image itself, FIR
+filtered and strided, at each scale (the "residual" input pyramid).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ddgan.networks.resample import blur
 __all__ = ["Generator", "NCSNppConfig"]
 
 HALF = math.sqrt(0.5)
-"""A sum of two branches is multiplied by this, so that its variance stays."""
+"""Multiplies a sum of two branches, to keep its variance."""
 
 
 @register("generator", "ncsnpp")
@@ -46,9 +46,9 @@ class NCSNppConfig:
     Args:
         base_channels: features at full resolution, before the multipliers; even.
         channel_multipliers: one per level, from full resolution down; each level halves the size.
-        num_blocks: residual blocks per level on the way down (one more on the way up).
-        attention_resolutions: sizes in pixels at which attention follows each block.
-        latent_size: nz, the length of z; 0 for a generator without latent.
+        num_blocks: residual blocks per level of the encoder; the decoder has one more.
+        attention_resolutions: sizes in pixels of the levels with attention.
+        latent_size: nz, the length of z; 0 for a generator without a latent.
         mapping_features: width of the mapping network and of w.
         mapping_depth: hidden layers of the mapping network after its first.
         tanh: whether the output is squashed to [-1, 1].
@@ -72,10 +72,10 @@ class NCSNppConfig:
             raise SettingError("base_channels", f"is {self.base_channels}; it must be even")
 
     def resolutions(self, sample_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Height and width of each level, from full resolution down.
+        """Return height and width of each level, from full resolution down.
 
         Raises:
-            SettingError: if the samples are not images, or cannot be halved so often.
+            SettingError: if the samples are not images, or their size cannot be halved that often.
         """
         halvings = len(self.channel_multipliers) - 1
         if len(sample_shape) != 3:
@@ -97,23 +97,23 @@ class NCSNppConfig:
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> Generator:
-        """The network for samples (C, H, W); its weights are new."""
+        """Build the network for samples (C, H, W), with newly initialised weights."""
         return Generator(self, sample_shape, conditions)
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
-        """About how many numbers a sample takes at once when the network is called: 12 feature maps."""
+        """Estimate how many floats a call of the network needs per sample: 12 feature maps."""
         return 12 * self.base_channels * math.prod(sample_shape[1:])
 
 
 def pixel_norm(z: Tensor) -> Tensor:
-    """(B, F) with a mean square of 1 per row."""
+    """Normalise (B, F) to a mean square of 1 per row."""
     return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 class MappingNetwork(nn.Module):
     """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU].
 
-    With classes, the pixel-normalised embedding of the class stands beside z.
+    With classes, the pixel-normalised class embedding is appended to z.
     """
 
     def __init__(self, latent_size: int, features: int, depth: int, num_classes: int = 0) -> None:
@@ -164,7 +164,7 @@ class ResidualBlock(nn.Module):
 
 
 class PyramidStep(nn.Module):
-    """One scale of the input pyramid: FIR with padding 2, then an unpadded stride-2 convolution."""
+    """One step of the input pyramid: FIR with padding 2, then an unpadded stride-2 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class PyramidStep(nn.Module):
 
 
 class EncoderLevel(nn.Module):
-    """Residual blocks (each followed by attention where asked for), then the step to half the size."""
+    """Residual blocks, each with optional attention, then downsampling to half the size."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """Residual blocks over the encoder's features, attention after the last, then twice the size."""
+    """Residual blocks with the encoder's skips, optional attention, then upsampling to twice the size."""
 
     def __init__(
         self,
@@ -241,15 +241,15 @@ class DecoderLevel(nn.Module):
 
 
 def level_name(resolution: tuple[int, ...]) -> str:
-    """What a level is called among the modules: "32x32"."""
+    """Return the name of a level's module, such as "32x32"."""
     return "x".join(map(str, resolution))
 
 
 class Generator(nn.Module):
     """G(x_t, t, z, condition) -> prediction, of the shape of x_t (B, C, H, W); with tanh it is in [-1, 1].
 
-    `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix, but for the
-    classes, which are ours; at the default settings it has 48,432,515 parameters for CIFAR-10, as published.
+    `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix, except for the
+    classes, which are ours. With default settings it has 48,432,515 parameters for CIFAR-10, as published.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""FIR resampling by two with the kernel [1, 3, 3, 1] (paper section 4), zeros outside the image.
+"""FIR resampling by two with the kernel [1, 3, 3, 1] (paper section 4) and zero padding.
 
 The filter is separable, and along one axis each of the three operations is a band matrix::
 
@@ -6,9 +6,9 @@ The filter is separable, and along one axis each of the three operations is a ba
     upsample     twice the transpose of that        (2H, H), which keeps the mean
     blur         y_i = sum_k kernel_k x_{i-pad+k}   (H + 2 pad - 3, H)
 
-Written as matrix products they are few operations, exact to any derivative, and for the sizes of a
-U-Net faster than sliding windows; above LARGEST_MATRIX pixels, where the products would grow too
-long, the same filter runs as a depthwise convolution.
+As matrix products they are few operations, differentiable to any order, and faster than sliding windows at
+the sizes of a U-Net. Above LARGEST_MATRIX pixels, where the products become too slow, the same filter runs as
+a depthwise convolution.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ KERNEL = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1] / 8: the taps of one axis."""
 LARGEST_MATRIX = 64
 FEWEST_INNER = 8
-"""With fewer channels innermost, many small products would be slower than a rearrangement first."""
+"""With fewer innermost channels, rearranging first is faster than many small products."""
 SMALLEST_SEPARABLE = 9
-"""Below this size both axes are one product with the Kronecker square of the matrix."""
+"""Below this size, both axes are one product with the Kronecker square of the matrix."""
 
 
 def downsample(x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Double height and width: (B, C, H, W) -> (B, C, 2H, 2W); the mean stays."""
+    """Double height and width: (B, C, H, W) -> (B, C, 2H, 2W); keeps the mean."""
     if max(x.shape[2:]) > LARGEST_MATRIX:
         return F.conv_transpose2d(x, 4 * _window(x), stride=2, padding=1, groups=x.shape[1])
     return _filtered(x, "up")
@@ -64,7 +64,7 @@ def _filtered(x: Tensor, operation: str, padding: int = 1) -> Tensor:
 
 
 def _filtered_rows(x: Tensor, operation: str, padding: int) -> Tensor:
-    """The same with the channels innermost, (B, H, W, C), so that nothing is moved in memory."""
+    """Filter with the channels innermost, (B, H, W, C), so that nothing moves in memory."""
     height, width = x.shape[1:3]
     if height == width < SMALLEST_SEPARABLE:
         square = _matrix(operation, height, padding, True, x.dtype, x.device)
@@ -78,34 +78,34 @@ def _filtered_rows(x: Tensor, operation: str, padding: int) -> Tensor:
 
 
 def _window(x: Tensor) -> Tensor:
-    """The kernel in two dimensions, once per channel of x: (C, 1, 4, 4)."""
+    """Return the 2D kernel, once per channel of x: (C, 1, 4, 4)."""
     window = _matrix("window", len(KERNEL), 0, True, x.dtype, x.device)
     return window.expand(x.shape[1], 1, *window.shape)
 
 
 _MATRICES: dict[tuple[str, int, int, bool, torch.dtype, torch.device], Tensor] = {}
-"""What `_matrix` has made. A dictionary, because a compiler reads what is in it, and does not know a cache:
-it would write out how each matrix is made. So a network is called once before it is compiled."""
+"""Cache of `_matrix`. A dictionary, because torch.compile reads its entries as constants, but traces through
+`lru_cache` and would compile the building of each matrix. So call a network once before compiling it."""
 
 
 def _matrix(
     operation: str, size: int, padding: int, both_axes: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows.
+    """Return the band matrix of one axis, (out, size); for both axes (size^2, out^2), to multiply rows.
 
-    "window" is the kernel in two dimensions, (4, 4).
+    "window" is the 2D kernel, (4, 4).
     """
     key = (operation, size, padding, both_axes, dtype, device)
     matrix = _MATRICES.get(key)
     if matrix is None:
-        with torch.inference_mode(False):  # what is kept must be fit for training too
-            matrix = _made_matrix(operation, size, padding, both_axes).to(device, dtype)
+        with torch.inference_mode(False):  # the cached tensor must be usable in training too
+            matrix = _build_matrix(operation, size, padding, both_axes).to(device, dtype)
         if not torch.compiler.is_compiling():
             _MATRICES[key] = matrix
     return matrix
 
 
-def _made_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Tensor:
+def _build_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Tensor:
     if operation == "window":
         taps = torch.tensor(KERNEL, dtype=torch.float64)
         return torch.outer(taps, taps)
@@ -119,7 +119,7 @@ def _made_matrix(operation: str, size: int, padding: int, both_axes: bool) -> Te
 
 
 def _band(size: int, stride: int, padding: int) -> Tensor:
-    """y = band @ x filters `size` values with this stride and padding."""
+    """Build the matrix that filters `size` values with this stride and padding: y = band @ x."""
     rows = (size + 2 * padding - len(KERNEL)) // stride + 1
     band = torch.zeros(rows, size, dtype=torch.float64)
     for row in range(rows):

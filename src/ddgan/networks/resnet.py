@@ -1,7 +1,7 @@
 """The time-dependent discriminator D(x_{t-1}, x_t, t) (paper section 4, "Discriminator").
 
-A residual network over the two images side by side; one class covers the published small (32 px) and
-large (256 px) ones, which differ in the number of blocks and in where they halve the size.
+A residual network on the concatenated images. One class covers the published small (32 px) and large
+(256 px) discriminators, which differ in the number of blocks and in where they halve the size.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SLOPE = 0.2
 class ResNetDiscriminatorConfig:
     """Settings of the convolutional discriminator; the defaults are the paper's for CIFAR-10.
 
-    The published large one has channel_multipliers (2, 4, 4, 4, 4, 4), each block halving the size.
+    The published large one has channel_multipliers (2, 4, 4, 4, 4, 4), and each block halves the size.
 
     Args:
         base_channels: features after the first convolution.
         channel_multipliers: output features of each residual block, in units of base_channels.
         downsample: for each block, whether it halves height and width.
         time_features: width of the time embedding; even.
-        stddev_group: images per group of the minibatch standard deviation; 0 leaves it out.
+        stddev_group: images per group of the minibatch standard deviation; 0 disables it.
     """
 
     base_channels: Annotated[int, Interval(ge=1, le=4096)] = 128
@@ -60,16 +60,16 @@ class ResNetDiscriminatorConfig:
 
     @property
     def size_divisor(self) -> int:
-        """Height and width must be multiples of this."""
+        """Height and width must be multiples of this number."""
         return int(2 ** sum(self.downsample))
 
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> Discriminator:
-        """The network for samples (C, H, W); its weights are new.
+        """Build the network for samples (C, H, W), with newly initialised weights.
 
         Raises:
-            SettingError: if the samples are not images, or cannot be halved so often.
+            SettingError: if the samples are not images, or their size cannot be halved that often.
         """
         if len(sample_shape) != 3:
             raise SettingError(
@@ -108,10 +108,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 def minibatch_stddev(h: Tensor, group: int) -> Tensor:
-    """Append one map with the standard deviation over groups of images: (B, C, H, W) -> (B, C+1, H, W).
+    """Append a map with the standard deviation over groups of images: (B, C, H, W) -> (B, C+1, H, W).
 
     With M = ceil(B / group) groups, group j holds the images j, j + M, j + 2M, ..., so any batch size
-    works: the groups' sizes differ by at most one and never exceed `group`.
+    works: group sizes differ by at most one and never exceed `group`.
     """
     batch, _, height, width = h.shape
     num_groups = -(-batch // group)
@@ -122,7 +122,7 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
         size[num_groups - missing :] -= 1
     size = size.view(-1, 1, 1, 1)
 
-    def grouped(values: Tensor) -> Tensor:  # (B, ...) -> (rows, M, ...), zeros where an image lacks
+    def grouped(values: Tensor) -> Tensor:  # (B, ...) -> (rows, M, ...), zeros for missing images
         filled = torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
         by_row: Tensor = filled.unflatten(0, (rows, num_groups))
         return by_row
@@ -136,10 +136,10 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a true pair of the forward process?
+    """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a real pair of the forward process?
 
-    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T. Classes, which the paper does not have, enter as
-    a projection (Miyato and Koyama, 2018).
+    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T. Classes, which are not in the paper, enter
+    through a projection (Miyato and Koyama, 2018).
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Every table and figure of the paper as an experiment: train, sample, measure, set beside the published.
+"""Every table and figure of the paper as an experiment: train, sample, measure, compare with the paper.
 
-One module for each; `registry` knows them. What they share: `base` (what an experiment is), `store` and
-`models` (the trained models), `scoring` and `measures` (their scores), `plots`, `published`, `provenance` and
+One module per table or figure, listed in `registry`. Shared: `experiment` (the interface), `specs` and
+`store` (the trained models), `scoring` and `measures` (their scores), `plots`, `published`, `provenance` and
 `outcome` (the files).
 """
 

@@ -1,4 +1,4 @@
-"""Table 2: what each part of the method contributes. Every variant is a setting of the same training step.
+"""Table 2: what each part of the method contributes. Every variant is a setting of the same training code.
 
 T = 1, 2, 4, 8          diffusion.num_steps
 one-shot, augmented     the one-step GAN whose D sees noised images (`ddgan.training.methods.one_step_gan`)
@@ -49,7 +49,7 @@ VARIANTS = {
     PLAIN: "no reconstruction term",
     "ddgan-no-latent-no-reconstruction": "no latent z, no reconstruction",
 }
-"""The rows of the table by the name of the model; the last two are ours, where the base has that term."""
+"""Model name -> row of the table; the last two rows are ours, for a base with a reconstruction term."""
 
 
 def run(request: Request) -> Outcome:
@@ -60,7 +60,7 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(found, request),
         caption=(
-            f"The variants of Table 2; those below the line have T = {PAPER_STEPS} but for the one-shot GAN. "
+            f"The variants of Table 2; those below the line have T = {PAPER_STEPS}, except the one-shot GAN. "
             "Bars: mean over the seeds; marks: each seed."
         ),
         results={"variants": [one.plain() for one in found]},
@@ -72,27 +72,27 @@ def run(request: Request) -> Outcome:
 
 
 def notes(request: Request) -> list[str]:
-    """What a reader should know."""
-    told = [
-        "The variants of DDGAN have the same networks, optimizers, batch and number of iterations.",
-        "One-shot, augmented: G makes x_0 from noise in one call; D sees q(x_{t-1} | x_0) of real and made "
-        "images at a random t of the same chain, without x_t.",
-        "Direct denoising and noise generation output what has no bound, so their G has no tanh.",
+    """Notes for the reader."""
+    lines = [
+        "The variants of DDGAN have the same networks, optimizers, batch size and number of iterations.",
+        "One-shot, augmented: G makes x_0 from noise in one call; D sees samples of q(x_{t-1} | x_0) for "
+        "real and generated images at a random t of the same chain, without x_t.",
+        "The outputs of direct denoising and noise generation are unbounded, so their G has no tanh.",
     ]
     if request.scale != "paper":
-        told.append(
-            "The one-shot GAN has the same generator, batch and number of iterations, but a loss and "
-            "learning rates of its own: with the others' one step collapses, as the row T = 1 shows."
+        lines.append(
+            "The one-shot GAN has the same generator, batch size and number of iterations, but its own loss "
+            "and learning rates: with those of the others one step collapses, as the row T = 1 shows."
         )
-        told.append(
-            "The base has a reconstruction term, which the paper's objective has not, and which direct "
-            "denoising cannot have (there is no x_0): its claim is against 'no reconstruction term'."
+        lines.append(
+            "The base has a reconstruction term, unlike the paper's objective. Direct denoising cannot have "
+            "it (it predicts no x_0), so it is compared with 'no reconstruction term'."
         )
-    return told
+    return lines
 
 
 def table(found: list[Measured]) -> Table:
-    """Ours beside the published figures."""
+    """Build the table of our scores beside the published ones."""
     scored, cells = score_cells(found)
     missing = ("-",) * len(TABLE_2_HEAD)
     rows: list[tuple[str, ...]] = [
@@ -105,15 +105,15 @@ def table(found: list[Measured]) -> Table:
 
 
 def claims(found: list[Measured]) -> list[Claim]:
-    """What the paper says, as it stands here: each change but T = 2 and 8 costs coverage or quality.
+    """Check the paper's claims: each change except T = 2 and 8 costs coverage or quality.
 
-    A variant without the reconstruction term is set against the base without it.
+    Variants without the reconstruction term are compared with the base without it.
     """
     by = {one.method.spec.name: one for one in found}
     stated = []
     for name, against, words in (
         ("ddgan-no-latent", FULL, "Without latent z"),
-        ("ddgan-no-latent-no-reconstruction", PLAIN, "In the paper's objective, without latent z"),
+        ("ddgan-no-latent-no-reconstruction", PLAIN, "With the paper's objective and without latent z"),
         ("ddgan-t1", FULL, "With T = 1"),
     ):
         if name not in by:
@@ -121,7 +121,9 @@ def claims(found: list[Measured]) -> list[Claim]:
         worse, of_kl = has_larger(by[name], by[against], KL)
         for measure in (MODES, HIGH_CONFIDENCE_MODES):
             fewer, evidence = has_larger(by[against], by[name], measure)
-            text = f"{words} coverage is lost against '{VARIANTS[against]}': fewer {measure.label}, larger KL"
+            text = (
+                f"{words}, coverage is lower than for '{VARIANTS[against]}': fewer {measure.label}, larger KL"
+            )
             stated.append(Claim(text, fewer and worse, f"{evidence}; KL: {of_kl}"))
     for name in ("gan-augmented", "ddgan-x_prev", "ddgan-noise"):
         against = PLAIN if name == "ddgan-x_prev" and PLAIN in by else FULL
@@ -132,9 +134,9 @@ def claims(found: list[Measured]) -> list[Claim]:
 
 
 def draw(found: list[Measured], request: Request) -> Figure:
-    """A row of bars for each variant, a panel for each of up to four measures.
+    """Draw a row of bars per variant and a panel per measure, up to four.
 
-    Modes are the high-confidence ones: a classifier finds all 1,000 in blur too.
+    The modes are the high-confidence ones: a classifier finds all 1,000 even in blur.
     """
     long = columns(found, (HIGH_CONFIDENCE_MODES, KL, FRECHET), long=True)
     short = [m for m in columns(found, (FRECHET, RECALL, PRECISION)) if m not in long]

@@ -1,8 +1,8 @@
-"""What an experiment is: a table or figure of the paper as a function of a request, at three scales.
+"""The interface of experiments: a table or figure of the paper as a function of a request, at three scales.
 
-smoke   networks of a few thousand weights, a handful of iterations: shows that the pipeline runs
+smoke   networks of a few thousand weights, a few iterations: shows that the pipeline runs
 cpu     real data that comes with the package, two cores, seeds 0, 1, 2
-paper   the paper's networks, data and lengths, on GPUs
+paper   the paper's networks, data and training lengths, on GPUs
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ DEFAULT_SEEDS = {"smoke": (0,), "cpu": (0, 1, 2), "paper": (0,)}
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reproduced.
+    """Options of a reproduction.
 
     Attributes:
         scale: one of SCALES.
         out: the folder of all experiments of this scale.
-        data: the dataset as `--data` names it, where the scale needs one that is not embedded.
-        seeds: of the trained models.
-        log: takes lines for a person.
+        data: the dataset given by `--data`, if the scale needs one that is not embedded.
+        seeds: seeds of the trained models.
+        log: receives progress messages.
     """
 
     scale: str
@@ -43,17 +43,17 @@ class Request:
 
     @property
     def store(self) -> Store:
-        """The trained models that all experiments share."""
+        """The store of trained models that all experiments share."""
         return Store(self.out / "models", self.log)
 
     def chosen(self, smoke: Any, cpu: Any, paper: Any) -> Any:
-        """The value for this scale."""
+        """Return the value for this scale."""
         return {"smoke": smoke, "cpu": cpu, "paper": paper}[self.scale]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report: a title, a head, rows of text, and what to know when reading it."""
+    """A table of a report: a title, a header, rows of text, and a note below."""
 
     title: str
     head: tuple[str, ...]
@@ -63,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, whether it holds here, and the numbers that say so."""
+    """A claim of the paper, whether it holds here, and the numbers behind the answer."""
 
     text: str
     holds: bool
@@ -72,16 +72,16 @@ class Claim:
 
 @dataclass
 class Outcome:
-    """What an experiment found.
+    """The result of an experiment.
 
     Attributes:
-        figure: the picture.
-        caption: what the picture shows.
+        figure: the figure.
+        caption: caption of the figure.
         results: plain values for JSON.
-        tables: ours beside the published figures.
-        claims: of the paper, as they stand here.
-        models: what is known of each trained model, see `Store.metadata`.
-        notes: what a reader should know.
+        tables: our numbers, beside the published ones.
+        claims: the paper's claims, checked here.
+        models: metadata of each trained model, see `Store.metadata`.
+        notes: notes for the reader.
     """
 
     figure: Figure
@@ -98,18 +98,18 @@ class Experiment:
     """A table or figure that can be reproduced.
 
     Attributes:
-        name: what the command line calls it.
-        source: which table or figure of the paper it is.
-        about: what it shows, in a few words.
-        run: does the work.
-        costs: scale -> what it takes, in words; a scale that is missing is not offered.
-        models: the names of the trained models that it uses, which experiments share.
-        paper_models: those of scale paper, where they are others.
-        gpus: how many the paper trained on.
-        data: what `--data` must name at scale paper; empty where nothing is needed.
-        prepare: the command line that makes it, where it is not the dataset as it is published.
-        needs_gpu: whether scale paper needs one.
-        without_cpu: why there is no scale cpu, where there is none.
+        name: name on the command line.
+        source: the table or figure of the paper.
+        about: short description.
+        run: runs the experiment.
+        costs: scale -> cost, in words; only these scales are available.
+        models: names of the trained models that it uses, shared with other experiments.
+        paper_models: names of the models of scale paper, if they differ.
+        gpus: number of GPUs in the paper.
+        data: value for `--data` at scale paper; empty if no data is needed.
+        prepare: command line that makes the data from the published dataset; empty if not needed.
+        needs_gpu: whether scale paper needs a GPU.
+        without_cpu: why there is no scale cpu, if there is none.
     """
 
     name: str
@@ -126,11 +126,11 @@ class Experiment:
     without_cpu: str = ""
 
     def command(self, scale: str, out: str = "OUT") -> str:
-        """The command line of this experiment at a scale."""
+        """Return the command line of this experiment at a scale."""
         return f"ddgan reproduce {self.name} --scale {scale}{self._data_option(scale)} --out {out}"
 
     def paper_commands(self, out: str = "OUT") -> list[str]:
-        """The command lines of scale paper: the data, the training on several GPUs, the rest; as needed."""
+        """Return the command lines of scale paper: prepare the data, train on several GPUs, do the rest."""
         names = " ".join(self.models_at("paper"))
         lines = [self.prepare] if self.prepare else []
         if names and self.gpus > 1:
@@ -139,7 +139,7 @@ class Experiment:
         return [*lines, self.command("paper", out)]
 
     def models_at(self, scale: str) -> tuple[str, ...]:
-        """The names of the models that it uses at a scale."""
+        """Return the names of the models that it uses at a scale."""
         return self.paper_models or self.models if scale == "paper" else self.models
 
     def _data_option(self, scale: str) -> str:

@@ -1,4 +1,4 @@
-"""Fig 6: 25 Gaussians in the plane, by a GAN, a WGAN-GP, ours with T = 4, and DDPM with 500 and 100 steps."""
+"""Fig 6: 25 Gaussians in the plane: GAN, WGAN-GP, DDGAN with T = 4, and DDPM with 500 and 100 steps."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["EXPERIMENT"]
 NUM_SHOWN = 4000
 COLUMNS = {"modes of 25": "modes.modes", "within 3 sigma": "modes.within", "KL": "modes.kl"}
 ENOUGH = 0.9
-"""The share of the real points' "within 3 sigma" from which samples count as clean."""
+"""Samples count as clean from this fraction of the real points' "within 3 sigma"."""
 
 
 def methods_of(request: Request) -> list[Method]:
-    """What is compared, in the order of the figure."""
+    """Return the methods, in the order of the figure."""
     models = point_models(request.scale)
     long, short = request.chosen((20, 5), (500, 100), (500, 100))
     return [
@@ -39,7 +39,7 @@ def methods_of(request: Request) -> list[Method]:
 
 
 def run(request: Request) -> Outcome:
-    """Score all methods, and draw the first seed's points."""
+    """Score all methods and draw the points of the first seed."""
     methods, n = methods_of(request), POINTS[request.scale]
     ask = (Pass(("modes",), "pixels"),)
     found = {m.label: [scores(request, m, seed, n, ask) for seed in request.seeds] for m in methods}
@@ -52,31 +52,32 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(request, methods, values),
         caption=(
-            f"{NUM_SHOWN:,} points each of seed {request.seeds[0]}; below, on average over the seeds, the "
-            "modes reached and the share of points within 3 sigma of one."
+            f"{NUM_SHOWN:,} points each, seed {request.seeds[0]}. Below: modes covered and share of points "
+            "within 3 sigma of a mode, mean over the seeds."
         ),
         results={"N": n, "within 3 sigma, real": real, "methods": values},
         tables=[table(values, found["DDGAN, T = 4"][0], n)],
         claims=claims(values, real) if request.scale != "smoke" else [],
         models=[store.metadata(spec, seed) for spec in specs.values() for seed in request.seeds],
         notes=[
-            "The centres are 2 {-2..2}^2 / 2.828 with sigma 0.05 / 2.828, the customary constants; the paper "
+            "The centres are 2 {-2..2}^2 / 2.828 with sigma 0.05 / 2.828, the usual constants; the paper "
             "does not give its own.",
-            "Ours has the preset's reconstruction term and schedule, which are not the paper's: see the "
+            "DDGAN has the preset's reconstruction term and schedule, which are not the paper's: see the "
             "settings of the trained models.",
-            "All have the same batch and the generator network of the preset gaussians, which sees "
-            "octaves of the coordinates; so does D of ours, but not the GANs', which collapse with it.",
-            "A WGAN-GP iteration is an update of the critic, every fifth also one of G; it has more of them "
-            "than the others have iterations, see the table of models.",
-            "The two DDPM are one model, trained over 1,000 steps; taking every second or tenth step is "
+            "All have the same batch size and the generator of the preset gaussians, whose input includes "
+            "octaves of the coordinates. So does the input of DDGAN's D, but not of the GANs' D: with "
+            "octaves they collapse.",
+            "Each WGAN-GP iteration updates the critic, and every fifth also G, so it is trained for more "
+            "iterations than the others: see the table of models.",
+            "Both DDPMs are one model, trained with 1,000 steps; taking every second or tenth step is "
             "exactly the schedule of 500 or 100 steps.",
         ],
     )
 
 
 def table(values: dict[str, dict[str, list[Any]]], report: dict[str, Any], n: int) -> Table:
-    """The numbers, beside what the paper says in words."""
-    said = {
+    """Build the table of our numbers beside the paper's description."""
+    described = {
         "GAN": "drops modes or smears",
         "WGAN-GP": "drops modes or smears",
         "DDGAN": "all 25 modes, clean",
@@ -85,37 +86,37 @@ def table(values: dict[str, dict[str, list[Any]]], report: dict[str, Any], n: in
     }
     rows: list[tuple[str, ...]] = []
     for label, columns in values.items():
-        words = next((text for name, text in said.items() if label.startswith(name)), "-")
+        words = next((text for name, text in described.items() if label.startswith(name)), "-")
         modes, within, kl = (columns[name] for name in COLUMNS)
         forms = ((modes, ".0f"), (within, ".1%"), (kl, ".3f"))
         rows.append((label, *(plots.written(v, form) for v, form in forms), words))
-    note = f"N = {n:,}; real points: {at(report, 'modes.within_real'):.1%} within 3 sigma, "
-    note += f"and as many as ours within 3 sigma have a KL of {at(report, 'modes.kl_floor'):.4f}."
+    note = f"N = {n:,}. Real points: {at(report, 'modes.within_real'):.1%} within 3 sigma; KL "
+    note += f"{at(report, 'modes.kl_floor'):.4f} for as many points as DDGAN has within 3 sigma."
     return Table("Ours beside the paper's Fig 6", ("method", *COLUMNS, "the paper"), rows, note)
 
 
 def claims(values: dict[str, dict[str, list[Any]]], real: float) -> list[Claim]:
-    """What the paper says, as it stands here."""
+    """Check the paper's claims."""
     ours = values["DDGAN, T = 4"]
     all_modes = min(ours["modes of 25"]) == 25
     clean = plots.spread_of(ours["within 3 sigma"])[0] >= ENOUGH * real
     evidence = f"{plots.written(ours['modes of 25'], '.0f')} modes, "
     evidence += f"{plots.written(ours['within 3 sigma'], '.1%')} within 3 sigma (real: {real:.1%})"
-    stated = [Claim("With T = 4 DDGAN reaches all 25 modes, cleanly", all_modes and clean, evidence)]
+    stated = [Claim("With T = 4 DDGAN covers all 25 modes cleanly", all_modes and clean, evidence)]
     for rival in ("GAN", "WGAN-GP"):
         worse = plots.spread_of(values[rival]["modes of 25"])[0] < 25
         smeared = plots.spread_of(values[rival]["within 3 sigma"])[0] < ENOUGH * real
-        told = f"{plots.written(values[rival]['modes of 25'], '.0f')} modes, "
-        told += f"{plots.written(values[rival]['within 3 sigma'], '.1%')} within 3 sigma"
-        stated.append(Claim(f"{rival} drops modes or smears", worse or smeared, told))
+        evidence = f"{plots.written(values[rival]['modes of 25'], '.0f')} modes, "
+        evidence += f"{plots.written(values[rival]['within 3 sigma'], '.1%')} within 3 sigma"
+        stated.append(Claim(f"{rival} drops modes or smears", worse or smeared, evidence))
     long, short = (values[f"DDPM, {steps} steps"]["within 3 sigma"] for steps in (500, 100))
     enough, few = (plots.spread_of(values)[0] >= ENOUGH * real for values in (long, short))
-    told = f"within 3 sigma: {plots.written(long, '.1%')} against {plots.written(short, '.1%')}"
-    return [*stated, Claim("DDPM is clean with 500 steps and not with 100", enough and not few, told)]
+    evidence = f"within 3 sigma: {plots.written(long, '.1%')} against {plots.written(short, '.1%')}"
+    return [*stated, Claim("DDPM is clean with 500 steps but not with 100", enough and not few, evidence)]
 
 
 def draw(request: Request, methods: list[Method], values: dict[str, dict[str, list[Any]]]) -> Figure:
-    """The data and the points of each method."""
+    """Draw the data and the points of each method."""
     figure = plots.new_figure(14.5, 2.75)
     panels = figure.subplots(1, len(methods) + 1)
     plots.scatter(panels[0], Gaussians(seed=1).batch(0, NUM_SHOWN).x, "data", plots.BLACK)

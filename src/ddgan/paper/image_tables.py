@@ -1,7 +1,7 @@
-"""What Tables 1, 4 and 5 share: train the paper's preset, sample, score, and set the result in the table.
+"""Code shared by Tables 1, 4 and 5: train the paper's preset, sample, score, and add a row to the table.
 
-At scale smoke the data is generated and the networks are tiny, so that the numbers mean nothing: they show
-that the way from files to table works.
+At scale smoke the data is generated and the networks are tiny: the numbers mean nothing, and only show that
+the pipeline works.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["ImageTable", "image_experiment"]
 NUM_SHOWN = 25
 WITHOUT_CPU = "a U-Net for images of this size takes days on a CPU; use smoke or paper"
 SMOKE_SIZE = 16
-"""Pixels that the generated images are prepared to at scale smoke."""
+"""Height and width of the prepared images at scale smoke, in pixels."""
 NEAR = 0.25
-"""An FID within this share of the published one, or below it, counts as reproduced."""
+"""An FID counts as reproduced if it exceeds the published one by at most this fraction."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class ImageTable:
 
     Attributes:
         preset: the paper's settings.
-        published: name -> the row's cells, the paper's own model first.
-        head: what the cells are.
+        published: name -> cells of the row, the paper's model first.
+        head: header of the cells.
         passes: the scores at scale paper.
-        make_data: writes small files of the dataset's own form into a folder; returns the source.
-        shared: the name of its model at scale paper, if it is one that experiments share.
+        make_data: writes small files in the dataset's format to a folder; returns the source.
+        shared: name of its model at scale paper, if experiments share it.
     """
 
     preset: str
@@ -72,7 +72,7 @@ class ImageTable:
         )
 
     def model(self, request: Request) -> ModelSpec:
-        """The preset; at scale smoke with networks of a few thousand weights on generated files."""
+        """Return the preset's model; at scale smoke with tiny networks on generated files."""
         if request.scale == "paper":
             return self.paper_model(request.data)
         base = base_of(self.preset, self.make_data(request.out / "data" / self.preset))
@@ -99,27 +99,27 @@ class ImageTable:
         return ModelSpec(self.preset, tiny, "tiny networks")
 
     def paper_model(self, data: str | None) -> ModelSpec:
-        """The preset on this data."""
+        """Return the preset's model on this data."""
         if self.shared:
             return image_models("paper", data)[self.shared]
         return ModelSpec(self.preset, base_of(self.preset, data), "the preset")
 
     def notes(self, request: Request) -> list[str]:
-        """What a reader should know."""
+        """Notes for the reader."""
         if request.scale == "paper":
             return [
-                "N = 50,000 samples of the EMA weights against the training set. The preset "
-                f"{self.preset} has the released settings. Samples never pass through JPEG; the released "
-                "script's do."
+                "N = 50,000 samples from the EMA weights, compared with the training set. The preset "
+                f"{self.preset} has the released settings. Samples are not saved as JPEG, unlike in the "
+                "released script."
             ]
         return [
-            "Generated files in the dataset's own form, a network of a few thousand weights, a dozen "
+            "Generated files in the dataset's format, a network of a few thousand weights, a dozen "
             f"iterations, {SMOKE_SIZE} pixels, a Fréchet distance of pixels: not comparable with the "
-            "published figures. This shows that the way from files to table works."
+            "published figures. This only shows that the pipeline works."
         ]
 
     def table(self, request: Request, reports: list[dict[str, Any]], timed: dict[str, Any], n: int) -> Table:
-        """Ours above the published rows."""
+        """Build the table: our row above the published ones."""
         cells = {
             "IS": plots.written([INCEPTION.of(r) for r in reports], ".2f"),
             "FID": plots.written([FRECHET.of(r) for r in reports], ".2f")
@@ -131,11 +131,11 @@ class ImageTable:
         }
         ours = (f"ours ({request.scale})", *(cells[name] for name in self.head))
         rows = [ours, *((name, *values) for name, values in self.published.items())]
-        note = f"N = {n:,}. Our time is of {timed['device']}; the published ones of a V100."
+        note = f"N = {n:,}. Our time was measured on {timed['device']}, the published ones on a V100."
         return Table("Ours beside the published figures", ("method", *self.head), rows, note)
 
     def claims(self, reports: list[dict[str, Any]]) -> list[Claim]:
-        """Whether the published FID is reached."""
+        """Check whether the published FID is reached."""
         values = [value for report in reports if (value := FRECHET.of(report)) is not None]
         published = float(next(iter(self.published.values()))[self.head.index("FID")])
         holds = plots.spread_of(values)[0] <= (1 + NEAR) * published
@@ -143,7 +143,7 @@ class ImageTable:
         return [Claim(text, holds, f"ours: {plots.written(values, '.2f')}")]
 
     def draw(self, request: Request, spec: ModelSpec) -> Figure:
-        """Real images beside samples."""
+        """Draw real images beside samples."""
         model = request.store.open(spec, request.seeds[0])
         real = open_data(spec.config.data, 1, "cpu", tuple(model.sample_shape)).batch(0, NUM_SHOWN).x
         made = next(iter(model.batches(NUM_SHOWN, batch_size=NUM_SHOWN)))
@@ -161,7 +161,7 @@ class ImageTable:
 def image_experiment(
     table: ImageTable, source: str, about: str, data: str, paper: str, gpus: int, prepare: str = ""
 ) -> Experiment:
-    """The experiment of such a table."""
+    """Build the experiment of such a table."""
     return Experiment(
         name=table.preset,
         source=source,

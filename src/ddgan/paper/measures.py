@@ -1,4 +1,4 @@
-"""Tables of methods: what is measured of each on every seed, as numbers, as text, and as claims."""
+"""Comparing methods: their measures on every seed, as numbers, table cells and claims."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a method.
+    """A number measured for each method.
 
     Attributes:
-        label: for tables and axes.
-        path: where it is in the scores, by dots.
-        form: how it is written.
-        relative_to: the path of what it is divided by.
+        label: name in tables and on axes.
+        path: dotted path in the scores.
+        form: format specification.
+        relative_to: dotted path of the divisor; empty for none.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Measure:
     relative_to: str = ""
 
     def of(self, scores: dict[str, Any] | None) -> float | None:
-        """Its value in a report; None if it is not there."""
+        """Return its value in a report, or None."""
         value: float | None = at(scores, self.path)
         if value is None or not self.relative_to:
             return value
@@ -60,7 +60,7 @@ class Measure:
 
 
 def at(scores: Any, path: str) -> Any:
-    """What is at a dotted path of nested values; None if there is nothing."""
+    """Return the value at a dotted path of nested values, or None."""
     for name in path.split("."):
         scores = scores.get(name) if isinstance(scores, dict) else None
     return scores
@@ -79,27 +79,27 @@ LONG = (MODES, HIGH_CONFIDENCE_MODES, KL, FRECHET, INCEPTION)
 
 
 def samples_of(scores: dict[str, Any]) -> int:
-    """N."""
+    """Number of scored samples, N."""
     return int(scores.get("modes", scores)["num_samples"])
 
 
 def basis_of(scores: dict[str, Any]) -> dict[str, Any]:
-    """Of a report: the features that distances are measured in, and what it warns of, where it says so."""
+    """Return the features and the warnings of a report, as far as it has them."""
     return {name: scores[name] for name in ("features", "warnings") if scores.get(name)}
 
 
 def basis_note(scores: dict[str, Any]) -> str:
-    """In words: what the Fréchet distance, precision and recall are measured in."""
+    """Describe the features of the Fréchet distance, precision and recall."""
     features = scores.get("features")
     if not features:
         return ""
     metadata = features.get("metadata") or {}
     accuracy = metadata.get("classifier_accuracy")
-    name = f"a classifier that reads {accuracy:.1%} of held-out digits" if accuracy else features["name"]
-    warned = [f"Warning: {text}." for text in scores.get("warnings") or ()]
-    told = f"Distances, precision and recall are measured in the features of {name}"
+    name = f"a classifier with {accuracy:.1%} accuracy on held-out digits" if accuracy else features["name"]
+    warnings = [f"Warning: {text}." for text in scores.get("warnings") or ()]
+    basis = f"Distances, precision and recall use the features of {name}"
     return " ".join(
-        [told + ("; not comparable with FID." if features["name"] != "inception" else "."), *warned]
+        [basis + ("; not comparable with FID." if features["name"] != "inception" else "."), *warnings]
     )
 
 
@@ -108,10 +108,10 @@ class Measured:
     """A method with its scores.
 
     Attributes:
-        method: what was scored.
-        short: the scores at the short N, one for each seed.
-        long: the same at the long N; empty for long chains.
-        speed: the paper's seconds per 100 images and more; None if it was not measured.
+        method: the scored method.
+        short: scores at the short N, one per seed.
+        long: scores at the long N, one per seed; empty for long chains.
+        speed: seconds per 100 images (as in the paper) and more; None if not measured.
     """
 
     method: Method
@@ -127,22 +127,22 @@ class Measured:
 
     @property
     def nfe(self) -> int:
-        """Calls of the network for one sample."""
+        """Network evaluations per sample."""
         assert self.speed is not None
         return int(self.speed["nfe"])
 
     def values(self, measure: Measure, *, long: bool = False) -> list[float]:
-        """The seeds' values that are there."""
-        found = [measure.of(scores) for scores in (self.long if long else self.short)]
-        return [value for value in found if value is not None]
+        """Return the values of all seeds that have one."""
+        values = [measure.of(scores) for scores in (self.long if long else self.short)]
+        return [value for value in values if value is not None]
 
     def plain(self) -> dict[str, Any]:
-        """For result.json."""
+        """Return plain values for result.json."""
         numbers: dict[str, Any] = {"label": self.method.label, "model": self.method.spec.name}
         numbers |= {"about": self.method.spec.about}
         for name, reports, measures in (("short", self.short, SHORT), ("long", self.long, LONG)):
-            there = {m.label: [m.of(scores) for scores in reports] for m in measures}
-            kept = {label: values for label, values in there.items() if any(v is not None for v in values)}
+            every = {m.label: [m.of(scores) for scores in reports] for m in measures}
+            kept = {label: values for label, values in every.items() if any(v is not None for v in values)}
             floors = [floor for scores in reports if (floor := at(scores, "modes.kl_floor")) is not None]
             if kept:
                 numbers[name] = kept | {"N": samples_of(reports[0])} | basis_of(reports[0])
@@ -151,7 +151,7 @@ class Measured:
 
 
 def measured(request: Request, methods: Sequence[Method], *, with_speed: bool = False) -> list[Measured]:
-    """Score every method on every seed; what is kept beside the models is taken from there."""
+    """Score every method on every seed, reusing the scores stored beside the models."""
     found = []
     for method in methods:
         short = [short_scores(request, method, seed) for seed in request.seeds]
@@ -161,28 +161,28 @@ def measured(request: Request, methods: Sequence[Method], *, with_speed: bool = 
 
 
 def columns(found: Sequence[Measured], measures: Sequence[Measure], *, long: bool = False) -> list[Measure]:
-    """Those of the measures that at least one method has."""
+    """Return the measures that at least one method has."""
     return [measure for measure in measures if any(one.values(measure, long=long) for one in found)]
 
 
 def cell(one: Measured, measure: Measure, *, long: bool = False) -> str:
-    """The seeds' values of a method as text."""
+    """Format the values of a method over the seeds."""
     return written(one.values(measure, long=long), measure.form)
 
 
 def floor_note(found: Sequence[Measured], *, long: bool = False) -> str:
-    """What N is, and the KL of so many real samples."""
+    """State N, and the KL of N real samples."""
     for one in found:
         for scores in one.long if long else one.short:
             n, floor = samples_of(scores), at(scores, "modes.kl_floor")
             return f"N = {n:,}" + (
-                "." if floor is None else f"; {n:,} real samples have a KL of {floor:.3f} themselves."
+                "." if floor is None else f"; the KL of {n:,} real samples is {floor:.3f}."
             )
     return ""
 
 
 def score_cells(found: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """What both N gave: a head, and the cells of each method, those of the long N first."""
+    """Return the scores at both N: a header, and the cells of each method, long N first."""
     parts = [(columns(found, measures, long=long), long) for measures, long in ((LONG, True), (SHORT, False))]
     n = {long: samples_of((found[0].long if long else found[0].short)[0]) for _, long in parts}
     head = tuple(f"{measure.label}, N = {n[long]:,}" for some, long in parts for measure in some)
@@ -193,9 +193,9 @@ def score_cells(found: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[
 def has_larger(
     one: Measured, other: Measured, measure: Measure = MODES, *, long: bool = True
 ) -> tuple[bool, str]:
-    """Whether one method has more of `measure` than another on average, and the numbers."""
+    """Whether one method's mean of `measure` exceeds the other's, and the numbers as text."""
     ours, theirs = (method.values(measure, long=long) for method in (one, other))
     if not ours or not theirs:
         return False, f"{measure.label} was not measured for both"
-    told = f"{one.method.label}: {written(ours, measure.form)}; {other.method.label}: "
-    return spread_of(ours)[0] > spread_of(theirs)[0], told + written(theirs, measure.form)
+    evidence = f"{one.method.label}: {written(ours, measure.form)}; {other.method.label}: "
+    return spread_of(ours)[0] > spread_of(theirs)[0], evidence + written(theirs, measure.form)

@@ -1,7 +1,7 @@
-"""Fig 2: why large steps need more than a Gaussian, on a density over the line; no training.
+"""Fig 2: why large steps need more than a Gaussian, for a 1-D density; no training.
 
 The data q(x_0) has four narrow modes. With T = 5 steps, the marginals q(x_0) .. q(x_5) come from numerical
-integration, and the true reverse distributions from x_5 = X, over one step up to five, from Bayes' rule:
+integration, and the true reverse distributions from x_5 = X, over one to five steps, from Bayes' rule:
 
     q(x_s | x_t = X) = N(X; sqrt(abar_t / abar_s) x_s, 1 - abar_t / abar_s) q(x_s) / q(x_t = X)
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENT"]
 
 CENTRES, SHARES, WIDTH = (-1.5, -0.55, 0.4, 1.5), (0.25, 0.2, 0.3, 0.25), 0.1
-"""The modes of q(x_0): where they are, their weights, and their standard deviation."""
+"""The modes of q(x_0): centres, weights, and standard deviation."""
 NUM_STEPS, SCHEDULE = 5, VPConfig(beta_min=0.1, beta_max=3.0)
-"""Mild enough that x_5 still says something about x_0."""
+"""Mild enough that x_5 still carries information about x_0."""
 GIVEN = 0.1
 """X, the state that the reverse distributions are conditioned on."""
 GRID = np.linspace(-5.0, 5.0, 2001)
 DRAWN = slice(360, 1641, 4)
 """The points of GRID that are drawn, -3.2 to 3.2."""
 NOTABLE = 0.02
-"""A peak counts as a mode if it rises by this share of the highest above the valley beside it."""
+"""A peak counts as a mode if its prominence is at least this fraction of the highest density."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def posterior(q_s: np.ndarray, ratio: float, given: float) -> np.ndarray:
 
 
 def densities() -> Densities:
-    """All densities of the figure."""
+    """Compute all densities of the figure."""
     alpha_bar = np.concatenate([[1.0], np.cumprod(1 - step_betas(SCHEDULE, NUM_STEPS).numpy())])
     q_0 = data_density(GRID)
     marginals = np.stack([marginal(q_0, power) for power in alpha_bar])
@@ -95,7 +95,7 @@ def densities() -> Densities:
 
 
 def count_modes(density: np.ndarray) -> int:
-    """Peaks that stand out."""
+    """Count the prominent peaks."""
     from scipy.signal import find_peaks
 
     return len(find_peaks(density, prominence=NOTABLE * density.max())[0])
@@ -109,7 +109,7 @@ def distance_from_gaussian(density: np.ndarray) -> float:
 
 
 def run(request: Request) -> Outcome:
-    """Compute, count modes, draw."""
+    """Compute the densities, count modes, draw."""
     found = densities()
     steps = range(1, len(found.reverse) + 1)
     names = [f"{k} steps" for k in steps]
@@ -124,8 +124,8 @@ def run(request: Request) -> Outcome:
         figure=draw(found),
         caption=(
             "Top: the marginals q(x_t) of a density with four modes. Bottom: the true reverse distributions "
-            f"q(x_s | x_5 = {GIVEN}), dashed the Gaussian of the same mean and variance: the larger the "
-            "step, the less a Gaussian will do."
+            f"q(x_s | x_5 = {GIVEN}); dashed: the Gaussian of the same mean and variance. The larger the "
+            "step, the worse a Gaussian fits."
         ),
         results={
             "alpha_bar": found.alpha_bar.tolist(),
@@ -136,7 +136,7 @@ def run(request: Request) -> Outcome:
         tables=[Table("Reverse distributions", ("step", "modes", "total variation from a Gaussian"), rows)],
         claims=[
             Claim(
-                "Over the smallest step the reverse distribution has one mode, over the largest several",
+                "The reverse distribution has one mode over the smallest step, and several over the largest",
                 modes[0] == 1 and modes[-1] > 1,
                 f"modes over 1..{last} steps: {', '.join(map(str, modes))}",
             ),
@@ -147,7 +147,7 @@ def run(request: Request) -> Outcome:
             ),
         ],
         notes=[
-            f"Four Gaussians at {CENTRES} of standard deviation {WIDTH}; the paper does not give its "
+            f"Four Gaussians at {CENTRES} with standard deviation {WIDTH}; the paper does not give its "
             f"density.",
             f"T = 5, variance preserving, beta_max {SCHEDULE.beta_max:g}. Nothing is trained.",
         ],
@@ -155,7 +155,7 @@ def run(request: Request) -> Outcome:
 
 
 def draw(found: Densities) -> Figure:
-    """Marginals above, reverse distributions below."""
+    """Draw marginals above, reverse distributions below."""
     count = len(found.marginals)
     figure = plots.new_figure(12, 4.6)
     panels = figure.subplots(2, count, sharex=True)

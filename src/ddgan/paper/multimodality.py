@@ -1,9 +1,9 @@
-"""Fig 8: one x_t at each t, many latents z, the images x^_0 that the generator proposes; with a number.
+"""Fig 8: one x_t per t, many latents z, the images x^_0 that the generator predicts, and their spread.
 
-The number is the spread of x^_0 over z for the same x_t: the root of the mean variance of a pixel, on the
-scale of images in [-1, 1], averaged over many x_t. Without latent z it is 0: each x_t has one answer.
-Where the base has a reconstruction term, which asks for one answer too, the model without it is drawn: that
-is the paper's objective.
+The spread of x^_0 over z for the same x_t is the root of the mean variance per pixel, on the scale of images
+in [-1, 1], averaged over many x_t. Without latent z it is 0: each x_t has one x^_0. If the base has a
+reconstruction term, which also favours a single x^_0, the figure shows the model without it, which has the
+paper's objective.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ COLUMNS = {
     PLAIN: "with latent, no reconstruction term",
     WITHOUT: "without latent",
 }
-"""Of the table, by the name of the model; the second only where the base has such a term."""
+"""Model name -> column of the table; the second only if the base has such a term."""
 NUM_SHOWN = 8
 NUM_LATENTS = 32
 SEVERAL = 0.1
-"""The share of the data's spread from which an x_t counts as having several x^_0."""
+"""An x_t counts as having several x^_0 from this fraction of the data's spread."""
 
 
 @torch.no_grad()
 def proposals(model: DDGAN, x_0: Tensor, t: int, num_latents: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """x_t of each image and the generator's x^_0 for it with different latents.
+    """Sample x_t for each image, and predict x^_0 from it with different latents.
 
     Args:
-        model: with prediction x_0 or noise.
+        model: a model with prediction x_0 or noise.
         x_0: images (B, *sample_shape) in [-1, 1].
         t: the step, in 1..T.
         num_latents: K.
-        seed: of x_t's noise and of the latents.
+        seed: seed of the noise in x_t and of the latents.
 
     Returns:
         x_t (B, *sample_shape), and x^_0 (B, K, *sample_shape).
@@ -63,12 +63,12 @@ def proposals(model: DDGAN, x_0: Tensor, t: int, num_latents: int, seed: int = 0
 
 
 def spread(predicted: Tensor) -> float:
-    """The root of the mean variance over latents of x^_0 (B, K, ...), 0 if they are all alike."""
+    """Return the root of the mean variance of x^_0 (B, K, ...) over latents; 0 if all are equal."""
     return float(predicted.var(dim=1).mean().sqrt())
 
 
 def run(request: Request) -> Outcome:
-    """Measure the spread per t with and without latent, and draw it."""
+    """Measure and draw the spread per t with and without latent."""
     models = image_models(request.scale, request.data)
     names = [name for name in COLUMNS if name in models]
     drawn = PLAIN if PLAIN in models else FULL
@@ -90,8 +90,8 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(opened[drawn][0], x_0, values[drawn]),
         caption=(
-            "Per row one x_t of the same image (left), and what the generator proposes as x_0 with different "
-            "latents z; on the right the spread over z, on the scale -1..1. "
+            "Each row: one x_t of the same image (left), the generator's x_0 for different latents z, and "
+            "their spread over z on the scale -1..1 (right). "
             f"The model is the one {COLUMNS[drawn]}."
         ),
         results={"num_images": count, "num_latents": NUM_LATENTS, "spread": values, "spread of data": real},
@@ -100,7 +100,7 @@ def run(request: Request) -> Outcome:
                 "Spread of x^_0 over z",
                 ("t", *(COLUMNS[name] for name in names)),
                 rows,
-                f"{count} images, {NUM_LATENTS} latents each; the data's own spread over images is "
+                f"{count} images, {NUM_LATENTS} latents each; the spread of the data over images is "
                 f"{real:.3f}.",
             )
         ],
@@ -110,11 +110,11 @@ def run(request: Request) -> Outcome:
 
 
 def claims(name: str, first: float, last: float, real: float) -> list[Claim]:
-    """What the paper says, of the model of this name: its spread at t = 1 and t = T, and that of the data."""
+    """Check the paper's claim for a model, given its spread at t = 1 and t = T, and that of the data."""
     return [
         Claim(
-            f"An x_t has several x^_0 ({COLUMNS[name]}), at t = T more than at t = 1: they spread by at "
-            f"least {SEVERAL:.0%} of what the data does",
+            f"An x_t has several x^_0 ({COLUMNS[name]}): the spread is larger at t = T than at t = 1, and at "
+            f"least {SEVERAL:.0%} of the data's",
             last > first and last >= SEVERAL * real,
             f"spread {first:.3f} at t = 1, {last:.3f} at t = T, {last / real:.0%} of the data's",
         )
@@ -122,7 +122,7 @@ def claims(name: str, first: float, last: float, real: float) -> list[Claim]:
 
 
 def draw(model: DDGAN, x_0: Tensor, values: dict[int, list[float]]) -> Figure:
-    """A row for each t, from noise down: x_t, then proposals; a bar with the spread."""
+    """Draw a row per t, from T down: x_t, then x^_0 for several latents, and a bar with the spread."""
     num_steps = model.diffusion.num_steps
     figure = plots.new_figure(9.6, 1.05 * num_steps + 0.7)
     axes = figure.subplots(num_steps, 3, width_ratios=[1.0, NUM_SHOWN + 0.33, 2.2], squeeze=False)
@@ -150,7 +150,7 @@ def _bar(axes: Any, seeds: list[float], longest: float, title: str) -> None:
 EXPERIMENT = Experiment(
     name="multimodality",
     source="Fig 8",
-    about="one x_t, many latents, the x_0 that they lead to; spread per t with and without latent",
+    about="x_0 predicted from one x_t with many latents; spread per t with and without latent",
     run=run,
     costs={
         "smoke": "5 s",

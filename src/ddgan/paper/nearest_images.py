@@ -1,9 +1,10 @@
 """Nearest neighbours of samples among the training images, as in the paper's appendix: are they copies?
 
-Of stacked digits every channel is compared with the single digits that stacks are made of, in pixels; other
-images by the features of `ddgan evaluate --metrics memorisation`. The number is the chance that a sample is
-nearer to training images than a held-out image is: 0.5 for a model that generalises, 1 for one that copies.
-A copy is a sample in the same place of features, and of digits one that differs by less than their greys do.
+Each channel of stacked digits is compared in pixels with the single digits that the stacks are made of; other
+images are compared in the features of `ddgan evaluate --metrics memorisation`. The score is the probability
+that a sample is nearer to training images than a held-out image is: 0.5 for a model that generalises, 1 for
+one that copies. A copy is a sample with the same features as a training image; for digits, one whose pixels
+differ from it by at most half a grey level.
 """
 
 from __future__ import annotations
@@ -31,35 +32,32 @@ __all__ = ["EXPERIMENT"]
 
 NUM_SHOWN = 10
 COPYING = 0.75
-"""From here on samples are clearly nearer to training images than real ones are."""
+"""From this probability on, samples are clearly nearer to training images than held-out images are."""
 FEW = 0.01
 SAME = 1 / 16
-"""Root mean square distance of a pixel from a digit's, on the scale -1..1, up to which a sample is a copy of
-it: half of the distance of two of a digit's 17 greys."""
-FIRST = f"the {NUM_SHOWN} first samples (framed), not selected,"
-CLOSEST = (
-    "the 12 samples, among the first, that are nearest to training images: selected to look like copies,"
-)
+"""Largest root mean square distance per pixel, on the scale -1..1, at which a sample is a copy of a digit:
+half the distance between two of the 17 grey levels."""
+FIRST = f"the first {NUM_SHOWN} samples (framed, not selected)"
+CLOSEST = "the 12 samples nearest to training images (selected to look like copies)"
 
 
 def run(request: Request) -> Outcome:
-    """Measure on every seed; draw the first."""
+    """Measure every seed; draw the first."""
     spec = image_models(request.scale, request.data)[FULL]
     models = [request.store.open(spec, seed) for seed in request.seeds]
     n = request.chosen(200, 3000, 10_000)
-    look, shown = (by_features, CLOSEST) if request.scale == "paper" else (by_digits, FIRST)
-    found = [look(model, n) for model in models]
+    compare, shown = (by_features, CLOSEST) if request.scale == "paper" else (by_digits, FIRST)
+    found = [compare(model, n) for model in models]
     scores = [score for score, _ in found]
     near, copies = ([getattr(score, name) for score in scores] for name in ("nearer", "copies"))
     rows: list[tuple[str, ...]] = [
-        ("chance to be nearer to training images", plots.written(near, ".3f"), "0.5"),
+        ("probability of being nearer to training images", plots.written(near, ".3f"), "0.5"),
         ("nearer than 99 % of held-out images", plots.written([s.near for s in scores], ".1%"), "1 %"),
         ("copies", plots.written(copies, ".1%"), "0 %"),
     ]
     return Outcome(
         figure=draw(found[0][1], request),
-        caption=f"In each row a sample (left) and the training images that are nearest to it, of {shown} of "
-        f"seed {request.seeds[0]}.",
+        caption=f"A sample (left) and its nearest training images, for {shown} of seed {request.seeds[0]}.",
         results={"N": n, "scores": [vars(score) for score in scores]},
         tables=[Table("Memorisation", ("measure", "ours", "held-out images"), rows, f"N = {n:,}.")],
         claims=claims(near, copies) if request.scale != "smoke" else [],
@@ -68,18 +66,19 @@ def run(request: Request) -> Outcome:
 
 
 def claims(near: list[float], copies: list[float]) -> list[Claim]:
-    """Of every seed: the chance to be nearer than held-out images are, and the share of copies."""
+    """Check, for all seeds, the probability of being nearer than held-out images and the share of copies."""
     return [
         Claim(
-            f"Samples are no copies of training images (chance below {COPYING}, copies below {FEW:.0%})",
+            f"Samples are not copies of training images (probability below {COPYING}, copies below "
+            f"{FEW:.0%})",
             max(near) < COPYING and max(copies) < FEW,
-            f"chance to be nearer {plots.written(near, '.3f')}, copies {plots.written(copies, '.2%')}",
+            f"probability {plots.written(near, '.3f')}, copies {plots.written(copies, '.2%')}",
         )
     ]
 
 
 def by_digits(model: DDGAN, n: int) -> tuple[MemorisationScore, np.ndarray]:
-    """Of n channels of samples against single digits, by pixels; and the picture."""
+    """Compare n channels of samples with single digits, in pixels; returns the score and the picture."""
     batch = torch.cat(list(model.batches(-(-n // 3))))
     singles = to_uint8(batch).transpose(0, 3, 1, 2).reshape(-1, *batch.shape[2:])[:n]
     train, held_out = split_digits("train")[0], split_digits("test")[0]
@@ -92,7 +91,7 @@ def by_digits(model: DDGAN, n: int) -> tuple[MemorisationScore, np.ndarray]:
 
 
 def by_features(model: DDGAN, n: int) -> tuple[MemorisationScore, np.ndarray]:
-    """Of n samples by Inception's features; and the picture of those nearest to training images."""
+    """Compare n samples in Inception features; returns the score and a picture of the nearest ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         report = evaluate(model, metrics=["memorisation"], n=n)
@@ -101,7 +100,7 @@ def by_features(model: DDGAN, n: int) -> tuple[MemorisationScore, np.ndarray]:
 
 
 def rows_of(samples: np.ndarray, which: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """The first samples, two to a line, each with a frame and its neighbours: uint8 (H, W, C)."""
+    """Tile the first samples, two per line, each framed and followed by its neighbours: uint8 (H, W, C)."""
     zoom = zoom_for(samples.shape[2], 48)
     lines = []
     for index in range(min(NUM_SHOWN, len(samples))):
@@ -112,14 +111,14 @@ def rows_of(samples: np.ndarray, which: np.ndarray, train: np.ndarray) -> np.nda
 
 
 def _tile(image: np.ndarray, zoom: int, frame: int) -> np.ndarray:
-    """uint8 (C, H, W) -> (H, W, 3), enlarged, with a frame of this grey."""
+    """Enlarge uint8 (C, H, W) to (H, W, 3), with a frame of this grey."""
     tile = image.transpose(1, 2, 0).repeat(zoom, axis=0).repeat(zoom, axis=1)
     tile = np.repeat(tile, 3, axis=-1) if tile.shape[-1] == 1 else tile
     return np.pad(tile, ((4, 4), (4, 4), (0, 0)), constant_values=frame)
 
 
 def draw(picture: np.ndarray, request: Request) -> Figure:
-    """The picture with a title."""
+    """Draw the picture with a title."""
     height, width = picture.shape[:2]
     figure = plots.new_figure(9, 9 * height / width + 0.5)
     axes: Any = figure.subplots()
@@ -131,7 +130,7 @@ def draw(picture: np.ndarray, request: Request) -> Figure:
 EXPERIMENT = Experiment(
     name="neighbours",
     source="Appendix, nearest neighbours",
-    about="samples beside their nearest training images, and whether they are nearer than held-out ones",
+    about="samples beside their nearest training images, and a comparison with held-out images",
     run=run,
     costs={
         "smoke": "3 s",

@@ -1,4 +1,4 @@
-"""What an experiment leaves: OUT/NAME/result.json, figure.png, figure.svg, report.md."""
+"""The files of an experiment: OUT/NAME/result.json, figure.png, figure.svg, report.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = ("result.json", "figure.png", "figure.svg", "report.md")
 
 
 def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
-    """Run an experiment and write what it found; returns its folder."""
+    """Run an experiment and write its result; returns its folder."""
     start = time.monotonic()
     outcome = experiment.run(request)
     folder = request.out / experiment.name
@@ -34,7 +34,7 @@ def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
 def record_of(
     experiment: Experiment, request: Request, command: str, minutes: float, outcome: Outcome
 ) -> dict[str, Any]:
-    """What result.json holds."""
+    """Return the content of result.json."""
     return {
         "experiment": experiment.name,
         "source": experiment.source,
@@ -55,7 +55,7 @@ def record_of(
 
 
 def report(experiment: Experiment, outcome: Outcome, record: dict[str, Any]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     seeds = ", ".join(map(str, record["seeds"]))
     lines = [
         f"# {experiment.source}: {experiment.about}",
@@ -66,7 +66,7 @@ def report(experiment: Experiment, outcome: Outcome, record: dict[str, Any]) -> 
         + (f", seeds {seeds}" if seeds else "")
         + f". Commit {record['commit'] or 'unknown'}; {record['machine']}; "
         f"torch {record['versions']['torch']}. This report took {record['minutes']:.1f} minutes"
-        + (f", training its models {record['training_minutes']:.0f}." if outcome.models else "."),
+        + (f"; training its models took {record['training_minutes']:.0f}." if outcome.models else "."),
         "",
         f"![{experiment.about}](figure.png)",
         "",

@@ -1,4 +1,4 @@
-"""How the figures look: colours for colour-blind readers, one type size, nothing that is not needed."""
+"""The style of the figures: a colour-blind safe palette and one font size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STYLE: Any = {"svg.hashsalt": "ddgan", "svg.fonttype": "path", "path.simplify": 
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches that lays out its own parts."""
+    """Create an empty figure of this size in inches, with automatic layout."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
@@ -50,7 +50,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def plain(axes: Any, xlabel: str = "", ylabel: str = "", title: str = "") -> Any:
-    """Axes with labels, a faint grid and no box; returns them."""
+    """Set labels and a faint grid, and remove the box; returns the axes."""
     axes.set_xlabel(xlabel, fontsize=FONT)
     axes.set_ylabel(ylabel, fontsize=FONT)
     if title:
@@ -64,7 +64,7 @@ def plain(axes: Any, xlabel: str = "", ylabel: str = "", title: str = "") -> Any
 
 
 def show_image(axes: Any, picture: np.ndarray, title: str = "", side: str = "") -> None:
-    """A picture uint8 (H, W, C) without ticks, a title above and a label at its left."""
+    """Show a picture uint8 (H, W, C) without ticks, with a title above and a label on the left."""
     axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -77,13 +77,13 @@ def show_image(axes: Any, picture: np.ndarray, title: str = "", side: str = "") 
 
 
 def sheet(batch: Tensor, columns: int, size: int = 64) -> np.ndarray:
-    """Images (N, C, H, W) in [-1, 1], enlarged without smoothing to about `size` pixels, as one picture."""
+    """Tile images (N, C, H, W) in [-1, 1], enlarged without smoothing to about `size` pixels each."""
     pixels = images.to_uint8(batch)
     return images.grid(pixels, columns, images.zoom_for(pixels.shape[1], size), gap=3)
 
 
 def channels_sheet(batch: Tensor, columns: int, size: int = 48) -> np.ndarray:
-    """The same with each RGB image beside its three channels in grey: stacked digits can be read there."""
+    """Tile RGB images, each beside its three channels in grey, where stacked digits are readable."""
     tiles = []
     for image in images.to_uint8(batch):
         zoom = images.zoom_for(len(image), size)
@@ -93,7 +93,7 @@ def channels_sheet(batch: Tensor, columns: int, size: int = 48) -> np.ndarray:
 
 
 def scatter(axes: Any, points: Tensor, title: str, color: str = BLUE, limit: float = 2.2) -> None:
-    """Points (N, 2) in a square without ticks."""
+    """Draw points (N, 2) in a square without ticks."""
     axes.scatter(*points.T.cpu().numpy(), s=3, alpha=0.35, color=color, linewidths=0, rasterized=True)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
     axes.set_title(title, fontsize=FONT)
@@ -109,16 +109,16 @@ def save(figure: Figure, folder: Path, name: str = "figure") -> None:
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, smallest and largest of the seeds' values."""
+    """Return mean, minimum and maximum over the seeds."""
     return float(np.mean(values)), float(min(values)), float(max(values))
 
 
 def written(values: Sequence[float | None], form: str = ".3g") -> str:
-    """The seeds' values as text: the mean, and from smallest to largest; "-" where there are none."""
-    there = [value for value in values if value is not None]
-    if not there:
+    """Format values over the seeds as "mean (minimum..maximum)"; "-" if there are none."""
+    present = [value for value in values if value is not None]
+    if not present:
         return "-"
-    mean, low, high = spread_of(there)
+    mean, low, high = spread_of(present)
     if f"{low:{form}}" == f"{high:{form}}":
         return f"{mean:{form}}"
     return f"{mean:{form}} ({low:{form}}..{high:{form}})"

@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, the commit, the software."""
+"""Where a result comes from: the machine and the commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["commit", "machine"]
 
 @cache
 def commit() -> str:
-    """The commit of the source that runs, with "+changes" if files differ from it; "" outside a checkout."""
+    """Return the commit of the running source, with "+changes" if files differ; "" outside a checkout."""
     folder = Path(__file__).resolve().parent
     try:
         known = _git(folder, "rev-parse", "--short=12", "HEAD")
@@ -31,7 +31,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @cache
 def machine() -> str:
-    """The machine in words: processor or GPU, cores, threads in use."""
+    """Describe the machine: processor or GPU, cores, threads in use."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads in use"

@@ -1,4 +1,4 @@
-"""The published figures that ours stand beside: Tables 1 to 5 of the paper, and later ones where named."""
+"""Published figures to compare with: Tables 1 to 5 of the paper, and later results where stated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLE_2 = {
     "ddgan-noise": ("8.79", "8.04", ".52"),
     "ddgan-no-latent": ("8.37", "20.6", ".42"),
 }
-"""CIFAR-10, by the name of our model: Inception score, FID, recall."""
+"""CIFAR-10, keyed by the name of our model: Inception score, FID, recall."""
 TABLE_2_HEAD = ("IS", "FID", "recall")
 
 TABLE_3 = {

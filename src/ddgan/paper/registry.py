@@ -1,4 +1,4 @@
-"""Which experiments there are, what they cost, and whether they can run here."""
+"""The list of experiments, their costs, and checks of whether they can run here."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MODULES = (
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 ALL, MODELS = "all", "models"
-"""What the command line takes beside the names: every experiment of a scale; the shared models alone."""
+"""Special names on the command line: all experiments of a scale; only the shared models."""
 
 
 def chosen(names: list[str], scale: str) -> list[Experiment]:
-    """The experiments of these names at a scale.
+    """Return the experiments with these names at a scale.
 
     Raises:
         ValueError: if a name or the scale is unknown, or an experiment does not have the scale.
@@ -45,10 +45,8 @@ def chosen(names: list[str], scale: str) -> list[Experiment]:
         return [one for one in EXPERIMENTS.values() if scale in one.costs]
     unknown = sorted(set(names) - set(EXPERIMENTS))
     if unknown or not names:
-        given = ", ".join(unknown) if unknown else "nothing"
-        raise ValueError(
-            f"{given} cannot be reproduced; choose from {', '.join(EXPERIMENTS)}, {ALL}, {MODELS}"
-        )
+        problem = f"unknown experiment {', '.join(unknown)}" if unknown else "no experiment was given"
+        raise ValueError(f"{problem}; choose from {', '.join(EXPERIMENTS)}, {ALL}, {MODELS}")
     found = [EXPERIMENTS[name] for name in dict.fromkeys(names)]
     for one in found:
         if scale not in one.costs:
@@ -57,50 +55,50 @@ def chosen(names: list[str], scale: str) -> list[Experiment]:
 
 
 def check_machine(experiments: list[Experiment], scale: str, out: str) -> None:
-    """Refuse scale paper where there is no GPU, with the command lines for where there is one.
+    """Refuse scale paper without a GPU, and give the commands for a machine with GPUs.
 
     Raises:
-        ValueError: saying which commands to run where, and how long they take.
+        ValueError: with the commands and how long they take.
     """
     needing = [one for one in experiments if one.needs_gpu]
     if scale != "paper" or not needing or torch.cuda.is_available():
         return
     lines = "; ".join(f"{' && '.join(one.paper_commands(out))} ({one.costs['paper']})" for one in needing)
     raise ValueError(
-        f"scale paper needs CUDA GPUs, which this machine does not have; on one that has: {lines}"
+        f"scale paper needs CUDA GPUs, which this machine does not have; on a machine with GPUs run: {lines}"
     )
 
 
 def check_data(experiments: list[Experiment], scale: str, data: str | None) -> None:
-    """Refuse what names no data where it must, or where data comes with the package.
+    """Check that data is given at scale paper, and only there.
 
     Raises:
-        ValueError: saying what to name.
+        ValueError: if it is not, with the data to give.
     """
     if scale != "paper":
         if data is not None:
-            raise ValueError(f"--data is for scale paper; scale {scale} brings its own data, leave it out")
+            raise ValueError(f"--data is for scale paper; scale {scale} has its own data, leave it out")
         return
     for one in experiments:
         if one.data and data is None:
             raise ValueError(f"{one.name} at scale paper needs --data, such as {one.data}")
     if len({one.data for one in experiments if one.data}) > 1:
         needs = "; ".join(f"{one.name}: {one.data}" for one in experiments if one.data)
-        raise ValueError(f"these experiments have different data, name them one by one ({needs})")
+        raise ValueError(f"these experiments need different data; run them one by one ({needs})")
 
 
 def paper_only_models(data: str) -> dict[str, ModelSpec]:
-    """The models that one experiment has at scale paper for itself, by name."""
+    """Return the models that only one experiment uses at scale paper, by name."""
     own = [celebahq256.TABLE.paper_model(data), lsun_church256.TABLE.paper_model(data)]
     own += stackedmnist.paper_models(data)
     return {spec.name: spec for spec in own}
 
 
 def models_of(names: list[str] | None, scale: str, data: str | None) -> list[ModelSpec]:
-    """The models of these names; by default all that experiments share, but none at scale paper.
+    """Return the models with these names; by default all shared ones. Scale paper needs names.
 
     Raises:
-        ValueError: if a name is unknown, or must be given.
+        ValueError: if a name is unknown, or names or data are missing.
     """
     known = all_models(scale, data)
     if scale == "paper":
@@ -114,7 +112,7 @@ def models_of(names: list[str] | None, scale: str, data: str | None) -> list[Mod
 
 
 def listing() -> list[str]:
-    """What `ddgan reproduce --list` prints."""
+    """Return the lines of `ddgan reproduce --list`."""
     lines = []
     for one in EXPERIMENTS.values():
         lines += ["", f"{one.name}  ({one.source})", f"    {one.about}"]

@@ -1,8 +1,8 @@
-"""Scores of the shared models, kept beside each, so that a second report costs seconds.
+"""Scores of the shared models, stored beside each, so that a second report takes seconds.
 
-Every method is scored at N = 5,000 ("short"), which a chain of 1,000 steps can afford; those of at most 100
-steps also at N = 26,000, the paper's StackedMNIST protocol. The KL of each N stands beside its floor, what
-that many real samples get. Speed is measured by itself, on the first seed.
+Every method is scored at N = 5,000 ("short"), which is affordable for a chain of 1,000 steps; methods of at
+most 100 steps also at N = 26,000 ("long"), the paper's StackedMNIST protocol. Each KL is reported with its
+floor, the KL of N real samples. Speed is measured separately, on the first seed.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ __all__ = [
 ]
 
 LONG_CHAIN = 100
-"""Chains of more steps than this are scored at the short N alone."""
+"""Chains with more steps are scored at the short N only."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over samples: which metrics, over which features."""
+    """One pass over samples: its metrics and features."""
 
     metrics: tuple[str, ...]
     features: str
@@ -62,8 +62,8 @@ class Plan:
         short: the passes at that N.
         num_long: N for chains of at most 100 steps.
         long: the passes at that N.
-        quick_classifier: whether a classifier that learned for one epoch counts the modes (smoke).
-        speed_budget: seconds that a time may take to be taken again.
+        quick_classifier: whether modes are counted by a classifier trained for one epoch (smoke).
+        speed_budget: time budget of the speed measurement in seconds, see `measure_speed`.
     """
 
     num_short: int
@@ -102,7 +102,7 @@ POINTS = {"smoke": 500, "cpu": 10_000, "paper": 10_000}
 
 @dataclass(frozen=True)
 class Method:
-    """A way of making samples: a model, and for a Gaussian denoiser how its chain is run."""
+    """A way of sampling: a model, and for a Gaussian denoiser the settings of its chain."""
 
     label: str
     spec: ModelSpec
@@ -110,7 +110,7 @@ class Method:
 
     @property
     def key(self) -> str:
-        """What its scores are called beside the model."""
+        """Name of its score files."""
         if self.chain is None:
             return "own"
         kind = "ddim" if self.chain.eta == 0 else "ddpm"
@@ -118,7 +118,7 @@ class Method:
         return f"{kind}{forward}-{self.chain.num_steps}"
 
     def open(self, store: Store, seed: int) -> TrainedModel:
-        """The trained model under this chain."""
+        """Open the trained model with this chain."""
         model: TrainedModel = store.open(self.spec, seed)
         if self.chain is None:
             return model
@@ -127,27 +127,27 @@ class Method:
 
 
 def short_scores(request: Request, method: Method, seed: int) -> dict[str, Any]:
-    """The scores at the N that every method has: what a report says, plain, by metric."""
+    """Return the scores at the short N, as plain values by metric."""
     plan = PLANS[request.scale]
     return scores(request, method, seed, plan.num_short, plan.short)
 
 
 def long_scores(request: Request, method: Method, seed: int) -> dict[str, Any] | None:
-    """The scores at the larger N; None for chains of more than 100 steps."""
+    """Return the scores at the long N; None for chains of more than 100 steps."""
     plan = PLANS[request.scale]
     steps = 0 if method.chain is None else method.chain.num_steps
     return None if steps > LONG_CHAIN else scores(request, method, seed, plan.num_long, plan.long)
 
 
 def scores(request: Request, method: Method, seed: int, n: int, passes: tuple[Pass, ...]) -> dict[str, Any]:
-    """The scores of n samples, all passes together, from beside the model or made now."""
-    together: dict[str, Any] = {}
+    """Return the scores of n samples from all passes, stored or computed now."""
+    merged: dict[str, Any] = {}
     for number, one in enumerate(passes):
         asked = {"n": n, "metrics": one.metrics, "features": one.features, "protocol": PROTOCOL, "seed": seed}
         name = f"{method.key}-n{n}" + (f"-{number}" if number else "")
         report = _kept(request, method, seed, name, asked, partial(_report, request, method, seed, n, one))
-        together |= {name: value for name, value in report.items() if value not in (None, [])}
-    return together
+        merged |= {name: value for name, value in report.items() if value not in (None, [])}
+    return merged
 
 
 def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _report(request: Request, method: Method, seed: int, n: int, one: Pass) -> d
 
 
 def speed(request: Request, method: Method) -> dict[str, Any]:
-    """What `ddgan.metrics.speed` measures, of the first seed's model, and on which machine."""
+    """Measure the speed of the first seed's model with `ddgan.metrics.speed`, and record the machine."""
     seed, budget = request.seeds[0], PLANS[request.scale].speed_budget
 
     def make() -> dict[str, Any]:
@@ -187,19 +187,19 @@ def _kept(
     asked: dict[str, Any],
     make: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    """What `make` gave for the same question before, or gives now."""
+    """Return the stored answer to the same request, or make and store it."""
     store = request.store
     path = store.path(method.spec, seed) / SCORES_FOLDER / f"{name}.json"
     if not (
         path.is_file() and store.has_metadata(method.spec, seed)
-    ):  # scores outlive the weights they are of
+    ):  # stored scores do not need the weights
         store.train_all([method.spec], [seed])
     metadata = store.metadata(method.spec, seed)
     asked = asked | {"trained": [metadata["iterations"], metadata["minutes"], metadata["commit"]]}
     if path.is_file():
-        kept: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        if kept["asked"] == json.loads(json.dumps(asked)):
-            return kept["answer"]
+        stored: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if stored["asked"] == json.loads(json.dumps(asked)):
+            return stored["answer"]
     answer = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
@@ -209,7 +209,7 @@ def _kept(
 
 @cache
 def quick_classifier() -> MeasuredClassifier:
-    """A classifier of digits that learned for one epoch: enough to see that counting works."""
+    """Train a digit classifier for one epoch: enough to check that counting works."""
     images, labels = split_digits("test")
     classifier = train_digit_classifier(*split_digits("train"), seed=0, num_epochs=1)
     return measured(classifier, images[:, None], labels)

@@ -1,4 +1,4 @@
-"""Small files in the forms of the paper's datasets, drawn from the embedded digits, for scale smoke."""
+"""Small files in the formats of the paper's datasets, made from the embedded digits, for scale smoke."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 64
 
 
 def coloured_digits(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Digits as colour images, uint8 (N, size, size, 3), each in a colour of its class, and their classes."""
+    """Return digits as colour images, uint8 (N, size, size, 3), one colour per class, and their classes."""
     digits, labels = load_digits()
     digits, labels = digits[:count], labels[:count]
     enlarged = np.stack(
@@ -31,7 +31,7 @@ def coloured_digits(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cifar_like(folder: Path) -> str:
-    """CIFAR-10 batches as published: a pickled dict with rows of 3,072 bytes; returns the folder."""
+    """Write CIFAR-10 batches as published: pickled dicts with rows of 3,072 bytes; returns the folder."""
     images, labels = coloured_digits(COUNT, 32)
     folder.mkdir(parents=True, exist_ok=True)
     rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
@@ -43,13 +43,13 @@ def cifar_like(folder: Path) -> str:
 
 
 def celeba_like(folder: Path) -> str:
-    """The LMDB of the published CelebA-HQ preparation: raw RGB bytes under decimal keys; 64 pixels here."""
+    """Write an LMDB like the published CelebA-HQ one: raw RGB bytes under decimal keys, but 64 pixels."""
     images, _ = coloured_digits(COUNT, 64)
     return _lmdb(folder, [(str(i).encode(), image.tobytes()) for i, image in enumerate(images)])
 
 
 def lsun_like(folder: Path) -> str:
-    """An LMDB like LSUN's: encoded files under arbitrary keys."""
+    """Write an LMDB like LSUN's: encoded images under arbitrary keys."""
     images, _ = coloured_digits(COUNT, 64)
     values = []
     for index, image in enumerate(images):
@@ -65,7 +65,7 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def _lmdb(folder: Path, values: list[tuple[bytes, bytes]]) -> str:
-    """An LMDB of these values, in the split train; returns the folder."""
+    """Write an LMDB of these values as the split train; returns the folder."""
     lmdb, path = required("lmdb"), folder / "train.lmdb"
     if not (path / "data.mdb").is_file():
         partial = folder / ".partial"

@@ -1,12 +1,12 @@
-"""The models that the experiments train: by name, at each scale, each a change of one base configuration.
+"""The models that the experiments train, by name, at each scale; each is a variant of a base configuration.
 
     digits      three stacked digits; base: the preset digits_quick with another loss and D, see
                 `digits_base` (smoke: tiny networks)
     paper       CIFAR-10; base: the preset cifar10
     gaussians   25 Gaussians in the plane; base: the preset gaussians
 
-All of a family have one generator, batch and number of iterations (one training budget). The variants of the
-DDGAN have its other settings too, and the name says what is changed; the baselines have their own.
+All models of a family have the same generator, batch size and number of iterations (the training budget).
+The variants of the DDGAN also share all settings except the one in their name; the baselines have their own.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ __all__ = [
 
 STEPS = (1, 2, 4, 8)
 PAPER_STEPS = 4
-"""T of the variants of Table 2, and of the chains that are compared at "T steps"."""
+"""T of the variants of Table 2, and number of steps of the chains compared with it."""
 FULL, PLAIN = f"ddgan-t{PAPER_STEPS}", "ddgan-no-reconstruction"
-"""The base with T = 4; the same with the paper's objective, where the base has another."""
+"""The base with T = 4; the same with the paper's objective, if the base has another."""
 AUGMENTATION_STEPS = 4
 DENOISER_STEPS = {"smoke": 20, "cpu": 1000, "paper": 1000}
-"""N, the steps that a Gaussian denoiser is trained for."""
+"""N, the number of diffusion steps of the Gaussian denoiser."""
 CRITIC_LENGTH = {"smoke": 5, "cpu": 2, "paper": 5}
-"""Iterations of a WGAN-GP for one of the others; every fifth also updates G."""
+"""Iterations of WGAN-GP relative to the other models; every fifth also updates G."""
 TINY_MLP = {"hidden_features": 32, "num_blocks": 1, "latent_size": 4, "time_features": 16}
 TINY_TRAINING = {"batch_size": 16, "num_iterations": 12, "log_every": 3, "device": "cpu"}
 
 
 def changed(config: RunConfig, **changes: dict[str, Any]) -> RunConfig:
-    """A configuration with some settings changed, by section: diffusion={"num_steps": 2}, say."""
+    """Return a configuration with settings changed by section, such as diffusion={"num_steps": 2}."""
     return config.changed(
         {f"{section}.{name}": value for section, values in changes.items() for name, value in values.items()}
     )
 
 
 def base_of(preset: str, data: str | None = None) -> RunConfig:
-    """The settings of a preset, without scores at the end, perhaps for other data."""
+    """Return the settings of a preset, without scoring at the end, for its own or other data."""
     assert preset in preset_names()
     return configured(preset, data, None, {"training.score_samples": 0})
 
 
 def image_base(scale: str, data: str | None = None) -> RunConfig:
-    """The base of the images at a scale: stacked digits, or at scale paper CIFAR-10."""
+    """Return the base of the image models: stacked digits, or CIFAR-10 at scale paper."""
     if scale == "paper":
         return base_of("cifar10", data)
     base = digits_base()
@@ -70,7 +70,7 @@ def image_base(scale: str, data: str | None = None) -> RunConfig:
 
 
 def denoiser_base(scale: str, data: str | None = None) -> RunConfig:
-    """What the Gaussian denoiser has its generator and budget from; on digits the preset itself."""
+    """Return the base of the Gaussian denoiser's generator and budget; on digits the preset itself."""
     if scale == "paper":
         return image_base(scale, data)
     base = base_of("digits_quick")
@@ -78,13 +78,13 @@ def denoiser_base(scale: str, data: str | None = None) -> RunConfig:
 
 
 def tiny(base: RunConfig, discriminator: dict[str, Any]) -> RunConfig:
-    """A base of digits as scale smoke has it."""
+    """Shrink a base of digits for scale smoke."""
     own = {f"discriminators.pair.{name}": value for name, value in discriminator.items()}
     return changed(base, generator=TINY_MLP, method=own, training=TINY_TRAINING)
 
 
 def digits_base() -> RunConfig:
-    """The preset digits_quick with what at T = 4 covers most: a fully connected D and more reconstruction.
+    """Return the preset digits_quick changed for coverage at T = 4: fully connected D, more reconstruction.
 
     The preset itself is tuned for clean digits at T = 8. Both are measured in docs/results/learning.md.
     """
@@ -99,7 +99,7 @@ def digits_base() -> RunConfig:
 
 
 def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
-    """The models of images by name."""
+    """Return the image models, by name."""
     base = image_base(scale, data)
     of_gan = gan if scale == "paper" else critic_guided
     four = changed(base, diffusion={"num_steps": PAPER_STEPS})
@@ -141,7 +141,7 @@ def image_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
 
 
 def gan(base: RunConfig, name: str, num_levels: int, about: str, **method: Any) -> ModelSpec:
-    """A one-step GAN of a base's networks, with its loss or another `method`; it reconstructs no x_0."""
+    """Return a one-step GAN with a base's networks, its loss or another `method`, and no reconstruction."""
     loss = {"adversarial": plain(base.method.adversarial), "penalties": plain(base.method.penalties)}
     chosen = method or {"kind": "one_step_gan"} | loss
     networks = {"discriminator": plain(base.method.discriminators["pair"])}
@@ -150,28 +150,28 @@ def gan(base: RunConfig, name: str, num_levels: int, about: str, **method: Any) 
 
 
 def critic_guided(base: RunConfig, name: str, num_levels: int, about: str) -> ModelSpec:
-    """The one-step GAN of the digits: WGAN-GP, with an update of G for each of the critic.
+    """Return the one-step GAN of the digits: WGAN-GP, with one update of G per update of the critic.
 
-    It covers most of what was tried in the same time: the non-saturating loss collapses with the base's D,
-    and reaches 350 of 1,000 modes with the preset's (docs/results/learning.md).
+    It had the best coverage of all variants tried for the same time: the non-saturating loss collapses with
+    the base's D, and covers 350 of 1,000 modes with the preset's (docs/results/learning.md).
     """
     rated = changed(base, optimization=both_rates(1e-3))
     return gan(rated, name, num_levels, about, kind="wgan_gp", critic_updates=1)
 
 
 def both_rates(lr: float) -> dict[str, Any]:
-    """Adam as GANs without a chain take it, for both networks."""
+    """Return settings of Adam for both networks, as usual for one-step GANs."""
     sides, values = ("generator", "discriminator"), {"lr": lr, "betas": (0.0, 0.9)}
     return {f"{side}.{name}": value for side in sides for name, value in values.items()}
 
 
 def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
-    """The Gaussian denoiser with the base's generator but for the latent, over `num_steps` steps.
+    """Return the Gaussian denoiser with the base's generator, without latent, over `num_steps` steps.
 
-    Its schedule and its Adam are those of DDPM (beta_max 20; second beta 0.999), and it predicts the noise,
-    as DDPM's. Fully connected networks of images alone learn almost nothing that way in the same number of
-    iterations, because they must first learn to pass their input through: they predict x_0, which is the
-    stronger baseline (see `ddgan.training.methods.gaussian_diffusion`).
+    Schedule, Adam and prediction are DDPM's (beta_max 20; second beta 0.999; noise). But fully connected
+    networks of images predict x_0, which is the stronger baseline: predicting noise, they learn almost
+    nothing in the same number of iterations, because they must first learn to pass their input through (see
+    `ddgan.training.methods.gaussian_diffusion`).
     """
     is_unet = base.generator.kind == "ncsnpp"
     predicts_image = base.data.kind != "gaussians" and not is_unet
@@ -189,7 +189,7 @@ def denoiser(name: str, base: RunConfig, num_steps: int) -> ModelSpec:
 
 
 def point_base(scale: str) -> RunConfig:
-    """The base of the 25 Gaussians: the preset with T = 4; at scale paper the paper's sizes and length."""
+    """Return the base of the 25 Gaussians: the preset with T = 4; at scale paper with the paper's sizes."""
     base = changed(base_of("gaussians"), diffusion={"num_steps": PAPER_STEPS})
     if scale == "paper":
         networks: dict[str, dict[str, Any]] = {
@@ -206,9 +206,9 @@ def point_base(scale: str) -> RunConfig:
 
 
 def point_models(scale: str) -> dict[str, ModelSpec]:
-    """The models of the 25 Gaussians by name.
+    """Return the models of the 25 Gaussians, by name.
 
-    The GANs' D sees no octaves of the coordinates: with them both collapse (docs/results/learning.md).
+    The D of the GANs gets no octaves of the coordinates: with them both collapse (docs/results/learning.md).
     """
     base = point_base(scale)
     rivals = changed(
@@ -220,16 +220,16 @@ def point_models(scale: str) -> dict[str, ModelSpec]:
         optimization=both_rates(5e-4),
     )
     longer = changed(rivals, training={"num_iterations": base.training.num_iterations * CRITIC_LENGTH[scale]})
-    told = "WGAN-GP, five updates of the critic for one of G"
+    about = "WGAN-GP, five updates of the critic for one of G"
     specs = [
         ModelSpec("gaussians-ddgan-t4", base, "DDGAN with T = 4"),
         gan(rivals, "gaussians-gan", 1, "one-step GAN"),
-        gan(longer, "gaussians-wgan-gp", 1, told, kind="wgan_gp", penalty_weight=0.1),
+        gan(longer, "gaussians-wgan-gp", 1, about, kind="wgan_gp", penalty_weight=0.1),
         denoiser("gaussians-ddpm", base, DENOISER_STEPS[scale]),
     ]
     return {spec.name: spec for spec in specs}
 
 
 def all_models(scale: str, data: str | None = None) -> dict[str, ModelSpec]:
-    """Every model that experiments share, by name."""
+    """Return every model that experiments share, by name."""
     return image_models(scale, data) | point_models(scale)

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENT"]
 
 SHOWN = {FULL: "T = 4", PLAIN: "T = 4, no reconstruction term"}
-"""The models by name, the second where the base has such a term."""
+"""Model name -> label; the second only if the base has such a term."""
 Log = list[dict[str, Any]]
 BALANCE = {"loss_d_by_t": 2 * math.log(2), "loss_g_by_t": math.log(2)}
-"""The losses where D cannot tell real from fake."""
+"""The losses at which D cannot tell real from fake."""
 TITLES = {"loss_d_by_t": "discriminator's loss", "loss_g_by_t": "generator's loss"}
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED)
 CALM = 0.25
-"""Training is calm if in its last half no smoothed loss moves by more than this share of its mean."""
+"""Training is stable if in its second half no smoothed loss moves by more than this fraction of its mean."""
 
 
 def curves(log: Log, name: str) -> np.ndarray:
-    """A loss at each t over the log's lines, smoothed, (T, lines)."""
+    """Return a loss at each t over the log lines, smoothed: (T, lines)."""
     values = np.array([record[name] for record in log], dtype=float).T
     return np.stack([smoothed(row) for row in values])
 
 
 def run(request: Request) -> Outcome:
-    """Read the logs of all seeds, and draw them."""
+    """Read and draw the logs of all seeds."""
     models = image_models(request.scale, request.data)
     shown = {name: words for name, words in SHOWN.items() if name in models}
     request.store.train_all([models[name] for name in shown], request.seeds)
@@ -43,8 +43,8 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(logs),
         caption=(
-            "Mean loss of the samples of each t, smoothed over log lines; one line for each seed. Dotted: "
-            "the value where D cannot tell real from fake. These are the adversarial losses alone."
+            "Mean loss per t, smoothed over log lines; one line per seed. Dotted: the value at which D "
+            "cannot tell real from fake. Adversarial losses only."
         ),
         results={name: numbers(seeds) for name, seeds in logs.items()},
         tables=[table(shown[name], seeds) for name, seeds in logs.items()],
@@ -56,23 +56,23 @@ def run(request: Request) -> Outcome:
 
 
 def numbers(logs: list[Log]) -> dict[str, Any]:
-    """Of the seeds of a model: the last losses at each t, and how calm they were."""
+    """Return the final losses of a model at each t for all seeds, and how far they moved."""
     largest, lost = moved(logs)
     return {
         "at the end": {name: [curves(log, name)[:, -1].tolist() for log in logs] for name in TITLES},
         "movement": largest,
-        "lines with a loss that is not finite or an update left out": lost,
+        "log lines with a non-finite loss or a skipped update": lost,
     }
 
 
 def moved(logs: list[Log]) -> tuple[float, int]:
-    """The largest movement of any seed's losses, and how many lines of the logs are lost."""
+    """Return the largest movement of any seed's losses, and the number of lost log lines."""
     found = [movement(curves(log, name)) for log in logs for name in TITLES]
     return float(np.max(found)), sum(map(lost_lines, logs))
 
 
 def table(words: str, logs: list[Log]) -> Table:
-    """The losses at the end, at each t."""
+    """Build the table of the final losses at each t."""
     ends = {name: np.array([curves(log, name)[:, -1] for log in logs]) for name in TITLES}
     num_steps = ends["loss_d_by_t"].shape[1]
     rows: list[tuple[str, ...]] = [
@@ -83,19 +83,19 @@ def table(words: str, logs: list[Log]) -> Table:
 
 
 def claims(words: str, largest: float, lost: int) -> list[Claim]:
-    """What the paper says, as it stands here; `largest` is not a number if a loss was lost for long."""
+    """Check the paper's claim; `largest` is NaN if a loss stayed non-finite for long."""
     return [
         Claim(
-            f"Training is stable, {words}: all losses stay finite, and in the last half settle",
+            f"Training is stable, {words}: all losses stay finite and settle in the second half",
             lost == 0 and largest < CALM,
-            f"{lost} lines of the logs have a loss that is not finite or an update left out; in the last "
-            f"half the smoothed losses move by at most {largest:.0%} of their mean (limit {CALM:.0%})",
+            f"{lost} log lines have a non-finite loss or a skipped update; in the second half the smoothed "
+            f"losses move by at most {largest:.0%} of their mean (limit {CALM:.0%})",
         )
     ]
 
 
 def lost_lines(log: Log) -> int:
-    """Lines of a log where a loss of some t is not finite, or an update was left out."""
+    """Count the log lines with a non-finite loss at some t or a skipped update."""
     return sum(
         bool(record.get("skipped")) or any(value is None for name in TITLES for value in record[name])
         for record in log
@@ -103,14 +103,14 @@ def lost_lines(log: Log) -> int:
 
 
 def movement(lines: np.ndarray) -> float:
-    """How far a smoothed loss of any t departs from its mean in the last half, as a share of it."""
+    """Return the largest deviation of a smoothed loss from its mean in the second half, relative to it."""
     half = lines[:, lines.shape[1] // 2 :]
     mean = half.mean(axis=1, keepdims=True)
     return float((np.abs(half - mean) / np.maximum(np.abs(mean), 1e-6)).max())
 
 
 def draw(logs: dict[str, list[Log]]) -> Figure:
-    """A row for each model: D's losses and G's, a colour for each t."""
+    """Draw a row per model: D's and G's losses, one colour per t."""
     figure = plots.new_figure(10.5, 0.4 + 3.5 * len(logs))
     panels = figure.subplots(len(logs), len(TITLES), squeeze=False)
     for line, (model, seeds) in zip(panels, logs.items(), strict=True):

@@ -1,7 +1,7 @@
-"""Table 3: modes of 1,000 and KL, of stacked MNIST digits; at scale cpu of stacked 8 x 8 digits.
+"""Table 3: modes of 1,000 and KL on stacked MNIST digits; at scale cpu on stacked 8 x 8 digits.
 
-N samples are read by a classifier, one digit per channel; KL = sum p ln(1000 p). The classifier, N, and what
-N real samples get (the floor) are stated.
+A classifier reads one digit per channel of N samples; KL = sum p ln(1000 p). The report states the
+classifier, N, and the KL of N real samples (the floor).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["EXPERIMENT", "paper_models"]
 
 NUM_SHOWN = 12
 PROTOCOL_N = 26_000
+"""N of the paper's protocol, at scales cpu and paper."""
 COLUMNS = {
     "modes": ("modes of 1,000", ".0f"),
     "confident_modes": ("high-confidence modes", ".0f"),
     "kl": ("KL", ".3f"),
     "confident": ("channels read with confidence", ".1%"),
 }
-"""Of the table, by the name of the score: title and form."""
-"""N of the paper's protocol, at scales cpu and paper."""
+"""Score -> title and format of its column."""
 
 
 def methods_of(request: Request) -> list[Method]:
-    """What is compared: ours and a GAN, and on the digits the Gaussian denoiser too."""
+    """Return the methods: DDGAN and a GAN, and on the digits also the Gaussian denoiser."""
     if request.scale == "paper":
         labels = ("DDGAN, T = 4", "one-step GAN")
         return list(map(Method, labels, paper_models(request.data)))
@@ -49,7 +49,7 @@ def methods_of(request: Request) -> list[Method]:
 
 
 def paper_models(data: str | None) -> list[ModelSpec]:
-    """Ours and the GAN on StackedMNIST."""
+    """Return the DDGAN and the GAN on StackedMNIST."""
     base = base_of("stackedmnist", data)
     return [
         ModelSpec("stackedmnist-ddgan-t4", base, "the preset stackedmnist"),
@@ -83,31 +83,32 @@ def run(request: Request) -> Outcome:
 
 
 def notes(request: Request, score: dict[str, Any]) -> list[str]:
-    """The classifier, and what differs from the paper."""
+    """Describe the classifier, and the differences from the paper."""
     classifier = (
-        f"The classifier reads {score['classifier_accuracy']:.1%} of held-out digits correctly, is confident "
-        f"(0.9) of {score['confident_real']:.1%} of them, and of {score['confident_shuffled']:.1%} of digits "
-        "with shuffled pixels."
+        f"The classifier is {score['classifier_accuracy']:.1%} accurate on held-out digits; it is confident "
+        f"(p >= 0.9) on {score['confident_real']:.1%} of them, and on {score['confident_shuffled']:.1%} of "
+        "digits with shuffled pixels."
     )
     if request.scale == "paper":
         return [
             classifier,
-            "Settings but for the networks and T are CIFAR-10's: the paper does not publish its own.",
+            "Settings other than the networks and T are those of CIFAR-10: the paper does not publish its "
+            "own.",
         ]
-    told = "Here the digits are UCI's 1,797 of 8 x 8 pixels, not MNIST: compare orders, not values."
+    data = "The digits are UCI's 1,797 of 8 x 8 pixels, not MNIST: compare the ranking, not the values."
     if request.scale == "smoke":
-        told += " The classifier of this scale was trained for one epoch."
-    return [classifier, told]
+        data += " The classifier of this scale was trained for one epoch."
+    return [classifier, data]
 
 
 def tables(found: dict[str, list[dict[str, Any]]], first: dict[str, Any], n: int) -> list[Table]:
-    """Ours and the published figures."""
+    """Build the tables of our and of the published figures."""
     rows: list[tuple[str, ...]] = []
     for label, reports in found.items():
         values = [[at(report, f"modes.{name}") for report in reports] for name in COLUMNS]
         forms = (form for _, form in COLUMNS.values())
         rows.append((label, *map(plots.written, values, forms)))
-    note = f"N = {n:,}; N real samples have a KL of {first['kl_floor']:.4f}."
+    note = f"N = {n:,}; the KL of N real samples is {first['kl_floor']:.4f}."
     published = [(name, *values) for name, values in TABLE_3.items()]
     return [
         Table("Ours", ("method", *(title for title, _ in COLUMNS.values())), rows, note),
@@ -116,21 +117,22 @@ def tables(found: dict[str, list[dict[str, Any]]], first: dict[str, Any], n: int
 
 
 def claims(found: dict[str, list[dict[str, Any]]]) -> list[Claim]:
-    """What the paper says, as it stands here."""
+    """Check the paper's claims."""
 
     def mean(label: str, name: str) -> float:
         return plots.spread_of([at(report, f"modes.{name}") for report in found[label]])[0]
 
     ours, rival = "DDGAN, T = 4", "one-step GAN"
-    told = "; ".join(f"{m}: {mean(m, 'modes'):.0f} modes, KL {mean(m, 'kl'):.3f}" for m in (ours, rival))
+    evidence = "; ".join(f"{m}: {mean(m, 'modes'):.0f} modes, KL {mean(m, 'kl'):.3f}" for m in (ours, rival))
+    covered, smaller = mean(ours, "modes") >= 999.5, mean(ours, "kl") < mean(rival, "kl")
     return [
-        Claim("DDGAN covers all 1,000 modes (on average 999.5 or more)", mean(ours, "modes") >= 999.5, told),
-        Claim("It has a smaller KL than the one-step GAN", mean(ours, "kl") < mean(rival, "kl"), told),
+        Claim("DDGAN covers all 1,000 modes (on average 999.5 or more)", covered, evidence),
+        Claim("It has a smaller KL than the one-step GAN", smaller, evidence),
     ]
 
 
 def draw(request: Request, methods: list[Method], found: dict[str, list[dict[str, Any]]]) -> Figure:
-    """A sheet of samples for each method."""
+    """Draw a sheet of samples per method."""
     columns, rows = len(methods), NUM_SHOWN // 2
     figure = plots.new_figure(3.4 * columns, 3.6)
     panels = figure.subplots(1, columns, squeeze=False)[0]

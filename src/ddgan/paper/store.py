@@ -1,8 +1,8 @@
 """The trained models that experiments share: reused, resumed if interrupted, each trained by one process.
 
 OUT/models/NAME-seedK/                a run folder, see `ddgan.models.run_folder`
-OUT/models/NAME-seedK/trained.json    written when it is done: iterations, minutes, machine, commit
-OUT/models/NAME-seedK/scores/         what it has been scored with, see `scoring`
+OUT/models/NAME-seedK/trained.json    written at the end of training: iterations, minutes, machine, commit
+OUT/models/NAME-seedK/scores/         its scores, see `scoring`
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TRAINED_NAME, SCORES_FOLDER = "trained.json", "scores"
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model to train: its name, its settings (but for the seed), and what is special about it."""
+    """A model to train: its name, its settings (except the seed), and a short description."""
 
     name: str
     config: RunConfig
@@ -45,7 +45,7 @@ class ModelSpec:
 
 
 def settings_in_words(config: RunConfig) -> str:
-    """Where two models of a comparison may differ: loss, D, learning rates."""
+    """Summarise the settings in which compared models may differ: loss, D, learning rates."""
     rates, method = config.optimization, config.method
     if isinstance(method, GaussianDiffusionMethod):
         return f"squared error of {config.diffusion.prediction}; rate {rates.generator.lr:g}"
@@ -61,40 +61,40 @@ def settings_in_words(config: RunConfig) -> str:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes, of those that a launcher started for one run."""
+    """Whether this is the process that writes files, among those that a launcher started for one run."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @lru_cache
 def _settings(path: Path, written: int) -> RunConfig:
-    """The settings in a file that was written at that time."""
+    """Load the settings in a file; `written`, its modification time, is part of the cache key."""
     return RunConfig.load(path)
 
 
 @lru_cache(maxsize=16)
 def _opened(path: Path, written: int) -> Any:
-    """The model in a run folder whose weights were written at that time, on the best device."""
+    """Load the model of a run folder on the best device; `written` is part of the cache key."""
     return load(path, choose_device("auto"))
 
 
 class Store:
-    """The models of one folder.
+    """The trained models in one folder.
 
     Args:
-        folder: where they are.
-        log: takes lines for a person; by default nothing does.
+        folder: the folder of the run folders.
+        log: receives progress messages.
     """
 
     def __init__(self, folder: Path, log: Callable[[str], None] | None = None) -> None:
         self.folder, self._log = folder, log or (lambda line: None)
-        commit()  # of the code that was loaded, not of what is there when a model is done
+        commit()  # cache the commit of the loaded code; the checkout may change before a model is done
 
     def path(self, spec: ModelSpec, seed: int) -> Path:
-        """The run folder of a model."""
+        """Return the run folder of a model."""
         return self.folder / f"{spec.name}-seed{seed}"
 
     def has_metadata(self, spec: ModelSpec, seed: int) -> bool:
-        """Whether it was trained with these settings, whether or not its weights are still there."""
+        """Whether the model was trained with these settings, even if its weights have been deleted."""
         path = self.path(spec, seed)
         if not (path / TRAINED_NAME).is_file() or not (path / CONFIG_NAME).is_file():
             return False
@@ -102,51 +102,51 @@ class Store:
         return True
 
     def is_trained(self, spec: ModelSpec, seed: int) -> bool:
-        """Whether it is done."""
+        """Whether the model is trained and its weights exist."""
         path = self.path(spec, seed)
         return (path / TRAINED_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
 
     def open(self, spec: ModelSpec, seed: int) -> Any:
-        """The trained model on the best device; if it is not done, it is trained or resumed first.
+        """Open a model on the best device; train it, or resume its training, first if needed.
 
         Raises:
-            ValueError: if the folder holds a model of other settings.
-            KeyboardInterrupt: if training was stopped by a signal; what it had learned is kept.
+            ValueError: if the folder holds a model with other settings.
+            KeyboardInterrupt: if training was stopped by a signal; its progress is kept.
         """
         self._train(spec, seed, timeout=-1)
         path = self.path(spec, seed)
         return _opened(path, (path / WEIGHTS_NAME).stat().st_mtime_ns)
 
     def train_all(self, specs: Iterable[ModelSpec], seeds: Iterable[int]) -> None:
-        """Train what is not done yet.
+        """Train the models that are not trained yet.
 
-        Processes that are given the same models share the work: what another one is training is left to it,
-        and waited for at the end.
+        Several processes with the same models share the work: each skips models that another is training,
+        and waits for them at the end.
         """
         from filelock import Timeout
 
-        left = []
+        skipped = []
         for seed in seeds:
             for spec in specs:
                 try:
                     self._train(spec, seed, timeout=0)
                 except Timeout:
-                    left.append((spec, seed))
-        for spec, seed in left:
-            self._log(f"{spec.name}, seed {seed}: another process trains it; waiting")
+                    skipped.append((spec, seed))
+        for spec, seed in skipped:
+            self._log(f"{spec.name}, seed {seed}: waiting for another process to train it")
             self._train(spec, seed, timeout=-1)
 
     def metadata(self, spec: ModelSpec, seed: int) -> dict[str, Any]:
-        """Of a trained model: name, seed, iterations, batch_size, minutes, machine, commit, settings."""
+        """Return the metadata of a trained model: trained.json, and the settings in words."""
         found: dict[str, Any] = json.loads((self.path(spec, seed) / TRAINED_NAME).read_text(encoding="utf-8"))
         return found | {"settings": settings_in_words(spec.config)}
 
     def log_records(self, spec: ModelSpec, seed: int) -> list[dict[str, Any]]:
-        """The log records of a model."""
+        """Read the log records of a model."""
         return read_log(self.path(spec, seed) / LOG_NAME)
 
     def _train(self, spec: ModelSpec, seed: int, timeout: float) -> None:
-        """Train a model to its end, unless it is there; filelock.Timeout if another process does."""
+        """Train a model unless it is trained; filelock.Timeout if another process is training it."""
         from filelock import FileLock
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -168,25 +168,25 @@ class Store:
             f"training {spec.name}, seed {config.seed}: {config.training.planned_iterations:,} iterations"
         )
         if is_main():
-            (path / TRAINED_NAME).unlink(missing_ok=True)  # of a model whose weights are lost
+            (path / TRAINED_NAME).unlink(missing_ok=True)  # left by a model whose weights are missing
         if checkpoints_of(path, config.training).newest()[0] is not None:
             return resume(path, verbose=False)
         shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)
         return train(config, path, verbose=False, overwrite=True)
 
     def _check(self, spec: ModelSpec, config: RunConfig, path: Path) -> None:
-        """Refuse a folder of other settings, or of another version's; of every method, but for its pace."""
+        """Refuse a folder with other settings that affect learning, or with settings of another version."""
         file = path / CONFIG_NAME
         try:
-            found = first_difference(config, _settings(file, file.stat().st_mtime_ns))
+            difference = first_difference(config, _settings(file, file.stat().st_mtime_ns))
         except ValueError as error:
             raise ValueError(
                 f"'{path}' holds settings that cannot be read ({error}); name another --out, or remove it"
             ) from None
-        if found is not None:
-            name, wanted, there = found
+        if difference is not None:
+            name, wanted, given = difference
             raise ValueError(
-                f"'{path}' holds {spec.name} with other settings ({name} is {there!r}, not {wanted!r}); "
+                f"'{path}' holds {spec.name} with other settings ({name} is {given!r}, not {wanted!r}); "
                 "name another --out, or remove it"
             )
 

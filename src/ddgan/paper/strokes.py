@@ -1,7 +1,7 @@
-"""Fig 9: stroke-guided synthesis, and its time against the same edit by a Gaussian denoiser (SDEdit).
+"""Fig 9: stroke-guided synthesis, and its time compared with the same edit by a Gaussian denoiser (SDEdit).
 
-A painted image goes forward to x_t, which keeps its layout and forgets its details; the chain leads back from
-there to a realistic image. Both models go to the same abar_t.
+A painted image is noised to x_t, which keeps its layout but not its details; the chain denoises x_t to a
+realistic image. Both models start from the same abar_t.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ OURS, THEIRS = "ddgan-t4", "ddpm"
 NUM_SHOWN = 4
 REPEATS = 5
 BUDGET = 10.0
-"""Seconds after which an edit is not timed again."""
+"""Seconds after which the timing of an edit stops."""
 DIGIT_STROKES = {
     "7": [[(20, 12), (44, 12), (28, 54)]],
     "1": [[(24, 20), (34, 10), (34, 54)]],
     "0": [[(22, 16), (42, 16), (42, 48), (22, 48), (22, 16)]],
 }
-"""Lines on 64 x 64 pixels: what a person might paint for the red, green and blue digit."""
+"""Lines on 64 x 64 pixels that paint the red, green and blue digit."""
 
 
 def painted_digits() -> Image.Image:
-    """A red 7, a green 1 and a blue 0, by a few thick lines."""
+    """Paint a red 7, a green 1 and a blue 0 with a few thick lines."""
     channels = []
     for lines in DIGIT_STROKES.values():
         channel = Image.new("L", (64, 64))
@@ -55,7 +55,7 @@ def painted_digits() -> Image.Image:
 
 
 def painted_ship() -> Image.Image:
-    """Sky, sea and a ship, by a few areas of colour."""
+    """Paint sky, sea and a ship with a few areas of colour."""
     picture = Image.new("RGB", (64, 64), (150, 190, 230))
     pen = ImageDraw.Draw(picture)
     pen.rectangle((0, 42, 64, 64), fill=(30, 70, 120))
@@ -65,7 +65,7 @@ def painted_ship() -> Image.Image:
 
 
 def seconds_of(edit: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """The result of an edit, and its median time in seconds after a first run; slow ones run less often."""
+    """Return the result of an edit, and its median time in seconds after a warm-up; slow edits run less."""
     times: list[float] = []
     made = torch.empty(0)
     while len(times) <= REPEATS and sum(times) < BUDGET:
@@ -76,7 +76,7 @@ def seconds_of(edit: Callable[[], Tensor]) -> tuple[Tensor, float]:
 
 
 def run(request: Request) -> Outcome:
-    """Edit the same picture by both models, at each t of ours."""
+    """Edit the same picture with both models, at each t of the DDGAN."""
     models, seed = image_models(request.scale, request.data), request.seeds[0]
     ours = request.store.open(models[OURS], seed)
     whole = request.store.open(models[THEIRS], seed)
@@ -106,16 +106,16 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(picture, rows, channels=request.scale != "paper"),
         caption=(
-            "Left the painting. Per row: it was taken forward to x_t and denoised, "
-            f"{NUM_SHOWN} times, by DDGAN with T = 4 (middle) and by the Gaussian denoiser of {steps} steps "
-            "from the same noise level (right)"
+            "Left: the painting. Each row: the painting noised to x_t and denoised, "
+            f"{NUM_SHOWN} times, by DDGAN with T = 4 (middle) and by the Gaussian denoiser with {steps} "
+            "steps from the same noise level (right)"
             + (", each beside its three channels." if request.scale != "paper" else ".")
         ),
         results={"images": NUM_SHOWN, "rows": [{name: row[name] for name in kept} for row in rows]},
         tables=[table(rows), _published()],
         claims=[
             Claim(
-                "The edit is at least 100 times faster than by the Gaussian denoiser, at every t",
+                "The edit is at least 100 times faster than with the Gaussian denoiser, at every t",
                 min(ratios) >= 100,
                 f"times faster at t = 1..{len(ratios)}: {', '.join(f'{ratio:.0f}' for ratio in ratios)}",
             )
@@ -123,17 +123,17 @@ def run(request: Request) -> Outcome:
         if request.scale != "smoke"
         else [],
         models=[request.store.metadata(spec, seed) for spec in specs],
-        notes=[f"Seconds for {NUM_SHOWN} images at once, the median of up to {REPEATS}, of seed {seed}."],
+        notes=[f"Seconds for {NUM_SHOWN} images at once, median of up to {REPEATS} runs, seed {seed}."],
     )
 
 
 def in_words(seconds: float) -> str:
-    """A time with three digits, in milliseconds below a second."""
+    """Format a time with three digits, in milliseconds below one second."""
     return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Seconds and distance from the painting per t."""
+    """Build the table of seconds and distance from the painting per t."""
     cells: list[tuple[str, ...]] = [
         (
             str(row["t"]),
@@ -157,7 +157,7 @@ def _published() -> Table:
 
 
 def draw(picture: Image.Image, rows: list[dict[str, Any]], *, channels: bool) -> Figure:
-    """The painting, then for each t ours and theirs."""
+    """Draw the painting, then both results for each t."""
     sheet = plots.channels_sheet if channels else plots.sheet
     figure = plots.new_figure(13, 0.5 + (1.45 if channels else 1.6) * len(rows))
     axes = figure.subplots(len(rows), 3, width_ratios=[1, 3.6, 3.6], squeeze=False)
@@ -178,7 +178,7 @@ def draw(picture: Image.Image, rows: list[dict[str, Any]], *, channels: bool) ->
 EXPERIMENT = Experiment(
     name="strokes",
     source="Fig 9",
-    about="stroke-guided synthesis, and its time against SDEdit by the DDPM baseline",
+    about="stroke-guided synthesis, and its time compared with SDEdit by the DDPM baseline",
     run=run,
     costs={
         "smoke": "5 s",

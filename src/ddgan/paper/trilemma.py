@@ -1,7 +1,7 @@
 """Figs 1 and 4: quality, coverage and seconds per 100 images of the methods, on one training budget.
 
-The denoising diffusion GAN with 1, 2, 4 and 8 steps; the one-step GAN; and the Gaussian denoiser of the same
-network, sampled as DDPM (all steps, 100, 8, 4) and as DDIM (50, 8, 4).
+The denoising diffusion GAN with 1, 2, 4 and 8 steps; the one-step GAN; and the Gaussian denoiser with the
+same network, sampled as DDPM (all steps, 100, 8, 4) and as DDIM (50, 8, 4).
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ FAMILIES = {
 }
 SPEEDUP = 100
 MOST_MODES = 950
-"""Modes that the DDPM must itself reach on the digits to be a baseline."""
+"""Number of modes that the DDPM must cover on the digits to count as a baseline."""
 
 
 def methods_of(request: Request) -> list[Method]:
-    """What is compared."""
+    """Return the methods to compare."""
     models = image_models(request.scale, request.data)
     long, middle, ddim = request.chosen((20, 10, 5), (1000, 100, 50), (1000, 100, 50))
     found = [Method(f"DDGAN, T = {steps}", models[f"ddgan-t{steps}"]) for steps in STEPS]
@@ -72,7 +72,7 @@ def run(request: Request) -> Outcome:
     return Outcome(
         figure=draw(found, request),
         caption=(
-            "Coverage and quality against the time for 100 images, and both against each other (top right is "
+            "Coverage and quality against the time for 100 images, and against each other (top right is "
             "best). Large marks: mean over the seeds; small marks: each seed; numbers: NFE. "
             f"All at N = {samples_of(found[0].short[0]):,}."
         ),
@@ -81,19 +81,18 @@ def run(request: Request) -> Outcome:
         claims=claims(found) if request.scale == "cpu" else [],
         models=[store.metadata(spec, seed) for spec in specs.values() for seed in request.seeds],
         notes=[
-            "All models saw the same number of images in the same number of iterations with the same "
-            "generator network; DDPM and DDIM are one trained model. Losses, D and learning rates are each "
-            "family's own: see the settings of the trained models.",
-            "Seconds are of 100 images at a batch of 100, the median of up to five, of the first seed's "
-            f"models on {' and on '.join(machines(found))}; they are only right if nothing else ran while "
-            "they were taken.",
+            "All models have the same generator network, number of iterations and number of training "
+            "images; DDPM and DDIM are one trained model. Loss, D and learning rates differ between the "
+            "families: see the settings of the trained models.",
+            "Seconds are for one batch of 100 images, median of up to five, with the first seed's models on "
+            f"{' and on '.join(machines(found))}; they are only valid if nothing else was running.",
             *filter(None, [basis_note(found[0].short[0])]),
         ],
     )
 
 
 def tables(found: list[Measured]) -> list[Table]:
-    """Ours at both N, and the published table."""
+    """Build the table of our scores at both N, and the published table."""
     scored, cells = score_cells(found)
     rows: list[tuple[str, ...]] = [
         (one.method.label, str(one.nfe), f"{one.seconds:.3g}", *values)
@@ -116,12 +115,12 @@ def tables(found: list[Measured]) -> list[Table]:
 
 
 def machines(found: Sequence[Measured]) -> list[str]:
-    """On what the methods were timed: one machine, or they cannot be compared."""
+    """Return the machines on which the methods were timed; times from several are not comparable."""
     return list(dict.fromkeys(one.speed["machine"] for one in found if one.speed is not None))
 
 
 def claims(found: list[Measured]) -> list[Claim]:
-    """What the paper says, as it stands here."""
+    """Check the paper's claims."""
     by = {one.method.label: one for one in found}
     ours, long = by[f"DDGAN, T = {PAPER_STEPS}"], by["DDPM, 1000 steps"]
     stated = []
@@ -132,31 +131,31 @@ def claims(found: list[Measured]) -> list[Claim]:
             stated.append(Claim(text, holds, f"{measure.label.capitalize()} at the larger N: {evidence}"))
     stated.append(_within_spread(ours, long))
     ratio = long.seconds / ours.seconds
-    alike = len(machines([ours, long])) == 1
+    same_machine = len(machines([ours, long])) == 1
     evidence = f"{ours.seconds:.3g} s against {long.seconds:.3g} s per 100 images, {ratio:.0f} times"
-    evidence += "" if alike else ", but on two machines"
+    evidence += "" if same_machine else ", but on two machines"
     text = f"It samples at least {SPEEDUP} times faster than the 1000-step DDPM, at equal batch and precision"
-    stated.append(Claim(text, alike and ratio >= SPEEDUP, evidence))
+    stated.append(Claim(text, same_machine and ratio >= SPEEDUP, evidence))
     modes = plots.spread_of(long.values(MODES))
-    text = f"The DDPM is a real baseline: it reaches at least {MOST_MODES} modes with 1000 steps"
+    text = f"The DDPM is a real baseline: it covers at least {MOST_MODES} modes with 1000 steps"
     stated.append(Claim(text, modes[0] >= MOST_MODES, f"{cell(long, MODES)} modes"))
     return stated
 
 
 def _within_spread(ours: Measured, long: Measured) -> Claim:
-    """Whether our mean coverage reaches the DDPM's: no worse than its worst seed, in modes and in KL."""
+    """Check that our mean coverage is at least that of the DDPM's worst seed, in modes and in KL."""
     modes, kl = (plots.spread_of(ours.values(measure))[0] for measure in (MODES, KL))
     enough = modes >= min(long.values(MODES)) and kl <= max(long.values(KL))
-    told = [f"{one.method.label}: {cell(one, MODES)} modes, KL {cell(one, KL)}" for one in (ours, long)]
-    text = "Its coverage comes within the seeds' spread of the 1000-step DDPM's (modes and KL)"
-    return Claim(text, enough, "At the smaller N: " + "; ".join(told))
+    scores = [f"{one.method.label}: {cell(one, MODES)} modes, KL {cell(one, KL)}" for one in (ours, long)]
+    text = "Its coverage is within the seed spread of the 1000-step DDPM (modes and KL)"
+    return Claim(text, enough, "At the smaller N: " + "; ".join(scores))
 
 
 # --- the picture -----------------------------------------------------------------------------------------
 
 
 def draw(found: list[Measured], request: Request) -> Figure:
-    """Three panels: coverage over time, quality over time, quality over coverage."""
+    """Draw three panels: coverage over time, quality over time, quality over coverage."""
     figure = plots.new_figure(13.5, 4.9)
     panels = figure.subplots(1, 3)
     coverage, quality, across, up = _axes_of(found)
@@ -184,14 +183,14 @@ def draw(found: list[Measured], request: Request) -> Figure:
 
 
 def _axes_of(found: list[Measured]) -> tuple[Measure, Measure, Measure, Measure]:
-    """What stands for coverage, for quality, and for both in the last panel, among what was measured.
+    """Choose the measures of coverage, of quality, and of both axes of the last panel.
 
-    Modes are the high-confidence ones: a classifier finds some number in any blur.
+    The modes are the high-confidence ones: a classifier finds some number in any blur.
     """
-    there = set(columns(found, SHORT))
-    coverage = HIGH_CONFIDENCE_MODES if HIGH_CONFIDENCE_MODES in there else RECALL
-    across = RECALL if RECALL in there else coverage
-    up = PRECISION if PRECISION in there else CONFIDENT if CONFIDENT in there else FRECHET
+    known = set(columns(found, SHORT))
+    coverage = HIGH_CONFIDENCE_MODES if HIGH_CONFIDENCE_MODES in known else RECALL
+    across = RECALL if RECALL in known else coverage
+    up = PRECISION if PRECISION in known else CONFIDENT if CONFIDENT in known else FRECHET
     return coverage, FRECHET, across, up
 
 
@@ -205,7 +204,7 @@ def _axis(measure: Measure) -> str:
 
 
 def _scale(axes: Any, found: list[Measured], measure: Measure) -> None:
-    """A logarithmic axis where the values span more than a factor of 20."""
+    """Use a logarithmic axis if the values span more than a factor of 20."""
     values = [value for one in found for value in one.values(measure)]
     if min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
@@ -217,7 +216,7 @@ def _family(one: Measured) -> str:
 
 
 def _lines(axes: Any, found: list[Measured], across: Measure | None, up: Measure) -> None:
-    """A line for each family through its means, every seed as a small mark, and the NFE."""
+    """Draw a line per family through its means, every seed as a small mark, and the NFE."""
     for family, (color, marker) in FAMILIES.items():
         members = [one for one in found if _family(one) == family]
         members.sort(key=lambda one: one.nfe)
@@ -255,8 +254,8 @@ EXPERIMENT = Experiment(
     costs={
         "smoke": "10 s",
         "cpu": "stacked digits: 6 models, 12 ways to sample them; about 3 h for 3 seeds on 2 cores",
-        "paper": "CIFAR-10: 6 models of 351,000 iterations, about 48 h each on 4 V100 (the denoiser half of "
-        "it), and 3 h of sampling",
+        "paper": "CIFAR-10: 6 models of 351,000 iterations, about 48 h each on 4 V100 (the denoiser half "
+        "that), and 3 h of sampling",
     },
     models=(*(f"ddgan-t{steps}" for steps in STEPS), "gan", "ddpm"),
     data="cifar-10-python.tar.gz",

@@ -1,3 +1,3 @@
-"""Pages that a person reads: the report of a run, and runs side by side."""
+"""HTML pages: the report of a run, and the comparison of runs."""
 
 __all__: list[str] = []

@@ -1,6 +1,6 @@
-"""Scores side by side: a table, and the plot of quality, coverage and speed (the paper's Figs 1 and 4).
+"""Scores side by side: a table, and a plot of quality, coverage and speed (the paper's Figs 1 and 4).
 
-What is shown of a score its metric says, see `ddgan.metrics.Figure`.
+Each metric declares which of its numbers are shown, see `ddgan.metrics.Figure`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Comparison", "compare", "read_reports"]
 
 MARKERS = "osD^vPX*"
 WIDTH, HEIGHT = 4.6, 4.2
-"""Of a panel, in inches."""
+"""Size of a panel, in inches."""
 ASPECTS = ("quality", "coverage", "speed")
 NFE = Figure("speed", "network evaluations per sample (NFE)", "nfe", "lower", form=".0f")
-"""What a report says beside its scores."""
+"""A number that reports have besides their scores."""
 
 SETTINGS = {
     "protocol": "protocol",
@@ -36,18 +36,18 @@ SETTINGS = {
     "features' checksum": "features.checksum",
     "device": "speed.device",
 }
-"""What must agree before scores can be compared."""
+"""Settings that must agree before scores can be compared."""
 BESIDE = ("features", "versions")
-"""What a report says of itself in mappings that are not scores."""
+"""Mappings in a report that are not scores."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that reports may have: a figure of a metric's score, by its place in the JSON.
+    """A number that reports may have: a figure of a metric's score, and its path in the JSON.
 
     Attributes:
-        figure: what it is.
-        score: where the JSON has the score, with a dot at the end; empty for what stands at its top.
+        figure: the figure of the metric.
+        score: path of the score in the JSON, ending with a dot; empty for the top level.
     """
 
     figure: Figure
@@ -55,22 +55,22 @@ class Measure:
 
     @property
     def label(self) -> str:
-        """Its name."""
+        """Name for tables and axes."""
         return self.figure.label
 
     def of(self, report: dict[str, Any]) -> float | None:
-        """Its value in a report, if it has one."""
+        """Return its value in a report, or None."""
         value = at(report, self.score + self.figure.path)
         return None if value is None else float(value)
 
     def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
-        """Its interval in a report, if it has one."""
-        found = [at(report, self.score + path) for path in self.figure.interval]
-        ends = found[0] if len(found) == 1 else found
+        """Return its interval in a report, or None."""
+        values = [at(report, self.score + path) for path in self.figure.interval]
+        ends = values[0] if len(values) == 1 else values
         return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
 
     def title(self, reports: list[dict[str, Any]]) -> str:
-        """Its label; where the reports agree on a name for the score, such as FID, that name."""
+        """Return the label, or the score's name (such as FID) if all reports agree on one."""
         above = (self.score + self.figure.path).rpartition(".")[0]
         names = {at(report, f"{above}.name") for report in reports} - {None}
         name = str(names.pop()) if len(names) == 1 else self.label
@@ -78,16 +78,16 @@ class Measure:
 
 
 def known_measures() -> list[Measure]:
-    """The figures of all metrics that are known here, in the order in which they are shown."""
-    found: list[Measure] = []
+    """Return the figures of all registered metrics, in display order."""
+    measures: list[Measure] = []
     for kind in known_metrics():
         metric: Any = find("metric", kind)
-        found += [Measure(figure, f"{kind}.") for figure in getattr(metric, "figures", ())]
-    return [*found, Measure(NFE, "")]
+        measures += [Measure(figure, f"{kind}.") for figure in getattr(metric, "figures", ())]
+    return [*measures, Measure(NFE, "")]
 
 
 def at(report: dict[str, Any], path: str) -> Any:
-    """What is at a dotted path; None where there is nothing."""
+    """Return the value at a dotted path, or None."""
     value: Any = report
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -104,8 +104,8 @@ class Comparison:
     """Reports and their names.
 
     Attributes:
-        names: of each report.
-        reports: their JSON.
+        names: name of each report.
+        reports: JSON content of each report.
     """
 
     names: list[str]
@@ -113,73 +113,73 @@ class Comparison:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """Those that at least one report has, by aspect."""
-        there = [m for m in known_measures() if any(m.of(report) is not None for report in self.reports)]
-        return sorted(there, key=lambda measure: ASPECTS.index(measure.figure.aspect))
+        """Measures that at least one report has, by aspect."""
+        present = [m for m in known_measures() if any(m.of(report) is not None for report in self.reports)]
+        return sorted(present, key=lambda measure: ASPECTS.index(measure.figure.aspect))
 
     @cached_property
     def other_values(self) -> dict[str, list[Any]]:
-        """Numbers of other packages' metrics that have no figures or are not imported, by their names."""
-        kept = {measure.score for measure in self.measures} | {f"{kind}." for kind in (*METRICS, *BESIDE)}
-        found: dict[str, None] = {}
+        """Numbers from metrics of other packages that declare no figures or are not imported, by name."""
+        known = {measure.score for measure in self.measures} | {f"{kind}." for kind in (*METRICS, *BESIDE)}
+        paths: dict[str, None] = {}
         for report in self.reports:
             for kind, score in report.items():
-                if f"{kind}." not in kept and isinstance(score, dict):
-                    found |= {f"{kind}.{name}": None for name, value in score.items() if is_number(value)}
+                if f"{kind}." not in known and isinstance(score, dict):
+                    paths |= {f"{kind}.{name}": None for name, value in score.items() if is_number(value)}
         return {
             path.replace(".", ": ").replace("_", " "): [at(report, path) for report in self.reports]
-            for path in found
+            for path in paths
         }
 
     def table(self) -> list[list[str]]:
-        """A header and a row for each number; the best value of a figure bears a star."""
+        """Return a header and one row per number; a star marks the best value of a figure."""
         rows = [["", *self.names]]
         for measure in self.measures:
             values, form = [measure.of(report) for report in self.reports], measure.figure.form
-            there = [value for value in values if value is not None]
-            best = min(there) if measure.figure.better == "lower" else max(there)
+            present = [value for value in values if value is not None]
+            best = min(present) if measure.figure.better == "lower" else max(present)
             cells = ["-" if v is None else f"{v:{form}}{' *' if v == best else ''}" for v in values]
             rows.append([measure.title(self.reports), *cells])
-        for label, found in self.other_values.items():
-            rows.append([label, *(f"{value:.4g}" if is_number(value) else "-" for value in found)])
+        for label, others in self.other_values.items():
+            rows.append([label, *(f"{value:.4g}" if is_number(value) else "-" for value in others)])
         for label, path in SETTINGS.items():
-            found = [at(report, path) for report in self.reports]
-            if any(value is not None for value in found):
-                rows.append([label, *("-" if v is None else str(v)[:24] for v in found)])
+            settings = [at(report, path) for report in self.reports]
+            if any(value is not None for value in settings):
+                rows.append([label, *("-" if v is None else str(v)[:24] for v in settings)])
         return rows
 
     def differences(self) -> list[str]:
-        """Why these scores should not be compared; nothing if they can be."""
-        found = []
+        """Return the reasons not to compare these scores; empty if they are comparable."""
+        reasons = []
         for label, path in SETTINGS.items():
             values = list(dict.fromkeys(str(at(report, path)) for report in self.reports))
             if len(values) > 1:
-                found.append(f"{label} differ: {', '.join(value[:24] for value in values)}")
-        return found
+                reasons.append(f"{label} differ: {', '.join(value[:24] for value in values)}")
+        return reasons
 
     def lines(self) -> list[str]:
-        """The table as text."""
+        """Return the lines of the table as text."""
         rows = self.table()
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
         return [line.rstrip() for line in lines] + [f"not comparable: {text}" for text in self.differences()]
 
     def axes(self) -> list[Measure]:
-        """What stands for quality, for coverage and for speed: the first figure that most reports have."""
+        """Choose a figure each for quality, coverage and speed: the one that most reports have."""
         chosen = []
         for aspect in ASPECTS:
-            able = [measure for measure in self.measures if measure.figure.aspect == aspect]
-            counts = [sum(measure.of(report) is not None for report in self.reports) for measure in able]
-            if able:
-                chosen.append(able[counts.index(max(counts))])
+            candidates = [measure for measure in self.measures if measure.figure.aspect == aspect]
+            counts = [sum(m.of(report) is not None for report in self.reports) for m in candidates]
+            if candidates:
+                chosen.append(candidates[counts.index(max(counts))])
         return chosen
 
 
 def read_reports(paths: list[Path]) -> Comparison:
-    """Read what `ddgan evaluate` wrote, or the scores of runs, which are named by their folders.
+    """Read reports written by `ddgan evaluate`, or the scores of run folders, named after their folders.
 
     Raises:
-        ValueError: if there are fewer than two, or one is something else.
+        ValueError: if there are fewer than two, or one is not such a report.
     """
     if len(paths) < 2:
         raise ValueError("a comparison needs two or more JSON files")
@@ -191,7 +191,7 @@ def read_reports(paths: list[Path]) -> Comparison:
             raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
         if not isinstance(report, dict) or "protocol" not in report or "num_samples" not in report:
             raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
-        if "num_steps" in report:  # what 0.1 called it
+        if "num_steps" in report:  # the name in 0.1
             report["nfe"] = report.pop("num_steps")
         reports.append(report)
     short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
@@ -204,13 +204,13 @@ def compare(paths: list[Path], out: Path) -> Comparison:
     """Write X.html, self-contained, and the plot as X.png.
 
     Raises:
-        ValueError: if a file is no report.
+        ValueError: if a file is not a report, or the reports have no scores to compare.
     """
     comparison = read_reports(paths)
     if not comparison.measures:
         raise ValueError(
-            "these reports have no scores that can be compared: no metric that is known here has figures in "
-            "them (a package that adds metrics is named by --import PACKAGE, or imported before)"
+            "these reports have no scores that can be compared; if they use metrics of a package, add "
+            "--import PACKAGE or import it first"
         )
     plot = paint(comparison)
     head, *rows = comparison.table()
@@ -226,7 +226,7 @@ def compare(paths: list[Path], out: Path) -> Comparison:
 
 
 def paint(comparison: Comparison) -> bytes:
-    """The plot as PNG: one panel for each two of quality, coverage and speed."""
+    """Draw the plot as PNG: one panel per pair of quality, coverage and speed."""
     from matplotlib import figure as plots
 
     axes = comparison.axes()
@@ -271,7 +271,7 @@ def paint(comparison: Comparison) -> bytes:
 
 
 def _bars(measure: Measure, report: dict[str, Any]) -> list[list[float]] | None:
-    """The interval as matplotlib's lengths below and above."""
+    """Return the interval as matplotlib's lengths below and above the value."""
     interval, value = measure.interval_of(report), measure.of(report)
     if interval is None or value is None:
         return None

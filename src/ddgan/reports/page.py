@@ -1,4 +1,4 @@
-"""What the pages are made of: HTML without anything from outside, with pictures and plots inside."""
+"""Building blocks of the pages: self-contained HTML with embedded pictures and plots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ddgan.system.images import to_pil
 __all__ = ["COLORS", "Section", "page", "picture", "plot", "png", "table"]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
-"""Okabe-Ito: told apart by colour-blind readers."""
+"""The Okabe-Ito palette, safe for colour-blind readers."""
 TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 PAGE = TEMPLATES.from_string("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -62,7 +62,7 @@ TABLE = TEMPLATES.from_string("""<table>
 
 
 class Section(NamedTuple):
-    """A part of a page: its title, its HTML, and a line of text above that."""
+    """A section of a page: its title, its HTML, and a note above the HTML."""
 
     title: str
     content: Markup
@@ -70,30 +70,30 @@ class Section(NamedTuple):
 
 
 def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Section]) -> str:
-    """A whole page; texts are escaped, unless they are `Markup`.
+    """Render a whole page; texts are escaped unless they are `Markup`.
 
     Args:
-        title: of the browser's window.
-        heading: on the page.
-        lead: paragraphs below it.
-        sections: the rest.
+        title: title of the browser window.
+        heading: heading of the page.
+        lead: paragraphs below the heading.
+        sections: sections below the lead.
     """
     return PAGE.render(title=title, heading=heading, lead=lead, sections=sections)
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:
-    """An HTML table."""
+    """Render an HTML table."""
     return Markup(TABLE.render(rows=rows, head=head))
 
 
 def png(data: bytes, alt: str, css: str = "wide") -> Markup:
-    """An HTML image of the bytes of a PNG file."""
+    """Embed the bytes of a PNG file as an HTML image."""
     encoded = base64.b64encode(data).decode()
     return Markup('<img class="{}" alt="{}" src="data:image/png;base64,{}">').format(css, alt, encoded)
 
 
 def picture(image: np.ndarray, alt: str, css: str = "wide") -> Markup:
-    """An HTML image of uint8 (H, W, C)."""
+    """Embed uint8 (H, W, C) as an HTML image."""
     buffer = io.BytesIO()
     to_pil(image).save(buffer, format="PNG")
     return png(buffer.getvalue(), alt, css)

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page on which a person sees what a run has learned, by whatever method."""
+"""report.html: one self-contained page that shows the results of a run, for every method."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHODS = {
     "wgan_gp": "WGAN-GP",
     "gaussian_diffusion": "Gaussian diffusion",
 }
-"""What a person calls a method; others are called by their kind."""
+"""Display names of methods; others are shown by their kind."""
 LOSSES = {
     "loss_d": "discriminator's loss",
     "loss_g": "generator's loss",
@@ -33,9 +33,9 @@ LOSSES = {
     "loss_g_marginal": "generator's loss, marginal",
     "reconstruction": "reconstruction error",
 }
-"""What a person calls an entry of the log."""
+"""Display names of entries of the log."""
 BY_T = "_by_t"
-"""Ends the name of an entry that has one mean for each t, or bin of t."""
+"""Suffix of the entries that have one mean per t, or per bin of t."""
 
 
 def write_report(model: Model, report: Report, run: Path) -> Path:
@@ -53,7 +53,7 @@ def write_report(model: Model, report: Report, run: Path) -> Path:
 
 
 def heading(model: Model) -> str:
-    """The method, the data, and how many steps a sample takes."""
+    """Return the method, the data, and the number of steps per sample."""
     kind = model.config.method.kind
     method = METHODS.get(kind, kind.replace("_", " ").capitalize())
     steps = f"T = {model.nfe}" if isinstance(model, DDGAN) else f"NFE = {model.nfe}"
@@ -61,7 +61,7 @@ def heading(model: Model) -> str:
 
 
 def headline(report: Report) -> str:
-    """The scores that tell most, in one sentence."""
+    """Summarise the main scores in one sentence."""
     parts = []
     if report.modes is not None:
         parts.append(
@@ -77,7 +77,7 @@ def headline(report: Report) -> str:
 
 
 def loss_curves(log: list[dict[str, Any]], num_steps: int) -> Markup:
-    """Plots of the losses that a log has, over the iterations: for each t where it has them so."""
+    """Plot the losses of a log over the iterations, per t if the log has them per t."""
     names = list(dict.fromkeys(name for record in log for name in losses_of(record)))
     if not names:
         return Markup("<p>The log has no losses.</p>")
@@ -98,19 +98,19 @@ def loss_curves(log: list[dict[str, Any]], num_steps: int) -> Markup:
             figure.legend(handles, labels, loc="outside right center", fontsize=9)
 
     return plot(paint, 13, 3.6, "loss curves") + Markup(
-        '<p class="note">Means over the samples since the line before, smoothed over log lines.</p>'
+        '<p class="note">Means over the samples since the previous log line, smoothed over log lines.</p>'
     )
 
 
 def losses_of(record: dict[str, Any]) -> Iterator[str]:
-    """The names of the losses in a record of a log."""
+    """Yield the names of the losses in a log record."""
     for name in record:
         if (name.startswith("loss_") or name in LOSSES) and not name.endswith(BY_T):
             yield name
 
 
 def curves(log: list[dict[str, Any]], name: str, num_steps: int) -> Iterator[tuple[str, np.ndarray]]:
-    """The labels and values (len(log),) of a loss: one curve for each t or bin of t, or one with no label."""
+    """Yield label and values (len(log),) of a loss: one curve per t or bin of t, or one without a label."""
     bins = max(len(record.get(f"{name}{BY_T}", ())) for record in log)
     if bins < 2:
         yield "", np.array([record.get(name) for record in log], dtype=float)
@@ -124,7 +124,7 @@ def curves(log: list[dict[str, Any]], name: str, num_steps: int) -> Iterator[tup
 
 
 def smoothed(values: np.ndarray, window: int = 9) -> np.ndarray:
-    """A centred moving average that ignores missing values."""
+    """Return a centred moving average that ignores missing values."""
     half = min(window, len(values)) // 2
     parts = (values[max(i - half, 0) : i + half + 1] for i in range(len(values)))
     return np.array([np.nan if np.isnan(part).all() else np.nanmean(part) for part in parts])

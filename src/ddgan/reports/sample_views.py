@@ -1,4 +1,4 @@
-"""Samples as a person sees them: beside real ones, and step by step where the model denoises in few steps."""
+"""Views of samples: beside real ones, and step by step for models that denoise in few steps."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ NUM_SHOWN = 24
 NUM_CHAINS = 6
 NUM_POINTS = 5000
 EXTENT = 2.2
-"""How far from 0 points are drawn at least: as far as most of the noise that they are made from."""
+"""Smallest half-width of the axes of points, which covers most of x_T."""
 READABLE = ("digits", "single_digits")
-"""Data whose images are numbers that a classifier reads."""
+"""Data whose images show numbers that a classifier can read."""
 ALONE = (1, 4)
-"""Numbers of channels of which an image is shown without a picture of each channel."""
+"""Numbers of channels for which the channels are not shown one by one."""
 STEPS = "Denoising, step by step"
 
 
 def sample_sections(model: Model) -> list[Section]:
-    """Samples of any model beside those that it was trained on, and for a `DDGAN` how they come about."""
+    """Show samples of any model beside its training data, and for a `DDGAN` the denoising steps."""
     shape = model.sample_shape
     if len(shape) == 3:
         return _image_sections(model)
@@ -41,7 +41,7 @@ def sample_sections(model: Model) -> list[Section]:
 
 
 def _real(model: Model, count: int) -> Tensor:
-    """Real samples (count, *sample_shape), on the CPU."""
+    """Return real samples (count, *sample_shape), on the CPU."""
     return open_data(model.config.data, seed=1, sample_shape=model.sample_shape).batch(0, count).x.cpu()
 
 
@@ -58,7 +58,7 @@ def _image_sections(model: Model) -> list[Section]:
 
 
 def about_tiles(channels: int, data: str) -> str:
-    """What a person sees in the tiles."""
+    """Explain the tiles, for a reader of the page."""
     notes = {1: "", 3: "Each image in colour, then its red, green and blue channel in grey.", 4: ""}
     about = notes.get(channels, f"The {channels} channels of each image, in grey.")
     if data in READABLE:
@@ -78,7 +78,7 @@ def _tiles(batch: Tensor, data: str) -> Markup:
 
 
 def tile(image: np.ndarray) -> np.ndarray:
-    """A grey or RGBA image, an RGB image beside its channels in grey, or the channels alone; enlarged."""
+    """Enlarge a grey or RGBA image; show RGB beside its channels in grey, other images as their channels."""
     channels = image.shape[-1]
     if channels in ALONE:
         return images.grid(image[None], zoom=images.zoom_for(len(image)))
@@ -89,7 +89,7 @@ def tile(image: np.ndarray) -> np.ndarray:
 
 
 def _readings(batch: Tensor, data: str) -> list[str]:
-    """The caption of each image: the number that the classifier reads in it."""
+    """Return the caption of each image: the number that the classifier reads."""
     if data not in READABLE:
         return [""] * len(batch)
     from ddgan.metrics.classifier import CONFIDENT, digits_classifier
@@ -105,8 +105,8 @@ def _readings(batch: Tensor, data: str) -> list[str]:
 def _about_steps(model: DDGAN) -> Markup:
     return Markup(
         "One sample per row, from noise (left) to image (right). Upper line: the state x<sub>t</sub> for "
-        "t = {} down to 0. Lower line, below the state that it was made from: what the generator outputs "
-        "there, its guess at the clean image."
+        "t = {} down to 0. Lower line: the generator's output for the state above it, its guess at the clean "
+        "image."
     ).format(model.nfe)
 
 
@@ -115,7 +115,7 @@ def _filmstrip(model: DDGAN) -> Markup:
     columns = strip.states.shape[1]
     tiles = images.to_uint8(strip.tiles())
     if tiles.shape[-1] not in (1, 3, 4):
-        return Markup("<p>Images with other than 1, 3 or 4 channels are not drawn here.</p>")
+        return Markup("<p>Only images with 1, 3 or 4 channels are drawn here.</p>")
     zoom = images.zoom_for(tiles.shape[1])
     rows = (
         images.grid(tiles[first : first + 2 * columns], columns, zoom, gap=3)
@@ -149,7 +149,7 @@ def _points_section(
 
 
 def _painter(panels: Sequence[tuple[str, Tensor]], extent: float) -> Callable[[Any], None]:
-    """Draws each panel's points (N, 2) where they are, or how often there are points (N, 1)."""
+    """Return a function that draws one panel per entry: points (N, 2) as a scatter, (N, 1) as a histogram."""
 
     def paint(figure: Any) -> None:
         for place, (title, points) in enumerate(panels):

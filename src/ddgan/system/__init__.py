@@ -1,3 +1,3 @@
-"""What the program asks of the machine: whole files, devices, processes, random numbers, progress."""
+"""The machine: atomic files, devices, processes, random numbers, progress."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Devices: which there is, waiting for one, and copies to one that nothing waits for."""
+"""Devices: choice, synchronisation, and asynchronous copies."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ __all__ = ["choose_device", "to_device", "wait_for"]
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for a run.
+    """Return the device of this name; "auto" takes the first of CUDA, MPS and CPU that is available.
 
     Raises:
-        ValueError: if it is unknown, or was asked for by name and is not there.
+        ValueError: if the name is unknown or the device is not available.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(there)}")
-    if not there[name]:
+        name = next(device for device, is_available in available.items() if is_available)
+    if name not in available:
+        raise ValueError(f"device is '{name}'; it must be one of auto, {', '.join(available)}")
+    if not available[name]:
         raise ValueError(f"device is {name}, which this machine does not have; use auto or cpu")
     return torch.device(name)
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has done all it was told."""
+    """Block until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -33,7 +33,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; a copy from the CPU to a GPU does not wait for what the GPU still has to do."""
+    """Copy a tensor to a device; a copy from the CPU to a GPU does not wait for the GPU's queued work."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

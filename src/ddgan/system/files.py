@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also when the machine stops in the middle."""
+"""Atomic files and folders: complete or absent, even if the machine stops in the middle."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 
 BLOCK = 1 << 20
 ASIDE = ".aside"
-"""Ends the hidden name of a folder while its successor takes its place."""
+"""Suffix of the hidden name of a folder while its replacement is moved into place."""
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Raises:
         OSError: if it cannot be read.
@@ -42,7 +42,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """The file has the old text or the new one, never a part."""
+    """Write a text file; at any moment it holds the whole old text or the whole new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
     partial = Path(name)
     try:
@@ -57,10 +57,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a .safetensors file, whole or not at all.
+    """Write a .safetensors file atomically.
 
     Raises:
-        OSError: if it cannot be written; what was there stays.
+        OSError: if it cannot be written; an existing file is kept.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -78,10 +78,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 
 def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a .safetensors file whose names begin so, and its metadata.
+    """Read the tensors of a .safetensors file whose names start with `prefix`, and its metadata.
 
     Raises:
-        ValueError: if it is damaged, or no such file.
+        ValueError: if it is damaged or is not a .safetensors file.
         OSError: if it cannot be read.
     """
     from safetensors import SafetensorError, safe_open
@@ -96,10 +96,10 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
 
 @contextmanager
 def folder_made_atomically(path: Path) -> Iterator[Path]:
-    """Yield a new folder to fill; it becomes `path` when the block ends, and vanishes if that fails.
+    """Yield a new folder to fill; it becomes `path` when the block ends, and is deleted if the block fails.
 
-    What was at `path` is moved aside first, removed last, and put back if it cannot be replaced. Partial
-    folders that a kill left are removed.
+    An existing `path` is first moved aside, then removed, or put back if it cannot be replaced. Partial
+    folders left by a killed process are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_partial(path.parent, path.name)
@@ -126,9 +126,9 @@ def folder_made_atomically(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path, name: str = "*") -> None:
-    """Clear up what a kill left half-written of files and folders of this name (by default all) in `folder`.
+    """Remove partial files and folders of this name (default: any) that a killed process left in `folder`.
 
-    What was moved aside and not replaced is put back.
+    A folder that was moved aside but not replaced is put back.
     """
     pattern = name if name == "*" else glob.escape(name)
     for aside in folder.glob(f".{pattern}{ASIDE}"):
@@ -145,7 +145,7 @@ def remove_partial(folder: Path, name: str = "*") -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file or folder written to the disk, where the system lets its folders be."""
+    """Flush a file or folder to disk; does nothing for folders on Windows, which does not allow it."""
     if os.name == "nt" and path.is_dir():
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)

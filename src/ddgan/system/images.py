@@ -1,4 +1,4 @@
-"""Images at the edge of the program: uint8, PNG files and grids. Nothing here is lossy."""
+"""Image output: uint8, PNG files and grids, all lossless."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["finite", "grid", "has_png_form", "save_png", "to_levels", "to_pil", 
 
 
 def finite(samples: Tensor) -> Tensor:
-    """The samples (N, ...) themselves.
+    """Return the samples (N, ...) unchanged if they are finite.
 
     Raises:
         ValueError: if a value is NaN or infinite.
@@ -33,7 +33,7 @@ def to_levels(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """(N, C, H, W) in [-1, 1] -> uint8 (N, H, W, C); values outside are clipped."""
+    """Convert (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C); values outside are clipped."""
     return to_levels(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -65,10 +65,14 @@ def grid(images: np.ndarray, columns: int | None = None, zoom: int = 1, gap: int
 
 
 def to_pil(image: np.ndarray) -> Image.Image:
-    """uint8 (H, W, C) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels -> PIL image."""
+    """Convert uint8 (H, W, C) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels to a PIL image.
+
+    Raises:
+        ValueError: if there are more than 4 channels.
+    """
     channels = image.shape[-1]
     if channels > 4:
-        raise ValueError(f"an image with {channels} channels has no PNG form; save it as .npz instead")
+        raise ValueError(f"an image with {channels} channels cannot be saved as PNG; save it as .npz")
     return Image.fromarray(image[..., 0] if channels == 1 else image)
 
 
@@ -78,5 +82,5 @@ def save_png(image: np.ndarray, path: Path) -> None:
 
 
 def zoom_for(size: int, target: int = 64) -> int:
-    """How much to enlarge images of `size` pixels so that a person sees about `target` pixels."""
+    """Return the integer factor that enlarges `size` pixels to about `target` pixels, at least 1."""
     return max(target // size, 1)

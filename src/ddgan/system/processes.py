@@ -1,9 +1,9 @@
 """The processes of a run: one, or as many as a launcher starts (torchrun, accelerate launch).
 
-Each holds all weights and works on its rows of the global batch. Gradients are averaged after the
-backward pass, in one message per update: that needs no wrapper around the networks, is the same with
-second derivatives (R1) and with several backward passes per update, and makes every process see the
-same gradient, so that all of them decide alike.
+Each holds all weights and processes its rows of the global batch. Gradients are averaged after the
+backward pass, with one all-reduce per update. This needs no wrapper around the networks, works with second
+derivatives (R1) and with several backward passes per update, and gives every process the same gradient, so
+that all make the same decisions.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ PATIENCE = timedelta(minutes=30)
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why, and what to do."""
+    """Training cannot continue; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those of the run.
+    """One process among those of a run.
 
     Attributes:
-        device: where this one computes.
-        rank: its number, from 0.
-        count: how many there are.
+        device: the device of the process.
+        rank: index of the process, from 0.
+        count: number of processes.
     """
 
     device: torch.device
@@ -50,16 +50,16 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes files and tells a person what happens."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """The rows that are this process's of a global batch."""
+        """Return this process's rows of the global batch."""
         share = batch_size // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def average_(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its mean over all processes; nothing to do for one."""
+        """Replace each tensor by its mean over all processes."""
         if self.count > 1:
             self._combine(list(tensors), self.count)
 
@@ -75,11 +75,11 @@ class Processes:
         torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; every process must ask."""
+        """Whether the flag is set in any process; every process must call this."""
         return self.largest(int(flag)) > 0
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers; the device is not waited for."""
+        """Return the maximum over all processes, without synchronising the device."""
         if self.count == 1:
             return number
         value = torch.tensor(number)
@@ -107,25 +107,23 @@ def _others_alive() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise TrainingError(
-            "another process of this run has died or does not answer "
+            "another process of this run has died or does not respond "
             f"({one_line(error)[:200]}); see its last message, then resume from the "
             "newest checkpoint with ddgan train --resume RUN"
         ) from None
 
 
 def join_processes(device_name: str) -> Processes:
-    """The place of this process among those that were started together, as the launcher's environment tells.
+    """Join the processes that were started together, as described by the launcher's environment.
 
     Raises:
-        ValueError: as `choose_device` does, or if the device cannot be shared.
+        ValueError: as `choose_device`, or if the device does not support several processes.
     """
     device, count = choose_device(device_name), int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Processes(device)
     if device.type == "mps":
-        raise ValueError(
-            f"training.device is mps, which works for one process only, not for {count}; use cpu"
-        )
+        raise ValueError(f"training.device is mps, which supports one process only, not {count}; use cpu")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

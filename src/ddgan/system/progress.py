@@ -1,4 +1,4 @@
-"""Progress for people: a bar with ETA on a terminal, silence elsewhere (the log has the lines)."""
+"""A progress bar with ETA on a terminal; nothing elsewhere (the log has the same numbers)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["progress_bar"]
 def progress_bar(
     title: str, total: int | None, completed: int = 0, *, enabled: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Yield advance(count, text="", total=None): moves the bar, sets the text behind it and the end.
+    """Yield advance(count, text="", total=None), which moves the bar and sets its text and its total.
 
-    `total` may be None where it is not known; `completed` is where the bar begins.
+    `total` is None while it is unknown; the bar starts at `completed`.
     """
     if not enabled or not sys.stderr.isatty():
         yield lambda count, text="", total=None: None

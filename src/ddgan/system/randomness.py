@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, and on nothing else.
+"""Random numbers keyed by their purpose.
 
-A draw is keyed by (seed, purpose, step) or (seed, purpose, image), never by how many draws came
-before it: resuming needs no saved generator state, and image i is the same in a batch of any size.
+A draw is keyed by (seed, purpose, step) or (seed, purpose, image), never by the number of draws before it.
+So resuming needs no saved generator state, and image i is the same in a batch of any size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["ImageNoise", "generator_for"]
 
 
 def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch.Generator that depends only on `seed` and `key`."""
+    """Return a torch.Generator seeded by `seed` and `key` alone."""
     text = ":".join(map(str, (seed, *key)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     generator = torch.Generator(device=device)
@@ -24,13 +24,13 @@ def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu"
 
 
 class ImageNoise:
-    """Standard normal noise for a batch of images, each from a stream of its own.
+    """Standard normal noise for a batch of images, with one stream per image.
 
     Args:
         seed: the seed of the whole set of images.
-        indices: the number of each image in that set.
-        device: where the noise is wanted; it is drawn on the CPU, so devices agree.
-        purpose: names the stream; what is drawn for one purpose leaves the others as they are.
+        indices: the index of each image in that set.
+        device: device of the result; the noise is drawn on the CPU, so it is the same for all devices.
+        purpose: name of the stream; draws for one purpose do not affect the others.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class ImageNoise:
         self._device = torch.device(device)
 
     def __call__(self, *shape: int) -> Tensor:
-        """The next (len(indices), *shape) normal numbers, float32."""
-        is_far = self._device.type == "cuda"  # which works on while the next numbers are drawn and copied
-        noise = torch.empty(len(self._generators), *shape, pin_memory=is_far)
+        """Draw the next (len(indices), *shape) normal numbers, float32."""
+        is_async = self._device.type == "cuda"  # the GPU computes while the next numbers are drawn and copied
+        noise = torch.empty(len(self._generators), *shape, pin_memory=is_async)
         for row, generator in zip(noise, self._generators, strict=True):
             row.normal_(generator=generator)
-        return noise.to(self._device, non_blocking=is_far)
+        return noise.to(self._device, non_blocking=is_async)

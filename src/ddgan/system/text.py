@@ -1,4 +1,4 @@
-"""Text of other programs, made fit for one line of ours."""
+"""Text from other programs, reduced to one line."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["one_line"]
 
 
 def one_line(text: object) -> str:
-    """The text of an error, say, without line breaks."""
+    """Return text, such as an error message, without line breaks."""
     return " ".join(str(text).split())

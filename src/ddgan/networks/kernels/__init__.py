@@ -1,3 +1,3 @@
-"""Faster forms of operations that the layers choose by themselves; nothing else imports them."""
+"""Faster implementations that the layers select automatically; nothing else imports them."""
 
 __all__: list[str] = []

@@ -1,10 +1,10 @@
 """Group normalisation, scale and shift, and SiLU as one operation.
 
-Written one after the other they keep four features for the backward pass: what went in, the normalised, the
-shifted, and what comes out. As one they keep what went in; the rest is computed again, as a normalisation's
-own backward pass does. On a CPU the normalisation is PyTorch's own kernel; on a GPU, where that kernel wants
-float32 and the channels outermost, normalisation, scale and shift are one multiplication and one addition per
-channel, in the type and layout that the convolutions have.
+As separate operations they save four tensors for the backward pass: the input, the normalised and the shifted
+features, and the output. Fused, they save only the input and recompute the others, as the backward pass of a
+normalisation does anyway. On a CPU the normalisation is PyTorch's own kernel. On a GPU that kernel needs
+float32 and channels first, so normalisation, scale and shift become one multiplication and one addition per
+channel, in the dtype and memory format of the convolutions.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["group_norm_silu"]
 def group_norm_silu(
     norm: nn.GroupNorm, h: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
 ) -> Tensor:
-    """silu(scale * norm(h) + shift): h (B, C, H, W), scale and shift (B, C), or else the norm's own (C,)."""
+    """Compute silu(scale * norm(h) + shift): h (B, C, H, W), scale and shift (B, C) or the norm's (C,)."""
     scale = (norm.weight if scale is None else scale)[..., None, None]
     shift = (norm.bias if shift is None else shift)[..., None, None]
-    if torch.compiler.is_compiling():  # which fuses by itself
-        return _one_by_one(h, scale, shift, norm.num_groups, norm.eps)
+    if torch.compiler.is_compiling():  # the compiler fuses them itself
+        return _unfused(h, scale, shift, norm.num_groups, norm.eps)
     is_plain = h.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     apply: Callable[..., Tensor] = (_GroupNormSiLU if is_plain else _FoldedGroupNormSiLU).apply
     return apply(h, scale, shift, norm.num_groups, norm.eps)
 
 
-def _one_by_one(h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
+def _unfused(h: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float) -> Tensor:
     return F.silu(torch.addcmul(shift, scale, F.group_norm(h, groups, eps=eps)))
 
 
@@ -53,7 +53,7 @@ class _GroupNormSiLU(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _differentiable(ctx, grad, h, scale, shift)
         normed, _, _ = _normed(h, ctx.groups, ctx.eps)
-        grad = grad.contiguous(memory_format=_layout(h))  # the kernel below takes both for alike
+        grad = grad.contiguous(memory_format=_layout(h))  # the kernel below assumes equal layouts
         grad = torch.ops.aten.silu_backward(grad, torch.addcmul(shift, scale, normed))
         of_shift = grad.sum_to_size(shift.shape)
         of_scale = normed.mul_(grad).sum_to_size(scale.shape)
@@ -74,9 +74,9 @@ class _GroupNormSiLU(torch.autograd.Function):
 
 
 class _FoldedGroupNormSiLU(torch.autograd.Function):
-    """(h, scale, shift, groups, eps) -> y, as silu(a h + b) with a and b of each image and channel.
+    """(h, scale, shift, groups, eps) -> y, as silu(a h + b) with a and b per image and channel.
 
-    Sums are taken in float32; what is as large as h, and a and b, have its type.
+    Sums are taken in float32; a, b and every tensor of h's size have h's dtype.
     """
 
     @staticmethod
@@ -118,22 +118,22 @@ class _FoldedGroupNormSiLU(torch.autograd.Function):
 def _differentiable(
     ctx: Any, grad: Tensor, h: Tensor, scale: Tensor, shift: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """The derivative where it is to be differentiated itself."""
-    y = _one_by_one(h, scale, shift, ctx.groups, ctx.eps)
+    """Compute gradients that can be differentiated again."""
+    y = _unfused(h, scale, shift, ctx.groups, ctx.eps)
     inputs = [x for x in (h, scale, shift) if x.requires_grad]
-    found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
-    return *(next(found) if x.requires_grad else None for x in (h, scale, shift)), None, None
+    grads = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    return *(next(grads) if x.requires_grad else None for x in (h, scale, shift)), None, None
 
 
 def _moments(h: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each group, (B, groups, 1, 1, 1), in float32 at least."""
+    """Return mean and variance of each group, (B, groups, 1, 1, 1), in at least float32."""
     if h.dtype.itemsize >= 4:
         variances, means = torch.var_mean(h, dim=(2, 3), correction=0, keepdim=True)
         means = _split(means, groups)
         mean = means.mean(dim=2, keepdim=True)
         between = (means - mean).square_().mean(dim=2, keepdim=True)
         return mean, _split(variances, groups).mean(dim=2, keepdim=True) + between
-    # Moments in the type of h would be as coarse as h; the mean square less the mean's is fine enough for it.
+    # Moments in h's dtype would be as coarse as h; E[h^2] - E[h]^2 in float32 is accurate enough.
     means = h.mean(dim=(2, 3), keepdim=True, dtype=torch.float32)
     mean = _split(means, groups).mean(dim=2, keepdim=True)
     lengths = torch.linalg.vector_norm(h, dim=(2, 3), keepdim=True, dtype=torch.float32)
@@ -145,7 +145,7 @@ def _moments(h: Tensor, groups: int) -> tuple[Tensor, Tensor]:
 def _normed_linearly(
     h: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, rstd: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """scale * normed + shift as a h + b, and a (B, C, 1, 1)."""
+    """Return scale * normed + shift, computed as a h + b, and a (B, C, 1, 1)."""
     groups = mean.shape[1]
     a = h.new_empty(len(h), groups, h.shape[1] // groups, 1, 1)
     torch.mul(rstd, _split(scale, groups), out=a)
@@ -155,7 +155,7 @@ def _normed_linearly(
 
 
 def _split(x: Tensor, groups: int) -> Tensor:
-    """(..., C, H, W) -> (..., groups, C / groups, H, W), the same memory."""
+    """View (..., C, H, W) as (..., groups, C / groups, H, W)."""
     grouped: Tensor = x.unflatten(-3, (groups, -1))
     return grouped
 
@@ -166,6 +166,6 @@ def _layout(h: Tensor) -> torch.memory_format:
 
 
 def _normed(h: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised h, and mean and 1 / standard deviation of each group."""
+    """Return the normalised h, and mean and 1 / standard deviation of each group."""
     batch, channels, height, width = h.shape
     return torch.native_group_norm(h, None, None, batch, channels, height * width, groups, eps)

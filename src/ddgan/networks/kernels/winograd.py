@@ -1,14 +1,14 @@
 """3 x 3 convolutions with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3).
 
-Tiles of 6 x 6 pixels, four apart, and the kernels are taken to the values of polynomials at the points
-0, 1, -1, 2, -2 and infinity, multiplied there, and taken back to 4 x 4 outputs (Lavin and Gray, 2016)::
+Tiles of 6 x 6 pixels, four apart, and the kernels are transformed to polynomial values at the points
+0, 1, -1, 2, -2 and infinity, multiplied there, and transformed back to 4 x 4 outputs (Lavin and Gray, 2016)::
 
     y = A^T [ sum over channels of (G w G^T) * (B^T x B) ] A
 
-36 multiplications stand for 144. The products over channels are matrix products, and the transforms move
-few numbers when the channels are innermost. In float32 it is as right as float32 is, about 2e-6 relative;
-a processor that computes in bfloat16, and a GPU, have something better. The gradients are convolutions of
-the same kind, to any order.
+36 multiplications replace 144. The products over channels are matrix products, and the transforms move
+little memory when the channels are innermost. In float32 the relative error is about 2e-6, as for the direct
+convolution; on a GPU or in bfloat16 PyTorch's kernels are faster. The gradients are convolutions of the same
+kind, to any order.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["Conv2d", "kernels_kept"]
 TILE, STEP, TAPS = 6, 4, 3
 FEWEST_CHANNELS = 64
 FEWEST_TILES = 64
-"""With fewer channels or tiles the transforms, of the kernels above all, cost more than they save."""
+"""With fewer channels or tiles the transforms, mainly those of the kernels, cost more than they save."""
 CHUNK = 2**21
-"""Transformed numbers at a time: few enough for the processor's cache."""
+"""Transformed numbers processed at a time: few enough to fit the processor's cache."""
 
 TO_TILE = (  # B^T
     (4, 0, -5, 0, 1, 0),
@@ -58,14 +58,14 @@ FROM_TILE = (  # A^T
 
 
 class Conv2d(nn.Conv2d):
-    """`torch.nn.Conv2d`, computed Winograd's way where that is faster."""
+    """`torch.nn.Conv2d` that uses Winograd's algorithm where it is faster."""
 
     keeps = False
     _kernels: Tensor | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        around = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
-        if around != ((1, 1), (1, 1), (1, 1), 1, "zeros") or not pays(input, self.weight):
+        geometry = (self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
+        if geometry != ((1, 1), (1, 1), (1, 1), 1, "zeros") or not pays(input, self.weight):
             return super().forward(input)
         if not self.keeps or torch.is_grad_enabled():
             return convolution(input, self.weight, self.bias)
@@ -76,9 +76,9 @@ class Conv2d(nn.Conv2d):
 
 @contextmanager
 def kernels_kept(network: nn.Module) -> Iterator[None]:
-    """Within it, calls without gradients transform each kernel once; four times its memory, till the end.
+    """Cache the transformed kernels inside the block, for calls without gradients.
 
-    The weights must not change meanwhile.
+    The cache takes four times the memory of the kernels. The weights must not change inside the block.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, Conv2d) and not layer.keeps]
     for layer in layers:
@@ -91,7 +91,7 @@ def kernels_kept(network: nn.Module) -> Iterator[None]:
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution of x (B, I, H, W), step 1 and zeros around, is faster here than directly."""
+    """Whether Winograd is faster than a direct convolution of x (B, I, H, W), stride 1 and zero padding."""
     batch, inputs, height, width = x.shape
     return (
         weight.shape[2:] == (TAPS, TAPS)
@@ -107,9 +107,9 @@ def pays(x: Tensor, weight: Tensor) -> bool:
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (B, I, H, W), channels_last, with weight (O, I, 3, 3) and zeros around it -> (B, O, H, W).
+    """Convolve x (B, I, H, W), channels_last and zero-padded, with weight (O, I, 3, 3) -> (B, O, H, W).
 
-    H and W are multiples of 4. Differentiable to any order.
+    H and W must be multiples of 4. Differentiable to any order.
     """
     apply: Callable[..., Tensor] = _Convolution.apply
     return apply(x, weight, bias)
@@ -154,7 +154,7 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def turned(weight: Tensor) -> Tensor:
-    """The kernels of the transposed convolution: (O, I, 3, 3) -> (I, O, 3, 3)."""
+    """Return the kernels of the transposed convolution: (O, I, 3, 3) -> (I, O, 3, 3)."""
     return weight.flip(2, 3).transpose(0, 1)
 
 
@@ -183,19 +183,19 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
         tiles = _transformed(_tiles(x[images], bands), "tile").view(TILE**2, -1, inputs)
         grads = _transformed(_split(grad)[images, bands].permute(2, 4, 0, 1, 3, 5), "gradient")
         total.baddbmm_(tiles.transpose(1, 2), grads.view(TILE**2, -1, outputs))
-    found = _transformed(total.view(TILE, TILE, inputs, outputs), "kernel gradient")
-    return found.permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
+    weight_grad = _transformed(total.view(TILE, TILE, inputs, outputs), "kernel gradient")
+    return weight_grad.permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
 
 
 def _transformed_kernels(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) -> (36, I, O), read in the order in which it lies in memory."""
+    """(O, I, 3, 3) -> (36, I, O), reading the weight in memory order."""
     if weight.stride(0) < weight.stride(1):
         return _transformed(weight.permute(2, 3, 1, 0), "kernel").flatten(0, 1)
     return _transformed(weight.permute(2, 3, 0, 1), "kernel").flatten(0, 1).transpose(1, 2)
 
 
 def _chunks(batch: int, rows: int, floats: int) -> Iterator[tuple[slice, slice]]:
-    """Which images, and which of their rows of tiles, are worked on together; `floats` is of one row."""
+    """Yield the images and their rows of tiles that are processed together; a row takes `floats` numbers."""
     together = max(CHUNK * STEP // (TILE**2 * floats), 1)
     if together >= rows:
         for first in range(0, batch, together // rows):
@@ -207,28 +207,28 @@ def _chunks(batch: int, rows: int, floats: int) -> Iterator[tuple[slice, slice]]
 
 
 def _tiles(x: Tensor, bands: slice) -> Tensor:
-    """The overlapping tiles of x, with zeros around it: a view (6, 6, b, rows, columns, I)."""
+    """Return the overlapping tiles of the zero-padded x: a view (6, 6, b, rows, columns, I)."""
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
     tiles = padded.unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # (b, rows, columns, I, 6, 6)
     return tiles[:, bands].permute(4, 5, 0, 1, 2, 3)
 
 
 def _split(y: Tensor) -> Tensor:
-    """Outputs by tile: (B, O, H, W) -> a view (B, rows, 4, columns, 4, O)."""
+    """View outputs by tile: (B, O, H, W) -> (B, rows, 4, columns, 4, O)."""
     tiles: Tensor = y.permute(0, 2, 3, 1).unflatten(2, (-1, STEP)).unflatten(1, (-1, STEP))
     return tiles
 
 
 def _transformed(x: Tensor, name: str) -> Tensor:
-    """x (m, m, ...) -> (n, n, ...): the matrix (n, m) of that name along both axes.
+    """Apply the matrix (n, m) of that name along both axes: x (m, m, ...) -> (n, n, ...).
 
-    The result lies in a scratch buffer, which the next call of that name overwrites.
+    The result lies in a scratch buffer that the next call with that name overwrites.
     """
     matrix = _matrix(name)
     n, m = matrix.shape
     lined = x if x.is_contiguous() else _scratch("lined", *x.shape).copy_(x)
     rest = lined.numel() // m**2
-    rows = lined.view(m, m, rest).transpose(0, 1)  # several small products are divided among threads, not one
+    rows = lined.view(m, m, rest).transpose(0, 1)  # several small products use all threads, one does not
     first = torch.bmm(matrix.expand(m, n, m), rows, out=_scratch("first", m, n, rest)).transpose(0, 1)
     second = torch.bmm(matrix.expand(n, n, m), first, out=_scratch(name, n, n, rest))
     return second.view(n, n, *x.shape[2:])
@@ -238,17 +238,17 @@ _buffers = threading.local()
 
 
 def _scratch(name: str, *shape: int) -> Tensor:
-    """Memory of this thread to work in, the same at every call of that name, and as large as ever needed.
+    """Return this thread's scratch buffer of that name, grown if it is too small.
 
-    New memory for every product would cost more time than the product, and leave holes behind.
+    Allocating for every product would take longer than the product and fragment the memory.
     """
     size = math.prod(shape)
-    found = getattr(_buffers, name, None)
-    if found is None or found.numel() < size:
+    buffer = getattr(_buffers, name, None)
+    if buffer is None or buffer.numel() < size:
         with torch.inference_mode(False):
-            found = torch.empty(size, dtype=torch.float32)
-        setattr(_buffers, name, found)
-    return found[:size].view(shape)
+            buffer = torch.empty(size, dtype=torch.float32)
+        setattr(_buffers, name, buffer)
+    return buffer[:size].view(shape)
 
 
 @lru_cache
@@ -261,5 +261,5 @@ def _matrix(name: str) -> Tensor:
         "gradient": output.T,
         "kernel gradient": kernel.T,
     }
-    with torch.inference_mode(False):  # what is cached must be fit for training too
+    with torch.inference_mode(False):  # the cached tensor must be usable in training too
         return matrices[name].float().contiguous().clone()
