@@ -214,7 +214,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         save_file({"x": torch.zeros(3)}, path, {"facts": json.dumps(known)})
         refused(path, "does not hold the classifier emoji; install ddgan again")
     network = CompactClassifier(3, 9, (8, 8, 8))
-    described = about(network, (3, 32, 32), name="emoji") | {"widths": [8, 8, 16]}
+    described = about(network, (3, 32, 32), name="emoji", version=1, accuracy=0.5) | {"widths": [8, 8, 16]}
     keep_classifier(path, network, described)
     refused(path, "does not hold the tensors that its metadata describes; install ddgan again")
 
@@ -232,7 +232,7 @@ def test_what_is_written_is_opened_again(tmp_path: Path) -> None:
     network = CompactClassifier(1, 4, (8, 16, 8)).eval()
     assert network.num_features == 8
     path = tmp_path / "mnist.safetensors"
-    keep_classifier(path, network, about(network, (1, 28, 28), name="mnist", accuracy=0.5))
+    keep_classifier(path, network, about(network, (1, 28, 28), name="mnist", version=1, accuracy=0.5))
     again, known = open_classifier(path)
     assert (known["sample_shape"], known["accuracy"]) == ([1, 28, 28], 0.5)
     images = torch.rand(3, 1, 28, 28) * 2 - 1

@@ -131,7 +131,7 @@ def open_classifier(path: Path) -> tuple[CompactClassifier, dict[str, Any]]:
         )
     tensors, about = kept_classifier(path, REMEDY)
     try:
-        is_ours = about["name"] == path.stem
+        is_ours = about["name"] == path.stem and {"version", "accuracy"} <= set(about)
         with torch.device("meta"):
             network = CompactClassifier(
                 about["sample_shape"][0], about["num_classes"], tuple(about["widths"])
