@@ -144,19 +144,27 @@ def tests(book: Playbook, seconds: float) -> dict[str, Any]:
 
 def classifier(book: Playbook, seconds: float) -> dict[str, Any]:
     """Train the classifier that computes features for the scores, unless the package has its weights."""
+    if has_features(book):
+        return {"done": True, "summary": "already present"}
+    name = book.options.features.removesuffix("_classifier")
+    script = ["docs/results/classifiers.py", name, "--data", book.options.data]
+    script += ["--out", str(book.work / f"{name}.safetensors"), "--epochs", str(CLASSIFIER_EPOCHS)]
+    status = book.call("classifier", script, seconds)
+    return {"done": has_features(book), "status": status, "summary": last_line(book.log_of("classifier"))}
+
+
+def has_features(book: Playbook) -> bool:
+    """Whether the features of the scores can be opened; moves weights that were trained here into place.
+
+    A later call may find the package as it was, without them.
+    """
     name = book.options.features.removesuffix("_classifier")
     place = ROOT / "src/ddgan/metrics/weights" / f"{name}.safetensors"
-    if name == book.options.features or place.is_file():
-        return {"done": True, "summary": "already present"}
     made = book.work / place.name
-    script = ["docs/results/classifiers.py", name, "--data", book.options.data, "--out", str(made)]
-    script += ["--epochs", str(CLASSIFIER_EPOCHS)]
-    status = book.call("classifier", script, seconds)
-    if status or not made.is_file():
-        return {"done": False, "status": status, "summary": last_line(book.log_of("classifier"))}
-    place.parent.mkdir(exist_ok=True)
-    shutil.copy(made, place)
-    return {"done": True, "summary": last_line(book.log_of("classifier"))}
+    if name != book.options.features and not place.is_file() and made.is_file():
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(made, place)
+    return name == book.options.features or place.is_file()
 
 
 def probe(book: Playbook, seconds: float) -> dict[str, Any]:
@@ -239,6 +247,7 @@ def train(book: Playbook, seconds: float) -> dict[str, Any]:
 def scores(book: Playbook, seconds: float) -> dict[str, Any]:
     """Score the weights that are kept, in bf16."""
     options, out = book.options, book.work / SCORES_NAME
+    has_features(book)
     weights = pack_weights(book)
     command = ["-m", "ddgan", "evaluate", str(weights), "--data", options.data, "-n", str(options.n)]
     command += ["--metrics", *options.metrics, "--features", options.features]
@@ -301,7 +310,7 @@ def pack(book: Playbook) -> None:
     back.mkdir(parents=True, exist_ok=True)
     if (book.run / WEIGHTS_NAME).is_file():
         pack_weights(book)
-    if (made := book.work / "cifar10.safetensors").is_file():
+    if (made := book.work / f"{book.options.features.removesuffix('_classifier')}.safetensors").is_file():
         shutil.copy(made, back / "classifier.safetensors")
     for picture in (book.work / "pictures").glob("*.png"):
         shutil.copy(picture, back / picture.name)
