@@ -6,10 +6,8 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 CLASSES = ("ape", "bee", "cow")
 LABELS = np.repeat(np.arange(3), 4)
 
@@ -35,10 +33,3 @@ def make_folder(folder: Path, pixels: np.ndarray) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(png(image))
     return folder
-
-
-def shared(name: str) -> Path:
-    """Real data beside the project; the test is skipped where it is missing."""
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"the folder shared/data/{name} is not there")
-    return SHARED / name

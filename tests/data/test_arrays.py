@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import shared
 from forms import cifar, idx
 
 from ddgan.data.decode import decode
 from ddgan.data.preparation import prepare
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import open_reader
+from shared_data import shared
 
 
 @pytest.mark.parametrize(

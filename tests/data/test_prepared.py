@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from ddgan.data.batch import _order
 from ddgan.data.preparation import prepare
-from ddgan.data.prepared import ImageDataset, _order
+from ddgan.data.prepared import ImageDataset
 
 COUNT = 23
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import LABELS, png, shared
+from data_files import LABELS, png
 from forms import SOURCES, lmdb_of, parquet
 from PIL import Image
 
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import columns, databases, open_reader
+from shared_data import shared
 
 
 def test_columns_can_be_named(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -24,7 +24,11 @@ def test_kinds_are_named_by_themselves_and_files_by_their_path(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("fid", "features 'fid' is not known; choose from inception, vgg16, classifier, pixels, or name a"),
+        (
+            "fid",
+            "features 'fid' is not known; choose from inception, vgg16, classifier, cifar10_classifier, "
+            "emoji_classifier, mnist_classifier, pixels, or name a",
+        ),
         ("x.pth", "features 'x.pth' does not exist; choose from inception"),
         ("torchscript", "features.path is missing; it has no default"),
         (3, "features is 3; it must be a kind of features"),

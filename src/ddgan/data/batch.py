@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.system.randomness import generator_for
 
-__all__ = ["EVERY", "Batch", "DataConfig", "Dataset"]
+__all__ = ["EVERY", "Batch", "DataConfig", "Dataset", "shuffled_indices"]
 
 EVERY = slice(None)
 
@@ -97,3 +99,20 @@ class DataConfig(Protocol):
             ValueError: if there is no such data or split, or it is damaged.
         """
         ...
+
+
+def shuffled_indices(seed: int, step: int, size: int, count: int) -> Tensor:
+    """Which of `count` samples batch `step` of `size` has, int64 (size,).
+
+    Every epoch shows each sample once, in an order that depends on (seed, epoch) alone; batches run over the
+    ends of epochs.
+    """
+    place = torch.arange(step * size, (step + 1) * size)
+    epochs = place // count
+    parts = [_order(seed, int(epoch), count)[place[epochs == epoch] % count] for epoch in epochs.unique()]
+    return torch.cat(parts)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=generator_for(seed, "epoch", epoch))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddgan.data.batch import EVERY, Batch
+from ddgan.data.batch import EVERY, Batch, shuffled_indices
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
@@ -113,18 +112,8 @@ class ImageDataset:
         return str(self.info["checksum"])
 
     def indices(self, step: int, size: int) -> Tensor:
-        """Which images batch `step` has, int64 (size,).
-
-        Every epoch shows each image once, in an order that depends on (seed, epoch) alone; batches run
-        over the ends of epochs.
-        """
-        count = len(self._trained)
-        place = torch.arange(step * size, (step + 1) * size)
-        epochs = place // count
-        parts = [
-            _order(self._seed, int(epoch), count)[place[epochs == epoch] % count] for epoch in epochs.unique()
-        ]
-        return self._trained[torch.cat(parts)]
+        """Which images batch `step` has, int64 (size,), see `shuffled_indices`."""
+        return self._trained[shuffled_indices(self._seed, step, size, len(self._trained))]
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """Batch `step` of `size` images, or these rows of it, on the device."""
@@ -189,11 +178,6 @@ def _split(count: int, num_held_out: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(0, dtype=torch.int64), torch.arange(count)
     shuffled = torch.randperm(count, generator=generator_for(0, "held out"))
     return shuffled[:num_held_out], shuffled[num_held_out:].sort().values
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> Tensor:
-    return torch.randperm(count, generator=generator_for(seed, "epoch", epoch))
 
 
 def _as_tensor(array: np.memmap) -> Tensor:

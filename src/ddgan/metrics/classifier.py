@@ -242,8 +242,14 @@ def keep_classifier(path: Path, network: nn.Module, about: dict[str, Any]) -> No
     save_tensors(path, network.state_dict(), {METADATA: json.dumps(about)})
 
 
-def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def kept_classifier(
+    path: Path, remedy: str = "delete it, and it will be made again"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights that `keep_classifier` wrote, and what is known of them.
+
+    Args:
+        path: the file.
+        remedy: what an error tells a person to do.
 
     Raises:
         ValueError: if the file is damaged.
@@ -252,7 +258,7 @@ def kept_classifier(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, metadata = read_tensors(path)
         return tensors, json.loads(metadata[METADATA])
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"'{path}' is damaged ({error}); delete it, and it will be made again") from None
+        raise ValueError(f"'{path}' is damaged ({error}); {remedy}") from None
 
 
 @cache

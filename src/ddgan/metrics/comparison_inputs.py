@@ -59,6 +59,11 @@ class Inputs:
         """What a person calls the data."""
         return self.data if isinstance(self.data, str) else self.data.name
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of a sample."""
+        return self.samples.sample_shape
+
     @cached_property
     def device(self) -> torch.device:
         """Where features are computed: where the model is, if distances in float64 can be had there."""

@@ -62,8 +62,9 @@ def evaluate(
         n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
             protocol (its other scores are of 50,000).
         seed: of the samples.
-        features: "inception", "vgg16", "classifier", "pixels", a TorchScript file with a .json beside it, or
-            a kind of another package. "auto" is inception for colour images of 32 pixels and more, else
+        features: "inception", "vgg16", "classifier", "cifar10_classifier", "emoji_classifier",
+            "mnist_classifier", "pixels", a TorchScript file with a .json beside it, or a kind of another
+            package. "auto" is inception for colour images of 32 pixels and more, else
             classifier where the data has labels, else pixels.
         split: of the data to compare with, "train" if none is given.
         held_out: data that the model was not trained on, for memorisation, in any form that `data` may have;

@@ -3,6 +3,8 @@
     inception       2,048 features of the network of all published FIDs, from inception-2015-12-05.pt
     vgg16           4,096 features of the network of the paper's recall
     classifier      a small network trained here on the labelled data; needs no download
+    cifar10_classifier, emoji_classifier, mnist_classifier
+                    networks whose weights come with ddgan, for images of their data's shape
     pixels          the pixels, or the coordinates of points
     X.pt            any TorchScript network, described by X.json beside it (the kind `torchscript`)
 
@@ -39,7 +41,15 @@ from ddgan.metrics.real_data import RealData
 
 __all__ = ["Compared", "FeatureBatch", "Features", "FeaturesConfig", "features_named", "known_features"]
 
-NAMES = ("inception", "vgg16", "classifier", "pixels")
+NAMES = (
+    "inception",
+    "vgg16",
+    "classifier",
+    "cifar10_classifier",
+    "emoji_classifier",
+    "mnist_classifier",
+    "pixels",
+)
 """The kinds that come with ddgan and need no settings."""
 TORCHSCRIPT = "torchscript"
 ENDINGS = (".pt", ".pth", ".ts")
@@ -84,6 +94,11 @@ class Features:
 
 class Compared(Protocol):
     """What an evaluation tells features that are opened for it."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of a sample, and of the data."""
+        ...
 
     @property
     def training(self) -> RealData:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ddgan.data.batch import DataConfig
 from ddgan.data.digits import SingleDigits, StackedDigits, split_digits
+from ddgan.data.emoji import Emoji, split_emoji
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers.stacked import PREFIX
 from ddgan.data.sources import data_named, open_data
@@ -98,10 +99,12 @@ def open_real(
             checksum=info["checksum"],
         )
     split = split or "train"
+    classes: np.ndarray | None
     if isinstance(dataset, SingleDigits):
-        pixels, labels = split_digits(split)
+        pixels, classes = split_digits(split)
         images = pixels[:, None]
-        classes: np.ndarray | None = labels
+    elif isinstance(dataset, Emoji):
+        images, classes = split_emoji(split)
     else:
         batch = dataset.batch(0, max(num_samples, FEWEST_ENDLESS))
         is_image = batch.x.ndim == 4

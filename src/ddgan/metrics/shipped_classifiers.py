@@ -13,7 +13,6 @@ of two convolutions, each with batch norm and GELU.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 from ddgan.config.components import register
 from ddgan.metrics.classifier import kept_classifier
 from ddgan.metrics.features import Compared, FeatureBatch, Features
+from ddgan.system.files import sha256_of
 
 __all__ = [
     "CIFAR10ClassifierConfig",
@@ -31,10 +31,13 @@ __all__ = [
     "EmojiClassifierConfig",
     "MNISTClassifierConfig",
     "ShippedClassifier",
+    "about",
+    "open_classifier",
     "whitening_filters",
 ]
 
 FOLDER = Path(__file__).with_name("weights")
+REMEDY = "install ddgan again"
 PATCH = 2
 """Height and width in pixels of the patches that the first layer whitens."""
 LOGIT_SCALE = 1 / 9
@@ -83,73 +86,118 @@ class CompactClassifier(nn.Module):
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    """Build a 3 x 3 convolution that starts as the identity on its first channels."""
+    """Build a 3 x 3 convolution that starts as the identity on its first channels, plus small random weights.
+
+    The random part gives every channel a variance, which batch norm divides by: what pooling leaves of a
+    filter that answers to the background alone is constant.
+    """
     layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     with torch.no_grad():
-        nn.init.dirac_(layer.weight[: min(inputs, outputs)])
+        layer.weight += nn.init.dirac_(torch.empty_like(layer.weight))
     return layer
 
 
-def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
-    """Return the filters that whiten the patches of images (B, C, H, W), and their negatives.
+def whitening_filters(images: Tensor, eps: float = 5e-4) -> tuple[Tensor, Tensor]:
+    """Return the filters that whiten the patches of images (B, C, H, W) with their negatives, and the biases.
+
+    The biases centre the answers: without them a filter's answers could all lie where GELU is flat.
 
     Returns:
         (2 C PATCH^2, C, PATCH, PATCH): eigenvectors of the patches' covariance, divided by the root of their
-        eigenvalue + eps.
+        eigenvalue + eps; and (2 C PATCH^2,).
     """
     channels = images.shape[1]
     patches = F.unfold(images, PATCH).transpose(1, 2).flatten(0, 1)  # (N, C PATCH^2)
-    patches = patches - patches.mean(dim=0)
-    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-    filters = (vectors / (values + eps).sqrt()).T.reshape(-1, channels, PATCH, PATCH)
-    return torch.cat([filters, -filters])
+    mean = patches.mean(dim=0)
+    values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+    rows = (vectors / (values + eps).sqrt()).T
+    rows = torch.cat([rows, -rows])
+    return rows.reshape(-1, channels, PATCH, PATCH), -rows @ mean
+
+
+def open_classifier(path: Path) -> tuple[CompactClassifier, dict[str, Any]]:
+    """Open a classifier written by `docs/results/classifiers.py`, in float32, and its metadata.
+
+    The tensors are compared with the network that the metadata describes before it takes them.
+
+    Raises:
+        ValueError: if the weights are missing, damaged, or of another network or classifier.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"features {path.stem}_classifier: this version of ddgan has no weights for them; make them with "
+            f"python docs/results/classifiers.py {path.stem} --data DATA --out '{path}', or choose the "
+            "features classifier or pixels"
+        )
+    tensors, about = kept_classifier(path, REMEDY)
+    try:
+        is_ours = about["name"] == path.stem and {"version", "accuracy"} <= set(about)
+        with torch.device("meta"):
+            network = CompactClassifier(
+                about["sample_shape"][0], about["num_classes"], tuple(about["widths"])
+            )
+    except (KeyError, IndexError, TypeError, RuntimeError):
+        is_ours = False
+    if not is_ours:
+        raise ValueError(f"'{path}' does not hold the classifier {path.stem}; {REMEDY}")
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise ValueError(f"'{path}' does not hold the tensors that its metadata describes; {REMEDY}")
+    floats = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+    network.load_state_dict(floats, assign=True)
+    return network.eval().requires_grad_(False), about
 
 
 class ShippedClassifier(Features):
     """Features of a committed classifier; see `Features`.
 
     Args:
-        kind: the kind of features, such as cifar10_classifier.
-        path: its weights.
+        path: its weights, NAME.safetensors; the features are called NAME_classifier.
+
+    Attributes:
+        sample_shape: of the images that it takes, (C, H, W).
 
     Raises:
-        ValueError: if the weights are missing or damaged.
+        ValueError: if the weights are missing, damaged, or of another network or classifier.
     """
 
     batch_size = 512
     has_probabilities = True
 
-    def __init__(self, kind: str, path: Path) -> None:
-        if not path.is_file():
-            raise ValueError(
-                f"features {kind}: there are no weights in '{path}'; train them with "
-                f"docs/results/classifiers.py {path.stem}"
-            )
-        tensors, about = kept_classifier(path)
-        self.name = kind
-        self.checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    def __init__(self, path: Path) -> None:
+        self._network, about = open_classifier(path)
+        self.name = f"{path.stem}_classifier"
+        self.checksum = sha256_of(path)
         self.metadata = {
+            "classifier": about["name"],
             "classifier_version": about["version"],
             "classifier_accuracy": about["accuracy"],
             "classifier_sha256": self.checksum,
         }
         self.sample_shape = tuple(about["sample_shape"])
-        self._network = CompactClassifier(self.sample_shape[0], about["num_classes"], tuple(about["widths"]))
-        self._network.load_state_dict(tensors)
-        self._network.eval().requires_grad_(False)
 
     def to(self, device: torch.device) -> ShippedClassifier:
         self._network.to(device)
         return self
 
+    def check(self, sample_shape: tuple[int, ...]) -> None:
+        """Complain about samples that are not of the shape of the images that it was trained on.
+
+        Raises:
+            ValueError: naming features for others.
+        """
+        if tuple(sample_shape) != self.sample_shape:
+            given, ours = (" x ".join(map(str, shape)) for shape in (sample_shape, self.sample_shape))
+            raise ValueError(
+                f"features {self.name} are for images of {ours} (channels, height, width), and these samples "
+                f"have {given}; choose the features classifier, inception or pixels"
+            )
+
     @torch.no_grad()
     def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
-        if tuple(images.shape[1:]) != self.sample_shape:
-            given, ours = (" x ".join(map(str, shape)) for shape in (images.shape[1:], self.sample_shape))
-            raise ValueError(
-                f"features {self.name} take images of shape {ours} (channels, height, width), but these have "
-                f"{given}; choose the features classifier, inception or pixels"
-            )
+        self.check(tuple(images.shape[1:]))
         features = self._network.features(images.float() / 127.5 - 1)
         if not with_probabilities:
             return FeatureBatch(features)
@@ -163,10 +211,11 @@ class _Shipped:
         """Open the features.
 
         Raises:
-            ValueError: if the weights are missing or damaged.
+            ValueError: if the weights are missing or damaged, or the samples have another shape.
         """
-        name = self.kind.removesuffix("_classifier")
-        return ShippedClassifier(self.kind, FOLDER / f"{name}.safetensors")
+        features = ShippedClassifier(FOLDER / f"{self.kind.removesuffix('_classifier')}.safetensors")
+        features.check(inputs.sample_shape)
+        return features
 
 
 @register("features", "cifar10_classifier")
