@@ -61,7 +61,7 @@ FORMS: dict[str, dict[str, bool]] = {
     "compiled and replayed": {"training.compile": True, "training.cuda_graphs": True},
 }
 CLASSIFIER_EPOCHS = 24
-"""Half as many again as on a CPU: about a minute."""
+"""Twice as many as on a CPU: about half a minute."""
 NUM_PROBED = 20
 """Smallest number of timed iterations; rounded up to whole periods of the penalty."""
 LEAST_SECONDS = 10.0
