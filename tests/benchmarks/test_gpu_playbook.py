@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 import ddgan
 from benchmarks import gpu
+from ddgan.models.run_folder import read_log
 
 TINY = [
     *("--training.batch_size", "8", "--training.max_minutes", "0", "--training.log_every", "1"),
@@ -19,11 +25,11 @@ TINY = [
 ]
 
 
-def call(tmp_path: Path, *more: str, minutes: str = "5") -> dict[str, dict[str, object]]:
+def call(tmp_path: Path, *more: str, minutes: str = "20") -> dict[str, dict[str, Any]]:
     common = ["--data", "single_digits", "--work", str(tmp_path / "work"), "--back", str(tmp_path / "back")]
     scored = ["--features", "pixels", "--metrics", "frechet", "-n", "20", "--minutes", minutes]
     gpu.main([*common, *scored, *more, *TINY])
-    found: dict[str, dict[str, object]] = json.loads((tmp_path / "work" / "stages.json").read_text())
+    found: dict[str, dict[str, Any]] = json.loads((tmp_path / "work" / "stages.json").read_text())
     return found
 
 
@@ -62,16 +68,38 @@ def test_every_stage_runs_and_brings_its_files_back(
     assert again.model.num_classes == 10
 
 
-def test_a_second_call_resumes_what_the_first_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "RESERVES", {"scores": 20.0, "pack": 1.0})
-    monkeypatch.setattr(gpu, "GRACE_SECONDS", 10.0)
-    stages = ["--stages", "train", "scores"]
-    settings = ["--training.num_iterations", "1000000"]
-    first = call(tmp_path, *stages, *settings, minutes="0.45")
+@contextmanager
+def training_stopped_after(log: Path, step: int) -> Iterator[None]:
+    """Within it, the training that writes this log is asked to stop once it is past iteration `step`."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.1):
+            if log.is_file() and any(record["step"] > step for record in read_log(log)):
+                for child in psutil.Process().children():
+                    child.terminate()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def test_a_second_call_resumes_what_the_first_left(tmp_path: Path) -> None:
+    stages = ["--stages", "train", "scores", "--training.num_iterations", "1000000"]
+    log = tmp_path / "work" / "run" / "log.jsonl"
+    with training_stopped_after(log, 0):
+        first = call(tmp_path, *stages)
     assert first["train"]["done"] is False
     assert "scores" not in first
-    second = call(tmp_path, *stages, *settings, "--finish", minutes="0.65")
-    assert second["train"]["step"] > first["train"]["step"]
+    step = first["train"]["step"]
+    with training_stopped_after(log, step):
+        second = call(tmp_path, *stages, "--finish")
+    assert second["train"]["step"] > step
     assert second["train"]["done"] is False
     assert second["scores"]["summary"].startswith("value")
 
