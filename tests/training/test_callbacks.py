@@ -18,6 +18,8 @@ from ddgan.data.batch import Batch
 from ddgan.metrics.classifier import MeasuredClassifier
 from ddgan.models.checkpoint_file import read_checkpoint
 from ddgan.models.run_folder import read_log
+from ddgan.models.weights_file import DISCRIMINATOR_NAME
+from ddgan.system.files import save_tensors
 from ddgan.training.callbacks import Session
 from ddgan.training.checkpoint import Checkpoints
 from ddgan.training.iteration import iterate
@@ -25,6 +27,7 @@ from ddgan.training.noise import draw_noise
 from ddgan.training.state import TrainState
 from ddgan.training.tracking import flat as flat_settings
 from ddgan.training.tracking import scalars
+from ddgan.training.workspace import discriminator_weights
 from steps import changed, flat, fresh, images
 
 
@@ -139,6 +142,25 @@ def test_init_from_a_file_has_no_discriminator(
 ) -> None:
     ddgan.train(tiny_config, tmp_path / "run", init=tiny_run.path / "model.safetensors")
     assert "D from random weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [".", "model.safetensors"])
+def test_init_takes_the_discriminator_beside_a_weights_file(
+    tiny_run: Run, tiny_config: RunConfig, tmp_path: Path, place: str
+) -> None:
+    folder = tmp_path / "kept"
+    tiny_run.model.save(folder)
+    weights = discriminator_weights(tiny_run.path)
+    assert weights is not None
+    save_tensors(folder / DISCRIMINATOR_NAME, weights)
+    run = ddgan.train(tiny_config, tmp_path / "run", seed=9, init=folder / place, verbose=False)
+    first = read_checkpoint(run.path / "checkpoints" / "step-00000000")
+    for name, tensor in weights.items():
+        assert torch.equal(first.weights("discriminator")[name], tensor), name
+
+    (folder / DISCRIMINATOR_NAME).write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=r"discriminator\.safetensors' is not a whole"):
+        ddgan.train(tiny_config, tmp_path / "other", init=folder / place, verbose=False)
 
 
 def test_init_of_other_shapes_is_refused(tiny_run: Run, tiny_config: RunConfig, tmp_path: Path) -> None:

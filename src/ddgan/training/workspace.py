@@ -81,4 +81,11 @@ def discriminator_weights(source: str | Path) -> dict[str, Tensor] | None:
         except (ValueError, OSError):
             continue
     beside = (source if source.is_dir() else source.parent) / DISCRIMINATOR_NAME
-    return read_tensors(beside)[0] if beside.is_file() else None
+    if not beside.is_file():
+        return None
+    try:
+        return read_tensors(beside)[0]
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"'{beside}' is not a whole .safetensors file ({error}); remove it to start D from random weights"
+        ) from None
