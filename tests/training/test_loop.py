@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.batch import Batch
-from ddgan.training.loop import SIGNALS, fit, graceful_stop
+from ddgan.training.loop import SIGNALS, STOPPING, fit, graceful_stop
 from ddgan.training.statistics import StatisticsMeter
 
 
@@ -108,6 +108,14 @@ def test_the_first_signal_stops_gracefully_and_a_second_ctrl_c_at_once(number: i
         assert {number: signal.getsignal(number) for number in SIGNALS} == before
     finally:
         signal.signal(signal.SIGINT, outer)
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_the_first_signal_is_answered_at_once(verbose: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    with graceful_stop(verbose=verbose):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr().err == (STOPPING if verbose else "")
 
 
 def test_in_another_thread_it_does_nothing() -> None:

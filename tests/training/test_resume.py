@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor
 
 import ddgan
-from ddgan import RunConfig, TrainingError
+from ddgan import Run, RunConfig, TrainingError
 from ddgan.cli import main
 from ddgan.data.batch import Batch
 from ddgan.models.checkpoint_file import read_checkpoint
@@ -145,6 +145,19 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_are_not(points: Pa
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     ddgan.resume(run, verbose=False)
     assert [record["step"] for record in read_log(run / "log.jsonl")] == [2, 3, 4, 5]
+
+
+def test_a_damaged_log_does_not_stop_a_run(
+    tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.path, run)
+    shutil.rmtree(run / "checkpoints" / "step-00000005")
+    log = run / "log.jsonl"
+    log.write_text("5\n" + log.read_text().replace('"step"', '"stfp"', 1))
+    ddgan.resume(run)
+    assert f"warning: dropped 2 lines of {log}, damaged since the log was written" in capsys.readouterr().err
+    assert [record["step"] for record in read_log(log)] == [2, 4, 5]
 
 
 def test_a_setting_that_is_newer_than_the_run_had_its_default(points: Path, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from ddgan.models.run_folder import read_log
-from ddgan.training.statistics import JsonLines, StatisticsMeter
+from ddgan.training.statistics import JsonLines, StatisticsMeter, rewind_log
 
 
 def test_the_meter_averages_overall_and_per_t() -> None:
@@ -43,6 +44,29 @@ def test_reading_resets_the_meter() -> None:
     assert meter.read() == {}
     meter.add({"discriminator": {"t": t, "loss_d": torch.tensor([7.0])}})
     assert meter.read() == {"loss_d": 7.0, "loss_d_by_t": [7.0]}
+
+
+def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    good = [json.dumps({"step": step, "loss": 0.5}) for step in range(1, 5)]
+    bad = [
+        "5",
+        "[1]",
+        '{"stfp": 3}',
+        '{"step": true}',
+        '{"step": 2.0}',
+        '{"step": 2, "lo',
+        "[" * 100_000,
+        "\xff",
+    ]
+    lines = [good[0], *bad[:4], good[1], *bad[4:], good[2], "", good[3]]
+    path.write_bytes("\n".join(lines).encode("latin-1") + b'\n{"step": 5, "lo')  # killed while it wrote
+    found: list[str] = []
+    assert [record["step"] for record in read_log(path, found.append)] == [1, 2, 3, 4]
+    assert len(found) == len(bad)
+    assert rewind_log(path, 3) == len(bad)
+    assert path.read_text() == "".join(line + "\n" for line in good[:3])
+    assert rewind_log(path, 3) == 0
 
 
 def test_each_line_is_on_disk_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ RUN/scores.json        the scores, and RUN/report.html, a page to look at (if sc
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,22 @@ FOLDERS = ("checkpoints", "grids", "trackers")
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log file; a last line that a kill cut short is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read_log(path: Path, on_damage: Callable[[str], object] = lambda line: None) -> list[dict[str, Any]]:
+    """Read the records of a log file, in order; each has an integer `step`.
+
+    A line that is not a record is skipped and passed to `on_damage`, unless it is the last and has no end: a
+    killed process leaves that.
+    """
+    records, text = [], path.read_text(encoding="utf-8", errors="replace")
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            record = json.loads(line)
+            is_record = isinstance(record, dict) and type(record.get("step")) is int
+        except (ValueError, RecursionError):
+            is_record = False
+        if is_record:
+            records.append(record)
+        elif line.strip() and number < len(lines) - 1:
+            on_damage(line)
     return records

@@ -6,11 +6,12 @@ a record to `on_log` every few iterations.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from ddgan.data.batch import Batch
@@ -70,15 +71,25 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if
 """Signals that make a run save and stop: Ctrl-C, the end of a job, and SLURM's early warning."""
 
 
+STOPPING = "stopping after this iteration; press Ctrl-C again to stop now\n"
+
+
 @contextmanager
-def graceful_stop() -> Iterator[Callable[[], int]]:
-    """Catch signals to stop; the yielded function returns the number received. A second Ctrl-C interrupts."""
+def graceful_stop(*, verbose: bool = False) -> Iterator[Callable[[], int]]:
+    """Catch signals to stop; the yielded function returns the number received. A second Ctrl-C interrupts.
+
+    Args:
+        verbose: answer the first signal at once, on standard error.
+    """
     received = [0]
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
 
     def on_signal(number: int, frame: object) -> None:
+        if verbose and not received[0]:
+            with suppress(OSError):
+                os.write(2, STOPPING.encode())  # print could be interrupted by this very signal
         received[0] = number
         signal.signal(signal.SIGINT, previous[signal.SIGINT])
 

@@ -98,9 +98,15 @@ class JsonLines:
         self._file.close()
 
 
-def rewind_log(path: Path, step: int) -> None:
-    """Drop the records after iteration `step`, from which training resumes."""
+def rewind_log(path: Path, step: int) -> int:
+    """Drop the records after iteration `step`, from which training resumes, and damaged lines.
+
+    Returns:
+        The number of damaged lines.
+    """
     from ddgan.system.files import write_atomically
 
-    kept = [record for record in read_log(path) if record["step"] <= step] if path.is_file() else []
-    write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept))
+    damaged: list[str] = []
+    kept = read_log(path, damaged.append) if path.is_file() else []
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept if record["step"] <= step))
+    return len(damaged)

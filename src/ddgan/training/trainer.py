@@ -190,7 +190,9 @@ def resume(
         if processes.is_main:
             if data is not None:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())
-            rewind_log(path / LOG_NAME, state.step)
+            if damaged := rewind_log(path / LOG_NAME, state.step):
+                lines = "1 line" if damaged == 1 else f"{damaged} lines"
+                log(f"warning: dropped {lines} of {path / LOG_NAME}, damaged since the log was written")
         seconds = newest.metadata["seconds"]
         return carry_on(config, state, dataset, processes, path, log, seconds, callbacks)
 
@@ -254,7 +256,7 @@ def carry_on(
     updates = ReplayedUpdates() if training.cuda_graphs else None
     with (
         tf32(training.tf32),
-        graceful_stop() as received,
+        graceful_stop(verbose=log.verbose) as received,
         progress_bar("training", known_end(state.num_iterations), state.step, enabled=log.verbose) as advance,
     ):
         session = Session(config, state, dataset, processes, path, log, advance, seconds)
