@@ -75,7 +75,7 @@ def test_only_a_ddgan_is_opened_as_one(other: Any, tmp_path: Path) -> None:
     method = other.config.method.kind
     with pytest.raises(
         ValueError,
-        match=f"was trained by the method {method}, and is not a denoising .*; ddgan.load opens it",
+        match=f"was trained by the method {method}, so it is not a denoising .*; open it with ddgan.load",
     ) as caught:
         DDGAN.from_pretrained(path)
     assert str(path) in str(caught.value)
