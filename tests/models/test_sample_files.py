@@ -107,7 +107,7 @@ def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="file' is not a folder that can be written to"):
+    with pytest.raises(ValueError, match="file' is not a writable folder"):
         check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
 
 
