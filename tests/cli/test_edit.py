@@ -98,7 +98,9 @@ def test_points_are_written_as_numbers(
     capsys.readouterr()
     image = ["--image", str(files / "a.png"), "--strength", "1"]
     assert "makes points" in refused(capsys, "edit", run, "stroke", *image, "--out", str(tmp_path / "y.npz"))
-    assert "no PNG form" in refused(capsys, "edit", run, "filmstrip", "--out", str(tmp_path / "y.png"))
+    assert "cannot be saved as PNG" in refused(
+        capsys, "edit", run, "filmstrip", "--out", str(tmp_path / "y.png")
+    )
 
 
 @pytest.mark.parametrize("edit", EDITS)

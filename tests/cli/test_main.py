@@ -186,7 +186,7 @@ WRONG = [
     (["sample"], ["model"]),
     (["sample", "nowhere", "--out", "OUT"], ["'nowhere' does not exist", "run folder"]),
     (["sample", "USED", "--out", "OUT"], ["not a run folder", "model.safetensors"]),
-    (["sample", "FILE", "--out", "OUT"], ["not a whole .safetensors file"]),
+    (["sample", "FILE", "--out", "OUT"], ["not a valid .safetensors file"]),
     (["sample", "RUN", "--out", "USED"], ["exists", "--overwrite"]),
     (["sample", "RUN", "--out", "OUT", "-n", "0"], ["n is 0"]),
     (["sample", "RUN", "--out", "OUT", "-n", "many"], ["many"]),
@@ -201,7 +201,7 @@ WRONG = [
     (["evaluate", "RUN", "--metrics", "frechet", "--features", "no.pt"], ["features 'no.pt' does not exist"]),
     (["evaluate", "USED"], ["not a run folder"]),
     (["evaluate", "nowhere.npz", "--data", "digits"], ["nowhere.npz' cannot be read"]),
-    (["evaluate", "FILE"], ["not a whole .safetensors file"]),
+    (["evaluate", "FILE"], ["not a valid .safetensors file"]),
     (["evaluate", "--compare", "a.json", "b.json"], ["--out X.html"]),
     (["evaluate", "--compare", "FILE", "USED", "--out", "OUT.html"], ["cannot be read as JSON"]),
 ]
@@ -278,7 +278,7 @@ def test_without_a_command_it_shows_the_commands(capsys: Capture) -> None:
 def test_truncated_weights_are_refused(run_copy: Path, tmp_path: Path, capsys: Capture) -> None:
     weights = run_copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "not a whole .safetensors file" in refused(
+    assert "not a valid .safetensors file" in refused(
         capsys, "sample", str(run_copy), "--out", str(tmp_path / "x.png")
     )
 

@@ -206,7 +206,7 @@ def test_their_help_says_what_they_take(capsys: Capture, monkeypatch: pytest.Mon
     text = capsys.readouterr().out
     assert "(whole number from 0 to 10,000; default: 0)" in text
     assert "(one of crop, fit; default: crop)" in text
-    assert "empty for the customary names\n" in text
+    assert "empty for the usual names\n" in text
 
 
 # --- help -----------------------------------------------------------------------------------------------

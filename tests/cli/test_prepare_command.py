@@ -48,7 +48,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     (photos / "cat" / "moves.GIF").touch()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert "words.png' cannot be used: it is not an image (such images are left out by: ddgan prepare" in said
+    assert "words.png' cannot be used: it is not an image (to skip such images: ddgan prepare" in said
     assert not out.exists()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
@@ -119,7 +119,7 @@ def test_a_prepared_dataset_is_compared_with_what_was_written(
     pixels = bytearray((out / "images.bin").read_bytes())
     pixels[-1] ^= 1
     (out / "images.bin").write_bytes(pixels)
-    assert "not those that were written" in checked(out, capsys)["DAMAGED"]
+    assert "have changed since they were written" in checked(out, capsys)["DAMAGED"]
 
 
 def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -51,7 +51,7 @@ def test_parquet_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
     data[offset : offset + 200] = b"\xff" * 200
     damaged.write_bytes(data)
     reader = open_reader(str(tmp_path / "x"))  # its footer is whole
-    with pytest.raises(ValueError, match=r"train-1.parquet' is not a whole parquet file: "):
+    with pytest.raises(ValueError, match=r"train-1.parquet' is not a valid parquet file: "):
         list(reader)
     with pytest.raises(ValueError, match="train-1"):
         prepare(str(tmp_path / "x"), tmp_path / "out")
@@ -61,9 +61,12 @@ def test_parquet_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"picture": [b"x"], "label": [0]}, "x1.parquet' has other columns or classes than '.*x0.parquet'"),
-        ({"pixels": [b"x"]}, "x1.parquet' has the columns pixels; name the images"),
-        ({"image": [b"x"]}, "x1.parquet' has other columns"),
+        (
+            {"picture": [b"x"], "label": [0]},
+            "x1.parquet' and '.*x0.parquet' have different columns or classes",
+        ),
+        ({"pixels": [b"x"]}, "x1.parquet' has the columns pixels; name the one with images"),
+        ({"image": [b"x"]}, "x1.parquet' and .* have different columns"),
     ],
     ids=["renamed", "none", "no labels"],
 )
@@ -84,7 +87,7 @@ def test_an_lmdb_cut_short_is_named_before_reading_it_can_end_the_process(tmp_pa
     file = Path(source) / "data.mdb"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"x.lmdb' is not a whole LMDB: it has [\d,]+ of [\d,]+ bytes"):
+    with pytest.raises(ValueError, match=r"x.lmdb' is not a valid LMDB: it has [\d,]+ of [\d,]+ bytes"):
         open_reader(source)
 
 
@@ -92,7 +95,7 @@ def test_an_lmdb_that_is_damaged_after_it_was_opened_is_named(tmp_path: Path) ->
     source = large_lmdb(tmp_path)
     reader = open_reader(source)
     (Path(source) / "data.mdb").write_bytes(b"x" * 100_000)
-    with pytest.raises(ValueError, match=r"x.lmdb' is not a whole LMDB: "):
+    with pytest.raises(ValueError, match=r"x.lmdb' is not a valid LMDB: "):
         list(reader)
 
 
@@ -108,7 +111,7 @@ def test_compressed_tars_with_a_changed_byte_are_named(
         data = bytearray(whole)
         data[int(len(data) * place)] ^= 0x55
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=rf"x.tar.{suffix}' is not a whole zip or tar archive"):
+        with pytest.raises(ValueError, match=rf"x.tar.{suffix}' is not a valid zip or tar archive"):
             list(open_reader(str(path)))
 
 
@@ -117,7 +120,7 @@ def test_a_checksum_at_the_end_of_a_tar_gz_is_looked_at(tmp_path: Path, pixels: 
     data = bytearray(path.read_bytes())
     data[-8] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"x.tar.gz' is not a whole .*CRC"):
+    with pytest.raises(ValueError, match=r"x.tar.gz' is not a valid .*CRC"):
         open_reader(str(path))
 
 
@@ -140,7 +143,7 @@ def test_an_archive_that_changes_while_it_is_read_is_named(tmp_path: Path, pixel
         path = Path(SOURCES[form](tmp_path, pixels))
         reader = open_reader(str(path))
         path.write_bytes(b"something else" * 100)
-        with pytest.raises(ValueError, match=rf"x.{form}' is not a whole zip or tar archive"):
+        with pytest.raises(ValueError, match=rf"x.{form}' is not a valid zip or tar archive"):
             list(reader)
 
 
@@ -151,7 +154,7 @@ def test_a_npz_whose_values_are_damaged_is_named_on_the_way(tmp_path: Path) -> N
     np.savez(tmp_path / "x.npz", images=incompressible(), labels=np.arange(40))
     spoil(tmp_path / "x.npz", 0.4)
     reader = open_reader(str(tmp_path / "x.npz"))
-    with pytest.raises(ValueError, match=r"x.npz:images.npy' is cut short or damaged: Bad CRC"):
+    with pytest.raises(ValueError, match=r"x.npz:images.npy' is truncated or damaged: Bad CRC"):
         list(reader)
 
 
@@ -159,7 +162,7 @@ def test_a_npy_with_more_than_it_says_is_refused(tmp_path: Path, pixels: np.ndar
     np.save(tmp_path / "x.npy", pixels)
     with (tmp_path / "x.npy").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(ValueError, match=r"x.npy' is not a whole .npy: it has 2,920 bytes of values"):
+    with pytest.raises(ValueError, match=r"x.npy' is not a valid .npy: it has 2,920 bytes of values"):
         open_reader(str(tmp_path / "x.npy"))
 
 

@@ -93,7 +93,11 @@ def test_only_the_usual_formats_are_tried(form: str) -> None:
     """Others are named where their first bytes tell, and no decoder of theirs ever runs."""
     data = saved(Image.fromarray(GREY if form == "GIF" else COLOR), form)
     is_named = form in ("GIF", "PPM", "ICO", "EPS", "JPEG2000")
-    words = f"it is {form}, which is not read; convert it to one of PNG" if is_named else "it is not an image"
+    words = (
+        f"it is {form}, which is not supported; convert it to one of PNG"
+        if is_named
+        else "it is not an image"
+    )
     with pytest.raises(ValueError, match=words):
         decode(data)
 
@@ -128,7 +132,7 @@ def test_grey_and_colour_become_each_other() -> None:
     luminance = COLOR.astype(float) @ [0.299, 0.587, 0.114]
     assert np.abs(with_channels(COLOR, 1)[..., 0] - luminance).max() <= 1
     assert with_channels(GREY[..., None], 4)[0, 0].tolist() == [GREY[0, 0]] * 3 + [255]
-    with pytest.raises(ValueError, match="it has 5 channels, which cannot become 3"):
+    with pytest.raises(ValueError, match="it has 5 channels, which cannot be converted to 3"):
         with_channels(np.zeros((2, 2, 5), np.uint8), 3)
 
 
@@ -142,11 +146,11 @@ def test_grey_and_colour_become_each_other() -> None:
             saved(Image.fromarray(RNG.integers(256, size=(64, 64, 3), dtype=np.uint8)))[:-2000],
             "it is damaged",
         ),
-        (saved(Image.fromarray(COLOR).convert("CMYK"), "TIFF"), "its colours are CMYK"),
-        (saved(Image.fromarray(COLOR).convert("CMYK"), "JPEG"), "its colours are CMYK"),
-        (saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "its colours are F"),
+        (saved(Image.fromarray(COLOR).convert("CMYK"), "TIFF"), "its colour mode is CMYK"),
+        (saved(Image.fromarray(COLOR).convert("CMYK"), "JPEG"), "its colour mode is CMYK"),
+        (saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "its colour mode is F"),
         (saved(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"), "32-bit integers"),
-        (saved(Image.fromarray(COLOR).convert("LAB"), "TIFF"), "its colours are LAB"),
+        (saved(Image.fromarray(COLOR).convert("LAB"), "TIFF"), "its colour mode is LAB"),
     ],
     ids=["empty", "text", "header", "truncated", "cmyk", "cmyk jpeg", "float", "32 bits", "lab"],
 )
@@ -172,7 +176,7 @@ def test_bombs_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match=r"20000 x 20000 pixels|more than 100,000,000 pixels"):
         decode(bomb)
     monkeypatch.setattr(module, "MAX_PIXELS", 29)
-    with pytest.raises(ValueError, match="it has 5 x 6 pixels; at most 29"):
+    with pytest.raises(ValueError, match="it has 5 x 6 pixels; the limit is 29"):
         decode(png(COLOR))
 
 

@@ -74,9 +74,9 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("hello")
     zipfile.ZipFile(tmp_path / "x.zip", "w").close()
     for source, words in [
-        (tmp_path / "empty", "holds no images"),
-        (tmp_path / "x.txt", "none of the known forms"),
-        (tmp_path / "x.zip", "holds no images"),
+        (tmp_path / "empty", "has no images"),
+        (tmp_path / "x.txt", "has an unknown form"),
+        (tmp_path / "x.zip", "has no images"),
         (tmp_path / "nowhere", "does not exist"),
         ("stackedmnist:" + str(tmp_path / "nowhere"), "is not a folder; after stackedmnist: name the folder"),
     ]:

@@ -220,7 +220,7 @@ def test_without_its_copy_in_the_cache_it_is_asked_for(pixels: np.ndarray, own_c
     (config.folder / "images.bin").write_bytes(b"cut short")
     words = (
         r"the data was given from Python \(array of uint8, \(N, H, W, C\), 12 images of shape \(3, 9, 9\)\), "
-        r"and is not in the cache here; give it again, as in ddgan.resume\(RUN, data=...\)"
+        r"but is not in this cache; give it again, as in ddgan.resume\(RUN, data=...\)"
     )
     for ask in (config.check, config.open):
         with pytest.raises(ValueError, match=words) as error:
@@ -228,7 +228,7 @@ def test_without_its_copy_in_the_cache_it_is_asked_for(pixels: np.ndarray, own_c
         assert "\n" not in str(error.value)
     assert kept(pixels) == config
     config.check()
-    with pytest.raises(ValueError, match=r"^the data was given from Python, and is not"):
+    with pytest.raises(ValueError, match=r"^the data was given from Python, but is not"):
         data_named("from_python").check()
 
 
@@ -277,7 +277,7 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     "float points": (lambda x: np.zeros((9, 2)), r"'data' has images of shape \(9, 2\); it must be"),
     "nothing": (lambda x: x[:0], r"'data' has images of shape \(0, 9, 9, 3\)"),
     "integers": (lambda x: x.astype(int), "'data' has images of type int64; convert them to uint8 in 0..255"),
-    "NaN": (lambda x: changed(x, 3, np.nan), "data has values that are NaN; remove or replace these images"),
+    "NaN": (lambda x: changed(x, 3, np.nan), "data has NaN values; remove or replace these images"),
     "infinity": (lambda x: changed(x, 3, np.inf), r"data has floating-point values in 0..inf; scale them"),
     "floats in 0..255": (
         lambda x: x.astype(np.float32),
@@ -286,8 +286,8 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     "below -1": (lambda x: changed(x, 3, -1.5), r"data has floating-point values in -1.5..1; scale them"),
     "labels of another length": (lambda x: (x, LABELS[:5]), r"'data' has labels of shape \(5,\).*must be 12"),
     "labels that are floats": (lambda x: (x, LABELS / 2), "type float64; there must be 12 integers"),
-    "labels below 0": (lambda x: (x, LABELS - 1), "'data' has a label -1; labels count from 0"),
-    "labels not one-hot": (lambda x: (x, ONE_HOT + 1), "are not one-hot .*; give a whole number for each"),
+    "labels below 0": (lambda x: (x, LABELS - 1), "'data' has a label -1; labels must be 0 or more"),
+    "labels not one-hot": (lambda x: (x, ONE_HOT + 1), "are not one-hot .*; give an integer for each"),
     "a label that is a number": (
         lambda x: (x, LABELS * 10**6),
         "has a label 2000000, which is not a class; .* set data.labels to none",
@@ -304,11 +304,11 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     "no items": (at(lambda i: GREY, 0), "data has no images: its length is 0"),
     "random": (
         at(lambda i: np.random.default_rng().integers(255, size=(4, 4), dtype=np.uint8)),
-        r"data\[0\] is not the same when it is read twice; leave random transforms out .* under augmentation",
+        r"data\[0\] differs when read twice; remove random transforms .* under augmentation",
     ),
     "random labels": (
         at(lambda i: (GREY, int(np.random.default_rng().integers(10**9)))),
-        r"data\[0\] is not the same when it is read twice",
+        r"data\[0\] differs when read twice",
     ),
     "three values": (
         at(lambda i: (GREY, 1, 2)),
@@ -318,7 +318,7 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     "nested lists": (at(lambda i: {"image": GREY.tolist()}), r"pass data.with_format\('numpy'\)"),
     "other keys": (
         at(lambda i: {"x": GREY, "y": 1}),
-        "'data' has the columns x, y; name the images with: data.image_column",
+        "'data' has the columns x, y; name the one with images: data.image_column",
     ),
     "a shape": (at(lambda i: np.zeros((1, 2, 3, 4))), r"data\[0\] has an image of shape \(1, 2, 3, 4\); it"),
     "an empty image": (
@@ -331,12 +331,12 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     ),
     "CMYK": (
         at(lambda i: Image.new("CMYK", (4, 4))),
-        r"data\[0\] cannot be used: its colours are CMYK, .*; convert it to RGB",
+        r"data\[0\] cannot be used: its colour mode is CMYK, .*; convert it to RGB",
     ),
     "broken": (at(broken), r"data\[4\] cannot be read: OSError: no such file$"),
     "mixed sizes": (
         at(lambda i: GREY[: 4 - i // 11]),
-        r"'data\[11\]' cannot be used: it is 4 x 3 with 1 channels, and 'data\[0\]' is 4 x 4 .* set "
+        r"'data\[11\]' cannot be used: it is 4 x 3 with 1 channels, but 'data\[0\]' is 4 x 4 .* set "
         "data.size, or prepare the files with ddgan prepare --size N",
     ),
     "mixed channels": (
@@ -345,11 +345,11 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     ),
     "NaN in a dataset": (
         at(lambda i: np.full((4, 4), np.nan if i == 6 else 0.0)),
-        "data has values that are NaN",
+        "data has NaN values",
     ),
     "another range later": (
         at(lambda i: np.full((4, 4), -0.5 if i == 50 else 0.5), 100),
-        r"'data\[50\]' cannot be used: its values are in -0.5..-0.5, and those of the images looked at first "
+        r"'data\[50\]' cannot be used: its values are in -0.5..-0.5, but those of the images read first "
         r"in \[0, 1\]; give all images in one range",
     ),
     "NaN later": (
@@ -358,23 +358,23 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
     ),
     "floats later": (
         at(lambda i: GREY / 1 if i == 50 else GREY, 100),
-        r"'data\[50\]' cannot be used: it has floating-point values, and the images looked at first have not",
+        r"'data\[50\]' cannot be used: it has floating-point values, but the images read first have not",
     ),
     "a label that is half": (
         at(lambda i: (GREY, 0.5)),
-        r"data\[0\] has the label 0.5; a label is a whole number",
+        r"data\[0\] has the label 0.5; a label must be an integer",
     ),
     "labels of two kinds": (
         at(lambda i: (GREY, "cat" if i else 1)),
-        r"data\[1\] has a label that is text, and labels before are a whole number; give one kind",
+        r"data\[1\] has a label that is a string, but earlier labels are an integer; use one kind",
     ),
     "one-hot of two lengths": (
         at(lambda i: (GREY, np.eye(2 + i)[0])),
-        r"data\[1\] has a label that is one-hot of 3, and labels before are one-hot of 2",
+        r"data\[1\] has a label that is one-hot of 3, but earlier labels are one-hot of 2",
     ),
     "a label missing": (
         at(lambda i: (GREY, None if i == 2 else 1)),
-        "has 1 images without a class from 0; to leave all classes out: set data.labels to none",
+        "has 1 images without a class from 0; to drop all classes: set data.labels to none",
     ),
 }
 

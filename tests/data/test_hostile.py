@@ -59,7 +59,7 @@ def test_links_in_a_tar_are_refused_and_never_followed(
     source = tar_of(tmp_path / "in" / "x.tar", members)
     items = {item.name.rpartition(":")[2]: item for item in open_reader(source)}
     assert items["link.png"].content == b""
-    assert "it is a link, which is not followed" in items["link.png"].problem
+    assert "it is a link, and links in archives are not followed" in items["link.png"].problem
     assert items["fine.png"].problem == ""
 
 
@@ -82,11 +82,11 @@ def test_gzip_bombs_are_refused_by_what_an_idx_header_says(tmp_path: Path) -> No
         for _ in range(50):
             file.write(bytes(1 << 20))
     with pytest.raises(
-        ValueError, match=r"idx3-ubyte.gz' is cut short or damaged: it has more than the 5 rows"
+        ValueError, match=r"idx3-ubyte.gz' is truncated or damaged: it has more than the 5 rows"
     ):
         list(open_reader(str(path)))
     path.write_bytes(gzip.compress(idx(np.zeros((5, 28, 28), np.uint8))[:-10]))
-    with pytest.raises(ValueError, match=r"idx3-ubyte.gz' is cut short or damaged: it ends in row 4 of 5"):
+    with pytest.raises(ValueError, match=r"idx3-ubyte.gz' is truncated or damaged: it ends in row 4 of 5"):
         list(open_reader(str(path)))
     header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (1, 1 << 30, 1 << 30))
     path.write_bytes(gzip.compress(header))
@@ -110,7 +110,7 @@ def test_arrays_larger_than_the_disk_are_refused_at_their_first_image(
     np.savez_compressed(tmp_path / "x.npz", images=np.zeros((1000, 32, 32), np.uint8))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(ValueError, match=r"has 0.0 GB left, and 1,000 images of 32 x 32 .* take 0.0 GB"):
+    with pytest.raises(ValueError, match=r"has 0.0 GB left, but 1,000 images of 32 x 32 .* need 0.0 GB"):
         prepare(str(tmp_path / "x.npz"), tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
 

@@ -44,7 +44,7 @@ def test_a_missing_image_names_the_dataset(tmp_path: Path, pixels: np.ndarray) -
     make_folder(tmp_path / "x", pixels)
     reader = open_reader(f"hf:{tmp_path / 'x'}", "train")
     (tmp_path / "x" / "cow" / "11.png").unlink()
-    with pytest.raises(ValueError, match=r"'hf:.*x' is not a dataset that can be read to its end: .*11.png"):
+    with pytest.raises(ValueError, match=r"'hf:.*x' is not a dataset that can be read to the end: .*11.png"):
         list(reader)
 
 

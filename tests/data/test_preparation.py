@@ -242,7 +242,7 @@ def test_colour_after_grey_needs_a_decision(tmp_path: Path, pixels: np.ndarray) 
     folder = make_folder(tmp_path / "x", pixels)
     (folder / "ape" / "00.png").write_bytes(png(pixels[0][..., :1]))
     with pytest.raises(
-        ValueError, match=r"01.png' cannot be used: it has colour, and the first image has none"
+        ValueError, match=r"01.png' cannot be used: it has colour, but the first image is grey"
     ):
         prepare(str(folder), tmp_path / "out")
     for channels in (1, 3, 4):
@@ -280,9 +280,9 @@ def test_outputs_that_exist_are_only_replaced_when_asked(tmp_path: Path, pixels:
     prepare(source, out, Preparation(size=4), overwrite=True)
     assert ImageDataset(out).sample_shape == (3, 4, 4)
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files too"):
+    with pytest.raises(ValueError, match="also has other files"):
         prepare(source, out, overwrite=True)
-    with pytest.raises(ValueError, match="holds no prepared dataset"):
+    with pytest.raises(ValueError, match="is not a prepared dataset"):
         prepare(source, tmp_path / "x", overwrite=True)
     assert len(list((tmp_path / "x").rglob("*.png"))) == 12
     with pytest.raises(ValueError, match="is a file"):

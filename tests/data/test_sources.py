@@ -115,7 +115,7 @@ def test_without_a_model_images_keep_their_shape(array: Path) -> None:
 def test_a_prepared_dataset_must_fit_the_model(array: Path, tmp_path: Path) -> None:
     path = prepare(str(array), tmp_path / "out", Preparation(size=8))
     assert open_data(str(path), 0, sample_shape=(3, 8, 8)).sample_shape == (3, 8, 8)
-    with pytest.raises(ValueError, match=r"samples of shape \(1, 8, 8\), but .* has \(3, 8, 8\); name data"):
+    with pytest.raises(ValueError, match=r"samples of shape \(1, 8, 8\), but .* has \(3, 8, 8\); use data"):
         open_data(str(path), 0, sample_shape=(1, 8, 8))
     with pytest.raises(ValueError, match=r"^size is 4, but .* was prepared at \(8, 8\) pixels; leave it out"):
         ImagesConfig(path=str(path), size=4).open()
@@ -241,7 +241,7 @@ def test_images_are_fitted_to_a_model(array: Path, tmp_path: Path) -> None:
         ((1, 2, 3, 4), r"^the model makes samples of shape \(1, 2, 3, 4\), but '.*' has images$"),
         (
             (3, 8, 6),
-            r"^the model makes images of 8 x 6; only square ones are prepared on the way, so prepare the "
+            r"^the model makes images of 8 x 6, but only square ones are prepared automatically; prepare the "
             r"data first: ddgan prepare .*x\.npz --out DATA$",
         ),
     ],
@@ -254,6 +254,6 @@ def test_images_that_cannot_be_fitted_are_refused(array: Path, shape: tuple[int,
 def test_data_of_another_shape_is_not_set_beside_a_model() -> None:
     assert open_data("gaussians", sample_shape=(2,)).sample_shape == (2,)
     with pytest.raises(
-        ValueError, match=r"samples of shape \(3,\), but gaussians has \(2,\); name data of that shape$"
+        ValueError, match=r"samples of shape \(3,\), but gaussians has \(2,\); use data of that shape$"
     ):
         open_data("gaussians", sample_shape=(3,))

@@ -101,7 +101,7 @@ def test_a_raw_lmdb_with_an_odd_value_names_it(tmp_path: Path, pixels: np.ndarra
     source = lmdb_of(tmp_path / "x.lmdb", {b"0": pixels[0].tobytes(), b"1": pixels[1].tobytes()[:-3]})
     problems = [item.problem for item in open_reader(source)]
     assert problems[0] == ""
-    assert problems[1].startswith("it has 240 bytes, where 9 x 9 RGB has 243")
+    assert problems[1].startswith("it has 240 bytes, but 9 x 9 RGB has 243")
 
 
 def test_a_missing_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused_by_name(model: DDGAN, tmp_path: Path) -> None
     path.write_bytes(buffer.getvalue()[:60])
     with pytest.raises(ValueError, match=r"cut\.png' cannot be used"):
         read_images(model, path)
-    with pytest.raises(ValueError, match=r"its colours are LAB"):
+    with pytest.raises(ValueError, match=r"its colour mode is LAB"):
         read_images(model, Image.new("LAB", (8, 8)))
 
 

@@ -112,7 +112,7 @@ def test_models_of_other_methods_are_refused_by_name(
     method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, weights, out = model_of(method), tmp_path / "x.safetensors", tmp_path / "x.pth"
-    with pytest.raises(ValueError, match=f"trained by the method {method}, but .* takes a denoising"):
+    with pytest.raises(ValueError, match=f"trained by the method {method}, but .* needs a denoising"):
         save_published(model, out)
     model.save(weights)
     assert main(["convert", str(weights), "--to", "nvlabs", "--out", str(out)]) == 2

@@ -132,9 +132,9 @@ def test_too_few_samples_are_warned_of(model: DDGAN) -> None:
 
 def test_files_need_data_and_have_no_speed(tmp_path: Path) -> None:
     images = np.zeros((20, 8, 8, 3), np.uint8)
-    with pytest.raises(ValueError, match="name what to compare them with: --data"):
+    with pytest.raises(ValueError, match="name the data to compare them with by --data"):
         ddgan.evaluate(images)
-    with pytest.raises(ValueError, match="speed is of models, and 'array' are samples"):
+    with pytest.raises(ValueError, match="speed needs a model, but 'array' has only samples"):
         ddgan.evaluate(images, "digits", ["speed"])
     report = ddgan.evaluate(images, "digits")
     assert report.modes is not None
@@ -152,9 +152,7 @@ def test_a_model_is_compared_with_its_own_data_as_it_is_set(
     assert (report.data, report.split) == ("rings", "train")
     assert report.data_checksum == open_real(model.config.data).checksum
     assert open_real(model.config.data).num_classes == 4
-    with pytest.raises(
-        ValueError, match=r"'rings' has no images, which a classifier learns from; use .* pixels"
-    ):
+    with pytest.raises(ValueError, match=r"'rings' has no images, which a classifier needs; use .* pixels"):
         ddgan.evaluate(model, metrics=["balance"], n=50)
 
 
@@ -170,7 +168,7 @@ def test_data_may_be_a_path_or_settings(labelled_data: Path) -> None:
 def test_what_a_classifier_is_needed_for_is_refused_where_there_are_no_labels(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
     np.save(tmp_path / "real.npy", images)
-    with pytest.raises(ValueError, match=r"balance needs labels, and '.*real.npy' has none"):
+    with pytest.raises(ValueError, match=r"balance needs labels, but '.*real.npy' has none"):
         ddgan.evaluate(images, str(tmp_path / "real.npy"), ["balance"])
     np.savez(tmp_path / "statistics.npz", mu=np.zeros(9), sigma=np.eye(9))
     with pytest.raises(ValueError, match="has statistics only, and a classifier learns from images"):
@@ -178,7 +176,7 @@ def test_what_a_classifier_is_needed_for_is_refused_where_there_are_no_labels(tm
 
 
 def test_modes_need_data_that_has_some(labelled_data: Path) -> None:
-    with pytest.raises(ValueError, match="modes are counted for digits, single_digits, gaussians and"):
+    with pytest.raises(ValueError, match="modes can be counted for digits, single_digits, gaussians and"):
         ddgan.evaluate(np.zeros((20, 12, 12, 1), np.uint8), str(labelled_data), ["modes"])
 
 

@@ -75,7 +75,7 @@ def test_a_changed_file_is_refused(server: Server, own_cache: Path) -> None:
     weights = Weights("net", f"{server.url}/w.pt", "TEST_WEIGHTS")
     path, _ = weights.fetch()
     path.write_bytes(CONTENT + b"!")
-    with pytest.raises(ValueError, match=r"first used with .* bring the first file back, or delete"):
+    with pytest.raises(ValueError, match=r"first used with .* restore the first file, or delete"):
         weights.fetch()
     (own_cache / "weights" / "net.sha256").unlink()
     assert weights.fetch()[1] == hashlib.sha256(CONTENT + b"!").hexdigest()
@@ -93,12 +93,12 @@ def test_a_copy_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("/none.pt", "Not Found"), ("/cut.pt", "only 100 of 7,000 bytes came")],
+    [("/none.pt", "Not Found"), ("/cut.pt", "only 100 of 7,000 bytes arrived")],
 )
 def test_a_failed_download_leaves_nothing(server: Server, own_cache: Path, path: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as refused:
         Weights("net", server.url + path, "TEST_WEIGHTS").fetch()
-    assert "name it in TEST_WEIGHTS" in str(refused.value)
+    assert "put its path in TEST_WEIGHTS" in str(refused.value)
     assert list((own_cache / "weights").iterdir()) == []
 
 

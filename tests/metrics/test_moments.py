@@ -1,4 +1,4 @@
-"""Mean and covariance of features that come in batches."""
+"""Mean and covariance of features, accumulated batch by batch."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_it_has_settings_of_its_own(own: Any, model: DDGAN) -> None:
     assert few.scores["brightness"].brightest > many.scores["brightness"].brightest
     with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
         own.Brightness(count=0)
-    with pytest.raises(ValueError, match="brightness is asked for with two settings"):
+    with pytest.raises(ValueError, match="brightness is given with two different settings"):
         ddgan.evaluate(model, metrics=["brightness", own.Brightness(count=3)], n=50)
 
 
@@ -101,7 +101,9 @@ def test_it_scores_models_of_any_method(own: Any, tiny_config: RunConfig, method
 def test_it_is_named_among_those_that_there_are(own: Any, model: DDGAN) -> None:
     assert known_metrics() == [*METRICS, "brightness"]
     assert known_features()[-1] == "mean_colour"
-    with pytest.raises(ValueError, match=r"metrics: dullness is not known; choose from .*, brightness \(a"):
+    with pytest.raises(
+        ValueError, match=r"metrics: dullness is not known; choose from .*, brightness \(for a"
+    ):
         ddgan.evaluate(model, metrics=["dullness"])
     with pytest.raises(
         ValueError, match=r"features 'hue' is not known; choose from inception, .*mean_colour, or"
@@ -234,7 +236,7 @@ def test_what_needs_the_model_gets_it_and_is_not_for_files(model: DDGAN) -> None
     registered("calls", lambda evidence: Number(evidence.model.nfe), ("model",))
     assert ddgan.evaluate(model, metrics=["calls"], n=10).scores["calls"].value == 3
     with pytest.raises(
-        ValueError, match="metrics: calls is of models, and 'array' are samples; leave it out"
+        ValueError, match="metrics: calls needs a model, but 'array' has only samples; leave it out"
     ):
         ddgan.evaluate(np.zeros((20, 8, 8, 3), np.uint8), "digits", ["calls"])
 
@@ -258,8 +260,8 @@ def test_what_several_metrics_share_is_made_once(model: DDGAN) -> None:
     [
         ("plain", 3.5, (), "the score of plain is a float; it must be a dataclass"),
         ("opaque", Number(object()), (), "the score of opaque has no JSON form"),
-        ("seed", Number(1), (), "seed is what a report calls something else; register it by another kind"),
-        ("typo", Number(1), ("feature",), "typo needs 'feature'; it may need features, probabilities"),
+        ("seed", Number(1), (), "seed is a reserved name in reports; register it as another kind"),
+        ("typo", Number(1), ("feature",), "typo needs 'feature'; valid needs are features, probabilities"),
     ],
 )
 def test_mistakes_of_its_author(model: DDGAN, kind: str, value: Any, needs: Any, words: str) -> None:
@@ -273,7 +275,7 @@ def test_mistakes_of_its_author(model: DDGAN, kind: str, value: Any, needs: Any,
 def test_evidence_that_it_did_not_ask_for(model: DDGAN, need: str) -> None:
     registered("careless", lambda evidence: Number(getattr(evidence, need)))
     word = "classes" if need == "classified" else need
-    with pytest.raises(ValueError, match=f"evidence that was not gathered; add '{word}' to its needs"):
+    with pytest.raises(ValueError, match=f"evidence that was not collected; add '{word}' to its needs"):
         ddgan.evaluate(model, metrics=["careless"], n=10)
 
 
@@ -282,7 +284,7 @@ def test_a_metric_that_is_none(model: DDGAN) -> None:
     class Stranger:
         pass
 
-    with pytest.raises(ValueError, match="Stranger is registered as stranger, but does not derive from"):
+    with pytest.raises(ValueError, match="Stranger is registered as stranger, but is not a subclass of"):
         ddgan.evaluate(model, metrics=["stranger"], n=10)
 
 
@@ -341,7 +343,7 @@ def test_features_without_the_probabilities_that_they_speak_of(model: DDGAN) -> 
         def open(self, inputs: Any) -> Features:
             return Silent()
 
-    with pytest.raises(ValueError, match="features silent have no probabilities, though they say that"):
+    with pytest.raises(ValueError, match="features silent return no probabilities, although"):
         ddgan.evaluate(model, metrics=["inception_score"], n=10, features="silent")
 
 

@@ -88,7 +88,7 @@ def test_nearest_neighbours_are_found_across_tiles(monkeypatch: pytest.MonkeyPat
 
 
 def test_mistakes() -> None:
-    with pytest.raises(ValueError, match="3 samples have no 5 neighbours each; take at least 6"):
+    with pytest.raises(ValueError, match="3 samples have no 5 neighbours each; use at least 6"):
         neighbour_scores(normal(3, 4), normal(10, 4))
     with pytest.raises(ValueError, match="real features have 3 dimensions, samples' have 4"):
         neighbour_scores(normal(10, 3), normal(10, 4))

@@ -68,9 +68,9 @@ def test_jpeg_is_remarked(tmp_path: Path) -> None:
         (torch.full((4, 3, 8, 8), torch.nan), "4 of 4 samples have NaN or infinite values"),
         (torch.rand(4, 3, 8, 8), r"float images in .*; they must be in \[-1, 1\]"),
         (torch.rand(4, 3, 8, 8) * 255 - 1, r"they must be in \[-1, 1\]"),
-        (torch.zeros(4, 8, 8), r"samples have shape \(4, 8, 8\); images are uint8"),
-        (torch.zeros(4, 8, 8, 3, dtype=torch.uint8), "which has 8 channels; tensors are"),
-        (torch.zeros(4, 3, 8, 8, dtype=torch.int32), "samples are torch.int32; images are uint8"),
+        (torch.zeros(4, 8, 8), r"samples have shape \(4, 8, 8\); images must be uint8"),
+        (torch.zeros(4, 8, 8, 3, dtype=torch.uint8), "which means 8 channels; tensors must"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.int32), "samples are torch.int32; images must be uint8"),
         (np.zeros((0, 8, 8, 3), np.uint8), "samples have shape"),
     ],
 )
@@ -96,7 +96,7 @@ def test_files_that_are_no_samples(tmp_path: Path) -> None:
         open_samples(tmp_path / "float.npz", None, 0, 10)
     for index, size in enumerate((4, 5)):
         Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(tmp_path / f"{index}.png")
-    with pytest.raises(ValueError, match=r"1.png' has shape \(5, 5, 3\), the first sample \(4, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"1.png' has shape \(5, 5, 3\), but the first sample \(4, 4, 3\)"):
         whole(tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_grey_images_are_repeated_and_others_refused(inception: Path) -> None:
     features = opened("inception")
     grey = as_tensor(pixels(channels=1))
     torch.testing.assert_close(features(grey).features, features(grey.expand(-1, 3, -1, -1)).features)
-    with pytest.raises(ValueError, match="for 3 channels, but the images have 4"):
+    with pytest.raises(ValueError, match="need 3 channels, but the images have 4"):
         features(as_tensor(pixels(channels=4)))
     with pytest.raises(ValueError, match="for images, not for points; use pixels"):
         features(torch.zeros(4, 2))
@@ -118,7 +118,7 @@ def test_published_statistics_are_read(inception: Path, tmp_path: Path) -> None:
     reports = [ddgan.evaluate(samples, str(s), ["frechet"], features="inception") for s in sources]
     values = [report.frechet.value for report in reports if report.frechet]
     assert values == pytest.approx([values[0]] * 3, rel=1e-6)
-    with pytest.raises(ValueError, match=r"kernel needs real images, and '.*stats.npz' has statistics only"):
+    with pytest.raises(ValueError, match=r"kernel needs real images, but '.*stats.npz' has only statistics"):
         ddgan.evaluate(samples, str(sources[1]), ["kernel"], features="inception")
     with pytest.raises(ValueError, match="3072 dimensions, but the reference statistics have 9"):
         ddgan.evaluate(samples, str(sources[1]), ["frechet"], features="pixels")
@@ -147,18 +147,18 @@ def test_a_users_file_with_its_sidecar(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (None, r"mine.json' is missing; it describes the features' input"),
-        ("[1", "does not describe features"),
+        (None, r"mine.json' is missing; it must describe the input"),
+        ("[1", "is not a valid description"),
         ('{"colour": 1}', "colour is not a setting; the settings are dtype, input_range"),
         ('{"filter": "lanczos"}', "filter is 'lanczos'; it must be one of bilinear"),
         ('{"size": -1}', "size is -1; it must be at least 0"),
         ('{"channels": 2}', "channels is 2; it must be one of 1 or 3"),
         ('{"batch_size": 0}', "batch_size is 0; it must be at least 1"),
         ('{"std": [1, 0, 1]}', r"std is \[1.0, 0.0, 1.0\]; it must not be 0"),
-        ("[1]", r"it holds \[1\], which is not an object"),
+        ("[1]", r"it has \[1\], not an object"),
         ('{"mean": [0.5]}', r"mean is \[0.5\]; it must be one number per channel"),
-        ('{"input_range": [0, 1]}', "dtype is uint8, whose values cannot be scaled"),
-        ("{}", "returns mean, size; name one as output"),
+        ('{"input_range": [0, 1]}', "dtype is uint8, which cannot be scaled"),
+        ("{}", "returns mean, size; set output in its .json to one"),
     ],
 )
 def test_a_wrong_sidecar_is_refused(tmp_path: Path, said: str | None, words: str) -> None:
@@ -172,7 +172,7 @@ def test_a_wrong_sidecar_is_refused(tmp_path: Path, said: str | None, words: str
 def test_what_is_no_torchscript_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"nothing")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"x.pt' is not a whole TorchScript file"):
+    with pytest.raises(ValueError, match=r"x.pt' is not a valid TorchScript file"):
         opened(tmp_path / "x.pt")
 
 

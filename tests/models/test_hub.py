@@ -100,7 +100,7 @@ def test_a_licence_in_words_stays_with_the_weights(model: DDGAN, tmp_path: Path,
     path = DDGAN(model.generator, model.config, model.sample_shape, words).save(tmp_path / "x.safetensors")
     again = DDGAN.from_pretrained(path)
     assert DDGAN.from_pretrained(again.save(tmp_path / "y.safetensors")).license == words
-    with pytest.raises(ValueError, match="license is 'mit', but these weights carry another: Example"):
+    with pytest.raises(ValueError, match="license is 'mit', but these weights already have one: Example"):
         again.push_to_hub("me/cats", license="mit")
     assert uploads.calls == []
     again.push_to_hub("me/cats")
@@ -163,7 +163,7 @@ def test_a_local_path_wins(tiny_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 RESPONSE = SimpleNamespace(headers={}, request=None, status_code=404)
 FAILURES = [
-    (errors.LocalEntryNotFoundError("Try again"), "no connection, and no copy"),
+    (errors.LocalEntryNotFoundError("Try again"), "no connection and no copy"),
     (errors.RepositoryNotFoundError("404", response=RESPONSE), "no such repository"),  # type: ignore[arg-type]
     (errors.RemoteEntryNotFoundError("404", response=RESPONSE), "no model.safetensors"),  # type: ignore[arg-type]
     (errors.RevisionNotFoundError("404", response=RESPONSE), "no such revision"),  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_a_hub_that_does_not_answer_is_told_in_one_line(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=rf"'user/name' does not exist here, .*: .*{words}"):
+    with pytest.raises(ValueError, match=rf"'user/name' does not exist locally .*: .*{words}"):
         DDGAN.from_pretrained("user/name")
     with pytest.raises(ValueError, match=r"'user/name' could not be uploaded to the Hub: ") as caught:
         model.push_to_hub("user/name")
@@ -190,5 +190,5 @@ def test_a_hub_that_does_not_answer_is_told_in_one_line(
 
 @pytest.mark.parametrize("repo", ["name", "a/b/c", "user/", "../name x"])
 def test_other_names_are_not_pushed_to(model: DDGAN, repo: str) -> None:
-    with pytest.raises(ValueError, match="name it as user/name"):
+    with pytest.raises(ValueError, match="it must be user/name"):
         model.push_to_hub(repo)

@@ -83,7 +83,7 @@ def test_a_model_without_classes_is_told_none(model: DDGAN) -> None:
     assert model.num_classes == 0
     assert model.condition_for(3) is None
     with pytest.raises(
-        ValueError, match=r"^classes were given, but this model was trained without; leave them"
+        ValueError, match=r"^classes were given, but this model was trained without classes; leave them"
     ):
         model.sample(3, classes=0)
 

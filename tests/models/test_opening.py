@@ -75,7 +75,7 @@ def test_only_a_ddgan_is_opened_as_one(other: Any, tmp_path: Path) -> None:
     method = other.config.method.kind
     with pytest.raises(
         ValueError,
-        match=f"was trained by the method {method}, and is not a denoising .*; ddgan.load opens it",
+        match=f"was trained by the method {method}, so it is not a denoising .*; open it with ddgan.load",
     ) as caught:
         DDGAN.from_pretrained(path)
     assert str(path) in str(caught.value)
@@ -141,7 +141,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused_by_name(run_copy: Path) -> Non
     checkpoint = newest(run_copy)
     metadata = json.loads((checkpoint / METADATA_NAME).read_text())
     (checkpoint / METADATA_NAME).write_text(json.dumps(metadata | {"format": 1}))
-    with pytest.raises(ValueError, match="has format 1, and this version of ddgan reads format 2"):
+    with pytest.raises(ValueError, match="has format 1, but this version of ddgan reads format 2"):
         DDGAN.from_pretrained(checkpoint)
     (checkpoint / METADATA_NAME).write_text("{")
     with pytest.raises(ValueError, match="is damaged"):

@@ -60,7 +60,7 @@ def test_points_are_saved_as_numbers(points_model: DDGAN, tmp_path: Path) -> Non
     with np.load(tmp_path / "x.npz") as file:
         np.testing.assert_array_equal(file["points"], points_model.sample(4).numpy())
     for name in ("x.png", "folder"):
-        with pytest.raises(ValueError, match=r"have no PNG form; give --out X.npz"):
+        with pytest.raises(ValueError, match=r"cannot be saved as PNG; give --out X.npz"):
             save_samples(points_model, 4, 0, tmp_path / name)
     assert not (tmp_path / "folder").exists()
 
@@ -74,7 +74,7 @@ def test_signals_and_volumes_are_saved_as_numbers(
     with np.load(tmp_path / "x.npz") as file:
         assert list(file) == ["samples"]
         np.testing.assert_array_equal(file["samples"], model.sample(4).numpy())
-    with pytest.raises(ValueError, match=r"have no PNG form; give --out X.npz"):
+    with pytest.raises(ValueError, match=r"cannot be saved as PNG; give --out X.npz"):
         save_samples(model, 4, 0, tmp_path / "x.png")
 
 
@@ -82,7 +82,9 @@ def test_five_channels_have_no_png(
     tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
     model = make_model(tiny_config, (5, 8, 8))
-    with pytest.raises(ValueError, match=r"samples of shape \(5, 8, 8\) have no PNG form; give --out X.npz"):
+    with pytest.raises(
+        ValueError, match=r"samples of shape \(5, 8, 8\) cannot be saved as PNG; give --out X.npz"
+    ):
         save_samples(model, 1, 0, tmp_path / "x.png")
     save_samples(model, 1, 0, tmp_path / "x.npz")
 
@@ -105,14 +107,14 @@ def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="file' is not a folder that can be written to"):
+    with pytest.raises(ValueError, match="file' is not a writable folder"):
         check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.PNG", "paths.gif", "file"])
 def test_samples_have_a_form_that_their_name_tells(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"it must be X.png, X.npz or a folder, whose name has no ending"):
+    with pytest.raises(ValueError, match=r"it must be X.png, X.npz or a folder without a suffix"):
         check_pictures(tmp_path / name, overwrite=True)
     for good in ("x.png", "x.npz", "folder", "new/folder"):
         assert check_pictures(tmp_path / good, overwrite=False) == tmp_path / good
@@ -123,11 +125,11 @@ def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path:
     save_samples(model, 3, 0, folder)
     assert check_pictures(folder, overwrite=True) == folder
     (folder / "holiday.png").touch()
-    with pytest.raises(ValueError, match=r"holds 'holiday.png' and so is not a folder of samples"):
+    with pytest.raises(ValueError, match=r"is not a folder of samples: it has a file 'holiday.png'"):
         check_pictures(folder, overwrite=True)
     (folder / "holiday.png").unlink()
     (folder / RECORD_NAME).unlink()
-    with pytest.raises(ValueError, match=r"has no samples.json and so is not a folder of samples"):
+    with pytest.raises(ValueError, match=r"is not a folder of samples: it has no samples.json"):
         check_pictures(folder, overwrite=True)
 
 

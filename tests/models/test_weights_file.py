@@ -88,13 +88,13 @@ def test_truncated_files_are_refused_by_name(model: DDGAN, tmp_path: Path, kept:
     path = model.save(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
-    refused(path, r"is not a whole \.safetensors file")
+    refused(path, r"is not a valid \.safetensors file")
 
 
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "noise.safetensors"
     path.write_bytes(bytes(range(256)) * 40)
-    refused(path, r"is not a whole \.safetensors file")
+    refused(path, r"is not a valid \.safetensors file")
     save_file({"weight": torch.zeros(3)}, path)
     refused(path, "was not written by ddgan")
     save_file({"weight": torch.zeros(3)}, path, {"format": "pt"})
@@ -137,15 +137,15 @@ def test_a_component_that_is_not_registered_is_named_with_the_way_to_it(model: D
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 1}, "has format 1, and this version of ddgan reads format 2; open it with the version"),
-        ({"format": 3}, "has format 3, and this version of ddgan reads format 2; open it with the version"),
-        ({"format": "2"}, "has format 2, and"),
+        ({"format": 1}, "has format 1, but this version of ddgan reads format 2; open it with the version"),
+        ({"format": 3}, "has format 3, but this version of ddgan reads format 2; open it with the version"),
+        ({"format": "2"}, "has format 2, but"),
         ({"sample_shape": "3x8x8"}, "is damaged: its sample_shape is not a list of sizes"),
         ({"sample_shape": []}, "is damaged: its sample_shape is not a list of sizes"),
         ({"sample_shape": [3, 8, 0]}, "is damaged: its sample_shape is not a list of sizes"),
         ({"sample_shape": [3, 8, True]}, "is damaged: its sample_shape is not a list of sizes"),
         ({"sample_shape": [3, 8, 2**40]}, "is damaged: its sample_shape is not a list of sizes"),
-        ({"sample_shape": [2**20] * 4}, "is damaged: its sample_shape has more than 68,719,476,736 numbers"),
+        ({"sample_shape": [2**20] * 4}, "is damaged: its sample_shape has more than 68,719,476,736 values"),
         ({"sample_shape": [1] * 5}, "is damaged: its sample_shape is not a list of sizes"),
         ({"license": 3}, "is damaged: its license is not text"),
     ],
@@ -180,7 +180,7 @@ def test_files_of_0_1_are_refused_with_the_way_on(model: DDGAN, tmp_path: Path) 
     path = tmp_path / "old.safetensors"
     save_file(model.generator.state_dict(), path, {"format": "ddgan-1", "config": "{}", "license": ""})
     refused(
-        path, r"written by ddgan 0\.1, and this version reads format 2; open it with ddgan 0\.1, or train"
+        path, r"written by ddgan 0\.1, but this version reads format 2; open it with ddgan 0\.1, or train"
     )
 
 

@@ -113,7 +113,7 @@ def test_several_emas_are_kept_and_chosen(tiny_points_config: RunConfig, tmp_pat
     assert not torch.equal(samples[1], samples[2])
     with pytest.raises(ValueError, match=r"ema is 7, but .* no EMA of that half-life; it has 0.01, 5"):
         DDGAN.from_pretrained(run, ema=7)
-    with pytest.raises(ValueError, match="is not a run folder; its EMAs are files of it"):
+    with pytest.raises(ValueError, match="is not a run folder; open the EMA's own file"):
         DDGAN.from_pretrained(run / "model.safetensors", ema=5.0)
 
 

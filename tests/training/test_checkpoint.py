@@ -125,7 +125,7 @@ def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_
     checkpoints, _, newer = two_saved(tiny_config, tmp_path)
     metadata = json.loads((newer / METADATA_NAME).read_text())
     (newer / METADATA_NAME).write_text(json.dumps(metadata | {"format": 99, "sha256": "of another kind"}))
-    with pytest.raises(ValueError, match="has format 99, and this version of ddgan reads format 2"):
+    with pytest.raises(ValueError, match="has format 99, but this version of ddgan reads format 2"):
         checkpoints.newest()
     assert newer.is_dir()
 

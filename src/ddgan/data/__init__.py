@@ -1,3 +1,3 @@
-"""Data: what a model is trained on and compared with."""
+"""Data: datasets for training and for scores."""
 
 __all__: list[str] = []

@@ -1,7 +1,7 @@
-"""Augmentation: random changes of samples, and of their image conditions with them, before training.
+"""Augmentation: random changes of training samples and, together with them, of their image conditions.
 
-Random numbers are keyed by (seed, purpose, step) and drawn for the whole batch, so that they do not depend on
-how many processes share it.
+Random numbers are keyed by (seed, purpose, step) and drawn for the whole batch, so they do not depend on the
+number of processes.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from ddgan.data.batch import Batch
 __all__ = ["Augmentation", "HorizontalFlipConfig"]
 
 Uniform = Callable[[str], Tensor]
-"""purpose -> uniform numbers in [0, 1), (B,), one for each sample."""
+"""purpose -> uniform random numbers in [0, 1), (B,), one per sample."""
 
 
 class Augmentation(Protocol):
-    """What every kind of augmentation gives."""
+    """An augmentation."""
 
     kind: Any
 
     def apply(self, batch: Batch, uniform: Uniform) -> Batch:
-        """The batch, changed at random."""
+        """Return the batch, changed at random."""
         ...
 
 
 @register("augmentation", "horizontal_flip")
 class HorizontalFlipConfig:
-    """Mirror each image, and its image condition, left to right.
+    """Flip each image, and its image condition, left to right.
 
     Args:
-        probability: of each image, in 0..1.
+        probability: probability per image, in 0..1.
     """
 
     probability: Annotated[float, Interval(ge=0, le=1)] = 0.5
 
     def apply(self, batch: Batch, uniform: Uniform) -> Batch:
-        if batch.x.ndim < 3:  # points have no other side
+        if batch.x.ndim < 3:  # points cannot be flipped
             return batch
         is_flipped = uniform("flip") < self.probability
 

@@ -1,7 +1,6 @@
-"""Where prepared datasets are kept, and under what key: the contents of the source and the options.
+"""The cache of prepared datasets, keyed by the contents of the source and the options.
 
-The place is one setting, the environment variable DDGAN_CACHE (default ~/.cache/ddgan, or ddgan below
-XDG_CACHE_HOME).
+The environment variable DDGAN_CACHE sets its folder (default ~/.cache/ddgan, or ddgan below XDG_CACHE_HOME).
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ VARIABLE = "DDGAN_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder of everything that can be made again."""
+    """Return the cache folder; everything in it can be recreated."""
     if given := os.environ.get(VARIABLE):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddgan"
 
 
 def dataset_folder(source: str, fingerprint: str, options: dict[str, Any]) -> Path:
-    """Where the dataset made from these contents with these options is, or will be."""
+    """Return the folder of the dataset made from these contents with these options; it may not exist."""
     key = hashlib.sha256(json.dumps([fingerprint, options], sort_keys=True).encode()).hexdigest()[:20]
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source).name or source).strip("-")[:40] or "data"
     return cache_folder() / "datasets" / f"{stem}-{key}"
 
 
 def fingerprint_of(files: list[Path], root: Path, identity: str) -> str:
-    """A digest of the names and contents of files.
+    """Return a digest of the names and contents of files.
 
-    Reading everything again at each start would take minutes for a large source, so the digest is kept,
-    and is taken anew when the size, the inode or a time of any file has changed.
+    Reading a large source at each start would take minutes, so the digest is cached, and recomputed when the
+    size, the inode or a time of any file has changed.
     """
     stats = [file.stat() for file in files if file.exists()]
     seen = [[os.path.relpath(file, root) for file in files], identity]
@@ -58,7 +57,7 @@ def fingerprint_of(files: list[Path], root: Path, identity: str) -> str:
 
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Hold back other processes that would make the same folder; the lock vanishes with the process."""
+    """Lock a folder against other processes that would make it; the lock ends with the process."""
     from filelock import FileLock
 
     locks = cache_folder() / "locks"

@@ -1,10 +1,9 @@
-"""One image: from the bytes of a file, or from pixels, to uint8 of the wanted size and channels.
+"""One image: from the bytes of a file, or from pixels, to uint8 of the requested size and channels.
 
-What happens to the less usual kinds is decided here, on purpose: EXIF orientation is applied; palettes
-become colours; 16-bit values are scaled to 8 bits; transparent parts become white unless four channels
-are asked for; grey with transparency becomes colour with transparency; grey becomes RGB by repetition and
-colour grey by luminance. CMYK and other spaces, floating-point pixels and absurdly large images are refused
-by name.
+Unusual kinds are treated as follows: EXIF orientation is applied; palettes become colours; 16-bit values are
+scaled to 8 bits; transparent parts become white unless four channels are requested; grey with transparency
+becomes RGBA; grey becomes RGB by repetition, and colour becomes grey by luminance. CMYK and other colour
+spaces, floating-point pixels and extremely large images are refused by name.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from ddgan.config.settings import Interval, settings
 __all__ = ["Preparation", "decode", "prepare_image", "with_channels"]
 
 MAX_PIXELS = 100_000_000
-"""An image with more is refused as a decompression bomb."""
+"""Larger images are refused as decompression bombs."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-"""No other decoder sees a file."""
+"""No other decoder is used."""
 NAMED = ("GIF", "JPEG2000", "AVIF", "PPM", "PSD", "EPS", "ICO")
-"""Formats that are refused by name, known by their first bytes."""
+"""Formats refused by name, recognised by their first bytes."""
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @settings
 class Preparation:
-    """What every image is made into.
+    """Size and channels of prepared images.
 
     Args:
-        size: height and width in pixels, up to 10,000; 0 keeps the images' own, which must then all be equal.
-        channels: 1 (grey), 3 (RGB), 4 (RGBA) or what an array has; 0 takes those of the first image,
-            without its transparency.
+        size: height and width in pixels, up to 10,000; 0 keeps the size of the images, which must be equal.
+        channels: 1 (grey), 3 (RGB), 4 (RGBA), or the number of channels of an array; 0 uses that of the first
+            image, without its transparency.
         resize: "crop" cuts the largest centred square and scales it; "fit" scales the whole image into
             the square and pads it with black.
         filter: "lanczos" or "bilinear", both antialiased.
@@ -52,7 +51,7 @@ class Preparation:
 
 
 class _Quiet:
-    """Hides Pillow's warnings, of large images and odd tags, while any thread is within."""
+    """Hides Pillow's warnings about large images and odd tags while any thread is inside."""
 
     def __init__(self) -> None:
         self._lock, self._within = threading.Lock(), 0
@@ -78,12 +77,12 @@ QUIET = _Quiet()
 
 
 def decode(content: bytes | np.ndarray | Image.Image) -> np.ndarray:
-    """Bytes of an image file, pixels, or an open picture, as uint8 (H, W, C).
+    """Decode the bytes of an image file, pixels, or an open picture to uint8 (H, W, C).
 
-    C is 1, 3 or 4, or what an array has.
+    C is 1, 3 or 4, or the number of channels of an array.
 
     Raises:
-        ValueError: saying why it cannot be used.
+        ValueError: with the reason why the image cannot be used.
     """
     if isinstance(content, Image.Image):
         return _standard(content)
@@ -91,7 +90,7 @@ def decode(content: bytes | np.ndarray | Image.Image) -> np.ndarray:
 
 
 def prepare_image(image: np.ndarray, options: Preparation) -> np.ndarray:
-    """uint8 (H, W, C) -> uint8 (C, size, size) with the wanted channels."""
+    """uint8 (H, W, C) -> uint8 (C, size, size) with the requested channels."""
     image = with_channels(image, options.channels)
     if options.size and image.shape[:2] != (options.size, options.size):
         image = _resized(image, options)
@@ -99,7 +98,7 @@ def prepare_image(image: np.ndarray, options: Preparation) -> np.ndarray:
 
 
 def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """uint8 (H, W, C) with another number of channels; 0 keeps them."""
+    """Convert uint8 (H, W, C) to another number of channels; 0 keeps them."""
     given = image.shape[2]
     if channels in (0, given):
         return image
@@ -111,7 +110,7 @@ def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         converted = np.asarray(picture.convert(MODES[channels]))
         return converted[..., None] if channels == 1 else converted
-    raise ValueError(f"it has {given} channels, which cannot become {channels}")
+    raise ValueError(f"it has {given} channels, which cannot be converted to {channels}")
 
 
 def _from_file(data: bytes) -> np.ndarray:
@@ -121,10 +120,10 @@ def _from_file(data: bytes) -> np.ndarray:
         with QUIET, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(
-                    f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read"
+                    f"it has {picture.width} x {picture.height} pixels; the limit is {MAX_PIXELS:,}"
                 )
             picture.load()
-            with contextlib.suppress(Exception):  # an unreadable EXIF block tells no orientation
+            with contextlib.suppress(Exception):  # an unreadable EXIF block has no orientation
                 ImageOps.exif_transpose(picture, in_place=True)
             return _standard(picture)
     except UnidentifiedImageError:
@@ -133,22 +132,22 @@ def _from_file(data: bytes) -> np.ndarray:
         raise ValueError(f"it has more than {MAX_PIXELS:,} pixels") from None
     except ValueError:
         raise
-    except Exception as error:  # damaged files raise what they like
+    except Exception as error:  # damaged files can raise any exception
         raise ValueError(f"it is damaged: {error}") from None
 
 
 def _not_read(data: bytes) -> str:
-    """What a file is that no decoder in use knows; its first bytes are compared, nothing is decoded."""
+    """Describe a file that no decoder in use knows by its first bytes; nothing is decoded."""
     Image.init()
     for name in NAMED:
         _, accepts = Image.OPEN.get(name, (None, None))
         if accepts is not None and accepts(data[:16]):
-            return f"it is {name}, which is not read; convert it to one of {', '.join(FORMATS)}"
+            return f"it is {name}, which is not supported; convert it to one of {', '.join(FORMATS)}"
     return "it is not an image"
 
 
 def _standard(picture: Image.Image) -> np.ndarray:
-    """uint8 (H, W, C) of a picture of any kind that has a plain meaning."""
+    """Convert a picture of any unambiguous mode to uint8 (H, W, C)."""
     mode = picture.mode
     if mode.startswith("I"):
         return _eight_bits(np.asarray(picture))[..., None]
@@ -158,15 +157,15 @@ def _standard(picture: Image.Image) -> np.ndarray:
         opaque = mode == "RGBX" or (mode in ("P", "L", "RGB", "1") and "transparency" not in picture.info)
         target = "RGB" if opaque else "RGBA"
     else:
-        raise ValueError(f"its colours are {mode}, which is not read; convert it to RGB")
+        raise ValueError(f"its colour mode is {mode}, which is not supported; convert it to RGB")
     pixels = np.asarray(picture.convert(target))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16-bit values scaled to 8 bits, 65535 becoming 255."""
+    """Scale 16-bit values to 8 bits, 65535 to 255."""
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its values are 32-bit integers outside 0..65535, which have no 8-bit meaning")
+        raise ValueError("its values are 32-bit integers outside 0..65535, which cannot be scaled to 8 bits")
     return ((values.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
 
 
@@ -179,7 +178,7 @@ def _from_pixels(pixels: np.ndarray) -> np.ndarray:
 
 
 def _resized(image: np.ndarray, options: Preparation) -> np.ndarray:
-    """To (size, size, C), each channel by itself where the picture has no mode for them."""
+    """Resize to (size, size, C), each channel separately if Pillow has no mode for their number."""
     height, width, channels = image.shape
     if channels not in MODES:
         parts = [_resized(image[..., c : c + 1], options) for c in range(channels)]

@@ -1,7 +1,7 @@
-"""Stacked digits: the paper's StackedMNIST experiment at 8 x 8 pixels, with no download.
+"""Stacked digits: the paper's StackedMNIST experiment at 8 x 8 pixels, without a download.
 
-The 1,797 scanned handwritten digits in digits.npz have 8 x 8 pixels of 17 grey levels. Three drawn at random
-become the red, green and blue of one image, so that the data has 1,000 modes: 000..999.
+The 1,797 scanned handwritten digits in digits.npz have 8 x 8 pixels of 17 grey levels. Three random digits
+become the red, green and blue channels of one image, so the data has 1,000 modes: 000..999.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
 Repository, 1998, CC BY 4.0; see digits_notice.txt. The order is that of scikit-learn's `load_digits`.
@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 FILE = "digits.npz"
-"""Beside this file: grey levels 0..16, uint8 (1797, 8, 8), and labels, uint8 (1797,)."""
+"""File beside this module: grey levels 0..16, uint8 (1797, 8, 8), and labels, uint8 (1797,)."""
 HELD_OUT_PER_CLASS = 36
-"""Digits of each class kept from training, to score classifiers and generators by."""
+"""Digits of each class held out from training, for scores of classifiers and generators."""
 
 
 @cache
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """All 1,797 single digits: uint8 images (N, 8, 8) and int64 labels (N,)."""
+    """Load all 1,797 single digits: uint8 images (N, 8, 8) and int64 labels (N,)."""
     with np.load(Path(__file__).with_name(FILE)) as file:
         levels, labels = file["images"], file["labels"]
     return np.round(levels * (255 / 16)).astype(np.uint8), labels.astype(np.int64)
@@ -49,7 +49,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def split_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The "train" or "test" single digits: a fixed random choice of 36 of each class is the test split."""
+    """Return the single digits of split "train" or "test" (a fixed random choice of 36 of each class)."""
     images, labels = load_digits()
     order = np.random.default_rng(0).permutation(len(labels))
     held_out = np.zeros(len(labels), dtype=bool)
@@ -62,7 +62,7 @@ def split_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 class StackedDigits:
     """Endless random triples of digits as RGB images, (3, 8, 8) in [-1, 1]; the class is 100 R + 10 G + B.
 
-    Batch `step` depends on (seed, step) alone.
+    Batch `step` depends only on (seed, step).
     """
 
     sample_shape: tuple[int, ...] = (3, 8, 8)
@@ -77,25 +77,25 @@ class StackedDigits:
         self._seed, self._device, self._split = seed, device, split
 
     def triples(self, step: int, size: int) -> Tensor:
-        """Which three digits each image of the batch is made of, int64 (size, 3)."""
+        """Return the indices of the three digits of each image in the batch, int64 (size, 3)."""
         rng = generator_for(self._seed, "stacked digits", step)
         return torch.randint(len(self._digits), (size, self.sample_shape[0]), generator=rng)
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-        """The images of iteration `step`, (size, 3, 8, 8) in [-1, 1], and their numbers."""
+        """Return the images of iteration `step`, (size, 3, 8, 8) in [-1, 1], with their classes."""
         chosen = to_device(self.triples(step, size)[rows], self._digits.device)
         label = (self.labels[chosen] * self._places).sum(dim=1)
         return Batch(self._digits[chosen], Condition(label=label))
 
     def held_out(self, size: int) -> Batch | None:
-        """Images made of the test split's digits; None for the test split itself."""
+        """Return images of the test split; None if this is the test split."""
         if self._split == "test":
             return None
         return type(self)(self._seed, self._device, "test").batch(0, size)
 
 
 class SingleDigits(StackedDigits):
-    """The same digits one by one, grey, (1, 8, 8) in [-1, 1], with their ten classes."""
+    """Single grey digits, (1, 8, 8) in [-1, 1], with ten classes."""
 
     sample_shape = (1, 8, 8)
     conditions = ConditionShapes(num_classes=10)
@@ -103,13 +103,13 @@ class SingleDigits(StackedDigits):
 
 @register("data", "digits")
 class DigitsConfig(EmbeddedConfig):
-    """Stacked digits, 3 x 8 x 8, which come with the package."""
+    """Stacked digits, 3 x 8 x 8, included in the package."""
 
     dataset: ClassVar[Any] = StackedDigits
 
 
 @register("data", "single_digits")
 class SingleDigitsConfig(EmbeddedConfig):
-    """Single digits, 1 x 8 x 8, which come with the package."""
+    """Single digits, 1 x 8 x 8, included in the package."""
 
     dataset: ClassVar[Any] = SingleDigits

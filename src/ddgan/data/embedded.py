@@ -1,4 +1,4 @@
-"""Data that comes with the package: what its settings share."""
+"""The base class of settings of data included in the package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLITS = ("train", "test")
 
 
 class EmbeddedConfig:
-    """Settings of data that has a split to train on and one to test on, and nothing to choose."""
+    """Settings of included data: splits train and test, no options."""
 
     kind: ClassVar[str]
     dataset: ClassVar[Callable[..., Dataset]]
@@ -25,7 +25,7 @@ class EmbeddedConfig:
         return self.kind
 
     def check(self) -> None:
-        """It is always there."""
+        """Do nothing, as the data always exists."""
 
     def open(
         self,
@@ -42,5 +42,5 @@ class EmbeddedConfig:
 
 
 def is_embedded(config: Any) -> bool:
-    """Whether settings are of data that comes with the package."""
+    """Whether settings are of data included in the package."""
     return isinstance(config, EmbeddedConfig)

@@ -1,7 +1,7 @@
-"""Data given from Python: read once, and kept like prepared images, by its contents.
+"""Data from Python: read once and cached like prepared images, keyed by its contents.
 
-Whatever form it has, what is trained on is a prepared dataset in the cache, mapped from a file: large data
-needs no more memory than files do, and nothing that happens to the object afterwards changes the run.
+In any form, training uses a prepared dataset in the cache, mapped from a file. So large data needs no more
+memory than files, and later changes of the object do not affect the run.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ FROM_PYTHON = "from_python"
 
 @settings
 class _Contents:
-    """What was given; the data itself is in the cache.
+    """Description of the data; the data itself is in the cache.
 
     Args:
-        form: what it was, in words.
-        count: how many images.
-        shape: of each, as trained on: channels, height, width.
-        num_classes: 0 without labels.
-        checksum: of images and labels.
+        form: form of the object, in words.
+        count: number of images.
+        shape: shape of each prepared image: channels, height, width.
+        num_classes: number of classes; 0 without labels.
+        checksum: checksum of images and labels.
     """
 
     form: str = ""
@@ -57,7 +57,7 @@ class _Contents:
 
 @register("data", FROM_PYTHON)
 class GivenConfig(Preparation, Selection, _Contents):
-    """Data that was given from Python, as in ddgan.train(..., data=array)."""
+    """Data from Python, as in ddgan.train(..., data=array)."""
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class GivenConfig(Preparation, Selection, _Contents):
 
     @property
     def folder(self) -> Path:
-        """Where it is kept."""
+        """Its folder in the cache."""
         parts = json.dumps([FORMAT, self.count, list(self.shape), self.num_classes, self.checksum])
         return cache_folder() / "datasets" / f"python-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
 
@@ -73,7 +73,7 @@ class GivenConfig(Preparation, Selection, _Contents):
         if not self._is_kept():
             what = f" ({self.form}, {self.count:,} images of shape {self.shape})" if self.form else ""
             raise ValueError(
-                f"the data was given from Python{what}, and is not in the cache here; give it again, as in "
+                f"the data was given from Python{what}, but is not in this cache; give it again, as in "
                 "ddgan.resume(RUN, data=...) or ddgan.evaluate(MODEL, data=...), or name files with the same "
                 "images by --data"
             )
@@ -99,23 +99,23 @@ class GivenConfig(Preparation, Selection, _Contents):
 
 
 def is_given(data: Any) -> bool:
-    """Whether data is an object from Python, rather than a name, a path or settings."""
+    """Whether data is an object from Python, not a name, a path or settings."""
     is_settings = getattr(type(data), "slot", None) == "data" or (isinstance(data, dict) and "kind" in data)
     return not (data is None or isinstance(data, str | Path) or is_settings)
 
 
 def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
-    """Read an object once and keep it in the cache; returns the settings that find it there.
+    """Read an object once into the cache; return settings that open it there.
 
     Args:
-        data: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of type uint8, uint16, bool, or
-            floating-point in [0, 1] or [-1, 1]; a tuple of one and its labels; a map-style dataset of PyTorch
-            or Hugging Face, or a list, which gives an image (PIL, array or tensor), (image, label) or a
-            mapping with the keys image and label for an index. Labels are whole numbers from 0, texts or
-            one-hot. A dataset must give the same for the same index: up to 32 are read twice at the start and
-            compared; what is random only seldom, or only in others, is not noticed, and the run learns what
-            was read once.
-        like: settings of data whose size, channels, resize, filter, labels, columns and limit hold here too.
+        data: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of dtype uint8, uint16, bool, or
+            floating-point in [0, 1] or [-1, 1]; a tuple of one and its labels; or a map-style dataset of
+            PyTorch or Hugging Face, or a list, whose items are images (PIL, array or tensor), (image, label)
+            or mappings with the keys image and label. Labels are integers from 0, strings or one-hot. A
+            dataset must return the same item for the same index: up to 32 items are read twice at the start
+            and compared. Randomness that is rare, or only in other items, goes unnoticed; the run then trains
+            on the items as read once.
+        like: data settings with the size, channels, resize, filter, labels, columns and limit to use.
         progress: show a progress bar.
 
     Raises:
@@ -165,7 +165,7 @@ def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
 
 
 def _part(cls: type, like: Any) -> Any:
-    """The settings of a class that others have too; the defaults of what they do not have."""
+    """Make settings of a class from the same names in `like`, and defaults for others."""
     return cls(**{name: getattr(like, name) for name in plain(cls()) if hasattr(like, name)})
 
 

@@ -1,4 +1,4 @@
-"""`ddgan prepare --check`: what is in a source of images, before or after it is prepared."""
+"""`ddgan prepare --check`: the contents of a source of images, or of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ MOST_NAMED = 5
 
 @dataclass
 class DataReport:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
-        source: what was checked.
-        count: images that can be used.
-        sizes: how many images have each (width, height, channels).
-        per_class: how many images each class has; empty without classes.
-        class_names: their names, if the source has any.
+        source: the source that was checked.
+        count: number of usable images.
+        sizes: number of images of each (width, height, channels).
+        per_class: number of images of each class; empty without classes.
+        class_names: names of the classes, if the source has any.
         duplicates: groups of names of images with equal pixels.
-        bad: name and problem of each image that cannot be used.
-        ignored: how many files of a folder are not supported images, by their ending.
-        damaged: whether a prepared dataset's images are not those that were written.
+        bad: name and problem of each unusable image.
+        ignored: number of files in a folder that are not supported images, by suffix.
+        damaged: whether the images of a prepared dataset have changed since they were written.
     """
 
     source: str
@@ -52,7 +52,7 @@ class DataReport:
     shown: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def table(self) -> list[tuple[str, str]]:
-        """Rows (name, value) for a person to read."""
+        """Return rows (name, value) for a table."""
         rows = [("source", self.source), ("usable images", f"{self.count:,}")]
         rows += [
             (f"{width} x {height}, {channels} channels", f"{number:,}")
@@ -79,12 +79,12 @@ class DataReport:
         else:
             rows.append(("classes", "none"))
         if self.damaged:
-            rows.append(("DAMAGED", "the images are not those that were written; prepare them again"))
+            rows.append(("DAMAGED", "the images have changed since they were written; prepare them again"))
         return rows
 
 
 def check_dataset(source: str, selection: Selection | None = None, *, progress: bool = False) -> DataReport:
-    """Look at every image of a source, or of a prepared dataset.
+    """Check every image of a source, or of a prepared dataset.
 
     Raises:
         ValueError: if the source itself cannot be opened.
@@ -143,7 +143,7 @@ def _prepared_items(dataset: ImageDataset) -> Iterator[Item]:
 
 
 def _evenly(total: int, count: int) -> set[int]:
-    """`count` indices spread over 0..total-1."""
+    """Return up to `count` indices spread evenly over 0..total-1."""
     return {round(index) for index in np.linspace(0, total - 1, min(count, total))} if total else set()
 
 

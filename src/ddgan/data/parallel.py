@@ -1,6 +1,6 @@
-"""Decoding: the items of a reader turned into images of one size, by several threads, in order.
+"""Decoding: several threads convert the items of a reader to images of one size, in order.
 
-Pillow decodes and resizes outside of the interpreter's lock, so that threads work at the same time.
+Pillow releases the GIL while it decodes and resizes, so threads run in parallel.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ddgan.data.readers import Item
 __all__ = ["Decoded", "advancing", "decode_all"]
 
 CHUNK = 64
-"""Images that go to a worker at a time, at most."""
+"""Maximum number of images per task of a worker."""
 CHUNK_BYTES = 8 << 20
-"""A chunk of larger files, or that becomes larger images, ends earlier."""
+"""Approximate maximum size of a chunk, as files or as decoded images."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image as it will be stored, uint8 (C, H, W), or the reason why there is none."""
+    """A decoded image, uint8 (C, H, W), or the problem that prevents it."""
 
     name: str
     pixels: np.ndarray | None
@@ -38,7 +38,7 @@ class Decoded:
 
 
 def decode_item(item: Item, options: Preparation) -> Decoded:
-    """Decode, resize and convert one item; what is wrong with it comes back as its problem."""
+    """Decode, resize and convert one item; errors are returned as its problem."""
     if item.problem:
         return Decoded(item.name, None, item.label, item.problem)
     try:
@@ -50,9 +50,10 @@ def decode_item(item: Item, options: Preparation) -> Decoded:
 
 
 def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:
-    """Every item of a reader, decoded by `workers` threads, in order.
+    """Yield every item of a reader, decoded by `workers` threads, in order.
 
-    With channels = 0 the first usable image decides; those before it are handed out as they come.
+    With channels = 0 the first usable image determines the channels; unusable items before it are yielded
+    directly.
     """
     items, first = iter(reader), list[Item]()
     is_open, length = options.channels == 0, CHUNK
@@ -70,14 +71,14 @@ def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> It
     for chunk in _map_chunks(_chunks(chain(first, items), length), options, workers):
         for decoded in chunk:
             if is_open and options.channels == 1 and decoded.has_color:
-                problem = "it has colour, and the first image has none; choose --channels 3 or --channels 1"
+                problem = "it has colour, but the first image is grey; choose --channels 3 or --channels 1"
                 yield dataclasses.replace(decoded, pixels=None, problem=problem)
             else:
                 yield decoded
 
 
 def _map_chunks(chunks: Iterator[list[Item]], options: Preparation, workers: int) -> Iterator[list[Decoded]]:
-    """Decode chunks in order; no more than two per worker are read ahead, however slow the writing is."""
+    """Decode chunks in order; at most two per worker are read ahead."""
     if workers == 1:
         yield from (_decode_chunk(chunk, options) for chunk in chunks)
         return
@@ -94,7 +95,7 @@ def _map_chunks(chunks: Iterator[list[Item]], options: Preparation, workers: int
 
 
 def _chunks(items: Iterable[Item], length: int) -> Iterator[list[Item]]:
-    """Items in lists of at most `length`, and of about CHUNK_BYTES."""
+    """Group items into lists of at most `length` items and about CHUNK_BYTES."""
     chunk: list[Item] = []
     size = 0
     for item in items:
@@ -112,7 +113,7 @@ def _decode_chunk(items: list[Item], options: Preparation) -> list[Decoded]:
 
 
 def advancing(items: Iterable[Decoded], advance: Any) -> Iterator[Decoded]:
-    """The same items; the progress bar is told."""
+    """Yield the same items and advance the progress bar."""
     for item in items:
         yield item
         advance(1)

@@ -1,4 +1,4 @@
-"""Preparing: any source of images, decoded once into a memory-mapped dataset."""
+"""Preparing: decoding any source of images once into a memory-mapped dataset."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Selection", "open_selected", "prepare"]
 
 @settings
 class Selection:
-    """Which part of a source is taken.
+    """The part of a source to use.
 
     Args:
-        split: train, test, validation or all, or what a dataset of the Hub has; empty takes train, or
-            everything of a source without splits.
-        labels: "auto" keeps the classes that the source has; "none" leaves them out.
-        image_column: column of the images in parquet and Hub sources; empty for the customary names.
-        label_column: column of the labels; empty for the customary names.
-        limit: only the first images of the source, in its order; 0 takes all.
+        split: train, test, validation or all, or any split of a Hub dataset; empty uses train, or everything
+            if the source has no splits.
+        labels: "auto" keeps the classes of the source; "none" drops them.
+        image_column: column of the images in parquet and Hub sources; empty for the usual names.
+        label_column: column of the labels; empty for the usual names.
+        limit: use only the first images of the source, in its order; 0 for all.
     """
 
     split: str = ""
@@ -43,7 +43,7 @@ class Selection:
 
 
 def open_selected(source: str, selection: Selection) -> Reader:
-    """The reader of this part of `source`."""
+    """Return a reader of this part of `source`."""
     columns = selection.image_column or None, selection.label_column or None
     reader = open_reader(source, selection.split, *columns)
     return FirstItems(reader, selection.limit) if selection.limit else reader
@@ -60,16 +60,16 @@ def prepare(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Prepare `source` for training; returns the folder of the dataset.
+    """Prepare `source` for training; return the folder of the dataset.
 
     Args:
-        source: what `open_reader` takes: a path, hf:OWNER/NAME[:CONFIG] or stackedmnist:FOLDER.
-        out: the folder to make; by default one in the cache, which is found again the next time.
-        options: size, channels and how to get there.
+        source: as for `open_reader`: a path, hf:OWNER/NAME[:CONFIG] or stackedmnist:FOLDER.
+        out: the folder to make; by default one in the cache, reused the next time.
+        options: size, channels and resizing.
         selection: split, labels, columns.
-        workers: threads that decode; 0 takes one per core.
-        skip_bad: leave out images that cannot be used, and list them, instead of stopping.
-        overwrite: replace the dataset that is in `out`.
+        workers: number of decoding threads; 0 for one per core.
+        skip_bad: skip and list unusable images instead of stopping.
+        overwrite: replace the dataset in `out`.
         progress: show a progress bar.
 
     Raises:
@@ -90,12 +90,12 @@ def prepare(
     metadata["left_aside"] = dict(reader.ignored)
     with only_one(path):
         if out:
-            _check_out(path, overwrite)  # again, now that nobody else can fill it
+            _check_out(path, overwrite)  # again, now under the lock
         elif _is_whole(path):
             return path
         with folder_made_atomically(path) as partial:
             with progress_bar("preparing", len(reader) or None, enabled=progress) as advance:
-                few = 0 < len(reader) <= 8 * CHUNK  # not worth starting threads
+                few = 0 < len(reader) <= 8 * CHUNK  # too few for threads
                 decoded = decode_all(reader, options, 1 if few else workers or cores())
                 keep = selection.labels == "auto"
                 write_dataset(
@@ -109,13 +109,13 @@ def prepare(
                     mended=lambda option: remedy(source, option, given),
                 )
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
-                raise ValueError(f"'{source}' changed while it was read; prepare it again")
+                raise ValueError(f"'{source}' changed while it was being read; prepare it again")
     return path
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; a person can set it
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13 and newer; users can set it
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -123,7 +123,7 @@ def cores() -> int:
 
 
 def _flags(options: Preparation | Selection) -> list[str]:
-    """What is not as by default, as options of the command."""
+    """Return the settings that differ from their defaults as options of the command."""
     chosen = (
         (field.name, field.default, getattr(options, field.name)) for field in dataclasses.fields(options)
     )
@@ -146,13 +146,13 @@ def _root(source: str) -> Path:
 
 
 def _check_out(path: Path, overwrite: bool) -> None:
-    """Complain where a dataset cannot be put; nothing is removed before the new one is whole."""
+    """Check that a dataset can be written to `path`; nothing is removed before the new one is complete."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"out is '{path}', which is a file; name a folder")
     there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     if there and not overwrite:
         raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
     if there and not is_prepared(path):
-        raise ValueError(f"out is '{path}', which holds no prepared dataset; choose another name")
+        raise ValueError(f"out is '{path}', which is not a prepared dataset; choose another name")
     if there - {INFO_NAME, IMAGES_NAME, LABELS_NAME}:
-        raise ValueError(f"out is '{path}', which holds other files too; choose another name")
+        raise ValueError(f"out is '{path}', which also has other files; choose another name")

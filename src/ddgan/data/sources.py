@@ -1,4 +1,4 @@
-"""Data by name: what `--data` takes, and the kind `images`, which is decoded once into a prepared dataset."""
+"""Data by name: values of `--data`, and the kind `images`, which is decoded once into a prepared dataset."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SHORTHANDS["data"] = lambda text: {"kind": text} if text in kinds("data") else {
 
 @settings
 class _Place:
-    """Where data is.
+    """The place of the data.
 
     Args:
-        path: a file or folder, hf:OWNER/NAME or stackedmnist:FOLDER; empty where the user must say so.
+        path: a file or folder, hf:OWNER/NAME or stackedmnist:FOLDER; if empty, the user must give one.
     """
 
     path: str = ""
@@ -37,7 +37,7 @@ class _Place:
 
 @register("data", IMAGES)
 class ImagesConfig(Preparation, Selection, _Place):
-    """Your own images, in any of the usual forms; they are prepared into the cache at first use."""
+    """Your own images in any of the usual forms, prepared into the cache at first use."""
 
     @property
     def name(self) -> str:
@@ -45,12 +45,12 @@ class ImagesConfig(Preparation, Selection, _Place):
 
     @property
     def preparation(self) -> Preparation:
-        """What every image is made into."""
+        """Size and channels of the prepared images."""
         return Preparation(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Preparation)})
 
     @property
     def selection(self) -> Selection:
-        """Which part is taken."""
+        """The part of the source to use."""
         return Selection(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Selection)})
 
     def check(self) -> None:
@@ -83,7 +83,7 @@ class ImagesConfig(Preparation, Selection, _Place):
             raise SettingError(
                 "size",
                 f"is {self.size}, but '{self.path}' was prepared at {ImageDataset(path).sample_shape[1:]} "
-                "pixels; leave it out, or prepare the images anew",
+                "pixels; leave it out, or prepare the images again",
             )
         dataset = ImageDataset(path, seed, device, num_held_out)
         if asked and dataset.info["split"] not in (asked, ALIASES.get(asked)):
@@ -95,19 +95,19 @@ class ImagesConfig(Preparation, Selection, _Place):
 
 
 def data_named(name: str | DataConfig) -> Any:
-    """The settings of the data that a person calls so: a kind that comes with the package, or a path.
+    """Return the settings of data by name: a kind included in the package, or a path.
 
     Raises:
-        ValueError: if the settings cannot be.
+        ValueError: if the settings are invalid.
     """
     return make("data", name)
 
 
 def fitted(config: Any, sample_shape: tuple[int, ...]) -> Any:
-    """The settings with which images that are not prepared yet are made into this shape of samples.
+    """Return the data settings, with images that are not prepared yet set to this sample shape.
 
     Raises:
-        ValueError: if images cannot be made so.
+        ValueError: if images cannot have this shape.
     """
     if not isinstance(config, ImagesConfig) or is_prepared(Path(config.path).expanduser()):
         return config
@@ -116,8 +116,8 @@ def fitted(config: Any, sample_shape: tuple[int, ...]) -> Any:
     channels, height, width = sample_shape
     if height != width:
         raise ValueError(
-            f"the model makes images of {height} x {width}; only square ones are prepared on the way, "
-            f"so prepare the data first: {remedy(config.path)}"
+            f"the model makes images of {height} x {width}, but only square ones are prepared automatically; "
+            f"prepare the data first: {remedy(config.path)}"
         )
     return dataclasses.replace(config, size=height, channels=channels)
 
@@ -132,7 +132,7 @@ def open_data(
     split: str | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Data to set beside samples of `sample_shape`: images that are not prepared yet are made into it.
+    """Open data to compare with samples of `sample_shape`; unprepared images are prepared to that shape.
 
     Raises:
         ValueError: if there is no such data or split, it is damaged, or it has another shape.
@@ -145,22 +145,21 @@ def open_data(
     if sample_shape is not None and tuple(dataset.sample_shape) != tuple(sample_shape):
         raise ValueError(
             f"the model makes samples of shape {sample_shape}, but {found.name} has {dataset.sample_shape}; "
-            "name data of that shape"
+            "use data of that shape"
         )
     return dataset
 
 
 def with_data(config: Any, given: Any, *, progress: bool = False) -> Any:
-    """The data settings of a run with other data: paths and objects keep how images are prepared.
+    """Return the data settings of a run with other data; paths and objects keep the preparation options.
 
     Args:
         config: the data settings of the run.
-        given: what to train on instead: a kind, a path, settings, or an object from Python, see
-            `from_python.kept`.
+        given: the new data: a kind, a path, settings, or an object from Python, see `from_python.kept`.
         progress: show a progress bar while an object is read.
 
     Raises:
-        ValueError: if the settings cannot be, or the object cannot be used.
+        ValueError: if the settings are invalid, or the object cannot be used.
     """
     if is_given(given):
         return kept(given, config, progress=progress)
@@ -174,7 +173,7 @@ def with_data(config: Any, given: Any, *, progress: bool = False) -> Any:
 
 
 def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False) -> str | DataConfig:
-    """Data to set beside samples of `sample_shape`, by name or settings; an object is read into that shape.
+    """Return data to compare with samples of `sample_shape`; an object is read into that shape.
 
     Raises:
         ValueError: if the object cannot be used.

@@ -1,7 +1,7 @@
 """The 25-Gaussians toy: a 5 x 5 grid of narrow Gaussians in the plane (paper section 5, Fig 6).
 
-The paper does not publish its constants; these are the customary ones: centres 2 {-2..2}^2, standard
-deviation 0.05, all divided by 2.828.
+The paper does not state its constants; these are the usual ones: centres 2 {-2..2}^2, standard deviation
+0.05, all divided by 2.828.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["SPREAD", "Gaussians", "GaussiansConfig", "centres"]
 
 SCALE = 2.828
 SPREAD = 0.05 / SCALE
-"""The standard deviation of each Gaussian, in the units of the samples."""
+"""Standard deviation of each Gaussian, in the units of the samples."""
 
 
 def centres() -> Tensor:
-    """The 25 centres, (25, 2)."""
+    """Return the 25 centres, (25, 2)."""
     line = torch.arange(-2.0, 3.0) * 2 / SCALE
     return torch.cartesian_prod(line, line)
 
 
 class Gaussians:
-    """Endless samples of the mixture, (2,); batch `step` depends on (seed, step) alone."""
+    """Endless samples of the mixture, (2,); batch `step` depends only on (seed, step)."""
 
     sample_shape = (2,)
     conditions = ConditionShapes()
@@ -44,19 +44,19 @@ class Gaussians:
         self._purpose = "gaussians" if split == "train" else f"gaussians {split}"
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-        """The points of iteration `step`, (size, 2)."""
+        """Return the points of iteration `step`, (size, 2)."""
         rng = generator_for(self._seed, self._purpose, step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
         points = centre + SPREAD * torch.randn(size, 2, generator=rng)
         return Batch(to_device(points[rows], self._device))
 
     def held_out(self, size: int) -> Batch | None:
-        """None: of endless samples, none is ever seen again."""
+        """Return None: endless samples never repeat."""
         return None
 
 
 @register("data", "gaussians")
 class GaussiansConfig(EmbeddedConfig):
-    """25 Gaussians in the plane, made without end."""
+    """25 Gaussians in the plane, as endless random samples."""
 
     dataset: ClassVar[Any] = Gaussians

@@ -1,4 +1,4 @@
-"""Writing: decoded images, one after the other, into the files of a dataset."""
+"""Writing decoded images one by one into the files of a dataset."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ddgan.data.readers import Reader
 __all__ = ["Mended", "write_dataset"]
 
 Mended = Callable[[str], str]
-"""An option of `ddgan prepare` -> the command that prepares the same again, with that option too."""
+"""An option of `ddgan prepare` -> the command to prepare again with that option added."""
 MOST_NAMED = 5
 MOST_CLASSES = 1_000_000
-"""Larger labels are numbers of something else."""
+"""Labels from this number on are refused, as they are not classes."""
 
 
 @dataclass
 class Tally:
-    """What is learned while the images pass.
+    """State collected while images are written.
 
     Attributes:
-        shape: of the first image, which all others must have.
-        first_name: its name.
-        labels: of the images that were stored.
-        skipped: name and problem of those that were not.
-        digest: of what was stored.
+        shape: shape of the first image, required of all others.
+        first_name: name of the first image.
+        labels: labels of the stored images.
+        skipped: name and problem of each skipped image.
+        digest: digest of the stored images.
     """
 
     shape: tuple[int, ...] | None = None
@@ -45,12 +45,12 @@ class Tally:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def problem_of(self, item: Decoded, mended: Mended) -> str:
-        """Why an image cannot be stored, or nothing."""
+        """Return the reason why an image cannot be stored, or an empty string."""
         if item.pixels is None:
             return item.problem
         if self.shape is not None and item.pixels.shape != self.shape:
             return (
-                f"it is {_size(item.pixels.shape)}, and '{self.first_name}' is {_size(self.shape)}; to make "
+                f"it is {_size(item.pixels.shape)}, but '{self.first_name}' is {_size(self.shape)}; to make "
                 f"all equal: {mended('--size N')}"
             )
         return ""
@@ -74,14 +74,14 @@ def write_dataset(
     """Write images, labels and dataset.json.
 
     Args:
-        folder: where, an empty folder.
+        folder: an empty folder.
         decoded: the images of `reader`.
-        reader: names the classes.
-        metadata: what else dataset.json says; `source` names the source in errors.
-        with_labels: whether labels are kept where there are some.
-        needs_labels: whether it is an error if there are none.
-        skip_bad: leave out and list images that cannot be stored.
-        mended: what errors tell a person to do.
+        reader: the source of the class names.
+        metadata: further entries of dataset.json; `source` names the source in errors.
+        with_labels: whether to keep labels, if there are any.
+        needs_labels: whether missing labels are an error.
+        skip_bad: skip and list images that cannot be stored.
+        mended: gives the remedy for errors.
 
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
@@ -99,7 +99,7 @@ def write_dataset(
         np.save(folder / LABELS_NAME, labels)
         classes = classes_of(labels, reader.class_names, source, mended)
     elif needs_labels:
-        raise ValueError(f"'{source}' has no whole numbers from 0 in the label_column; name another")
+        raise ValueError(f"'{source}' has no integers from 0 in the label_column; name another column")
     info = {
         "format": FORMAT,
         "shape": [len(tally.labels), *tally.shape],
@@ -121,7 +121,7 @@ def _write_images(
             if problem := tally.problem_of(item, mended):
                 if not skip_bad:
                     raise ValueError(
-                        f"'{item.name}' cannot be used: {problem} (such images are left out by: "
+                        f"'{item.name}' cannot be used: {problem} (to skip such images: "
                         f"{mended('--skip-bad')})"
                     )
                 tally.skipped.append({"name": item.name, "problem": problem})
@@ -138,23 +138,23 @@ def _write_images(
 
 
 def _check_space(folder: Path, count: int, shape: tuple[int, ...]) -> None:
-    """Complain before hours of work that the disk cannot hold; bombs of arrays end here too."""
+    """Check that the disk has enough space, before hours of work; this also stops decompression bombs."""
     needed, free = count * math.prod(shape), shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
-            f"'{folder.parent}' has {free / 1e9:,.1f} GB left, and {count:,} images of {_size(shape)} take "
-            f"{needed / 1e9:,.1f} GB; choose another place or a smaller --size"
+            f"'{folder.parent}' has {free / 1e9:,.1f} GB left, but {count:,} images of {_size(shape)} need "
+            f"{needed / 1e9:,.1f} GB; choose another folder or a smaller --size"
         )
 
 
 def _checked(labels: list[int | None], source: str, mended: Mended) -> np.ndarray | None:
-    """int64 labels, or None if no image has one."""
+    """Return int64 labels, or None if no image has one."""
     unknown = sum(label is None for label in labels)
     if unknown == len(labels):
         return None
     if unknown:
         raise ValueError(
-            f"'{source}' has {unknown} images without a class from 0; to leave all classes out: "
+            f"'{source}' has {unknown} images without a class from 0; to drop all classes: "
             f"{mended('--labels none')}"
         )
     return np.array(labels, dtype=np.int64)
@@ -163,7 +163,7 @@ def _checked(labels: list[int | None], source: str, mended: Mended) -> np.ndarra
 def classes_of(
     labels: np.ndarray, names: tuple[str, ...] | None, source: str, mended: Mended
 ) -> dict[str, Any]:
-    """What dataset.json says of the classes of labels (N,).
+    """Return the entries of dataset.json about the classes of labels (N,).
 
     Raises:
         ValueError: if a label is not a class.
@@ -171,8 +171,8 @@ def classes_of(
     most = int(labels.max())
     if not names and most >= MOST_CLASSES:
         raise ValueError(
-            f"'{source}' has a label {most}, which is not a class; name another --label_column, or leave all "
-            f"classes out: {mended('--labels none')}"
+            f"'{source}' has a label {most}, which is not a class; name another --label_column, or drop all "
+            f"classes: {mended('--labels none')}"
         )
     count = len(names) if names else most + 1
     if most >= count:

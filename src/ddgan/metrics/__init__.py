@@ -1,10 +1,10 @@
 """Scores of generated samples: quality, coverage and speed under one protocol.
 
-`evaluation` opens what is compared (`samples`, `real_data`, `features`), shows all samples to what the
-metrics need, and makes a `result`. `metric` is the protocol of a metric. Each score has a file of its own:
-`frechet`, `kernel`, `precision_recall` (with density and coverage), `inception_score`, `modes`, `balance`,
-`classes`, `memorisation`, `speed`; and so have the features: `pixels`, `labelled` (of a classifier),
-`torchscript`.
+`evaluation` opens samples, real data and features (`samples`, `real_data`, `features`), collects what the
+metrics need in one pass over the samples, and returns a `result`. `metric` has the base class of metrics.
+Each score has its own file: `frechet`, `kernel`, `precision_recall` (with density and coverage),
+`inception_score`, `modes`, `balance`, `classes`, `memorisation`, `speed`. So do the features: `pixels`,
+`labelled` (of a classifier), `torchscript`.
 """
 
 from ddgan.metrics.evaluation import evaluate

@@ -1,7 +1,7 @@
-"""Balance: how often each class occurs among the samples, against the real data.
+"""Balance: how often each class occurs among the samples, compared with the real data.
 
-The classifier of the labelled data says which class a sample is of. The divergence of the shares is in nats;
-a perfect model has that of N real images, which is given beside it.
+A classifier trained on the labelled data assigns classes to the samples. The KL divergence of the class
+shares is in nats; a perfect model has that of N real images, which is reported too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["Balance", "BalanceScore", "balance_score", "kl_between"]
 
 @dataclass(frozen=True)
 class BalanceScore:
-    """What `balance` reports.
+    """The score of `balance`.
 
     Attributes:
         num_samples: N.
         num_classes: K.
-        classes_found: classes that at least one sample is classified as.
+        classes_found: number of classes with at least one sample.
         kl: KL(samples' shares || real shares), in nats.
-        kl_floor: the same for N real images with true labels: what a perfect model can expect.
-        total_variation: half the sum of the differences of the shares.
-        shares: of each class among the samples.
-        real_shares: of each class among the real images.
+        kl_floor: the same for N real images with true labels: the expected value for a perfect model.
+        total_variation: half the sum of the absolute differences of the shares.
+        shares: share of each class among the samples.
+        real_shares: share of each class among the real images.
         classifier_accuracy: on held-out real images.
     """
 
@@ -46,24 +46,24 @@ class BalanceScore:
     classifier_accuracy: float
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         return [
             ("classes found", f"{self.classes_found} of {self.num_classes}"),
             ("KL of class shares from the real ones", f"{self.kl:.4f}"),
-            ("the same of N real samples", f"{self.kl_floor:.4f}"),
-            ("classifier's accuracy on held-out images", f"{self.classifier_accuracy:.1%}"),
+            ("the same for N real images", f"{self.kl_floor:.4f}"),
+            ("classifier accuracy on held-out images", f"{self.classifier_accuracy:.1%}"),
         ]
 
 
 def kl_between(counts: Tensor, shares: Tensor) -> float:
-    """KL(p || shares) in nats, of the empirical distribution with these counts (K,)."""
+    """Return KL(p || shares) in nats for the empirical distribution p with these counts (K,)."""
     p = counts.double() / counts.sum()
     seen = p > 0
     return float((p[seen] * (p[seen] / shares[seen]).log()).sum())
 
 
 def balance_score(classes: Tensor, real_shares: Tensor, accuracy: float) -> BalanceScore:
-    """Of samples classified so, int64 (N,), against the real shares (K,)."""
+    """Score samples with these predicted classes, int64 (N,), against the real shares (K,)."""
     counts = torch.bincount(classes, minlength=len(real_shares))
     shares = counts.double() / len(classes)
     rng = generator_for(0, "perfect model")
@@ -86,7 +86,7 @@ def balance_score(classes: Tensor, real_shares: Tensor, accuracy: float) -> Bala
 
 @register("metric", "balance")
 class Balance(Metric):
-    """The shares of the classes among the samples, against those of the real data."""
+    """Class shares of the samples, compared with those of the real data."""
 
     needs = ("classes", "real")
     figures = (Figure("coverage", "KL of the classes", "kl", "lower"),)

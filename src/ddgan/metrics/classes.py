@@ -1,7 +1,7 @@
-"""Classes, for conditional models: is a sample of the class that it was asked to be, and do they vary?
+"""Classes, for conditional models: do samples have the requested class, and do they vary within it?
 
-The classifier of the labelled data says which class a sample is of; in its features, the samples of one class
-should be as different from each other as real images of that class are.
+A classifier trained on the labelled data assigns classes to the samples. In its features, the samples of a
+class should differ from each other as much as real images of that class do.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ddgan.metrics.metric import Evidence, Figure, Metric
 __all__ = ["Classes", "ClassesScore", "classes_score", "mean_distance"]
 
 MOST_PER_CLASS = 200
-"""Samples of one class that are compared with each other."""
+"""Maximum number of samples of a class that are compared with each other."""
 
 
 @dataclass(frozen=True)
 class ClassesScore:
-    """What `classes` reports.
+    """The score of `classes`.
 
     Attributes:
         num_samples: N.
-        agreement: share of samples that are classified as what they were asked to be.
+        agreement: share of samples classified as the requested class.
         agreement_real: the same for held-out real images: the classifier's accuracy.
-        diversity: mean distance between two samples of one class, in the classifier's features, over that of
-            real images; the mean over the classes. 1 is as varied as real, 0 is one image per class.
-        least_diverse: the class where that is smallest.
-        least_diversity: its value.
+        diversity: mean distance between two samples of a class, in the classifier's features, divided by that
+            of real images, averaged over the classes: 1 is as varied as real, 0 is one image per class.
+        least_diverse: the class with the smallest ratio.
+        least_diversity: its ratio.
     """
 
     num_samples: int
@@ -43,12 +43,12 @@ class ClassesScore:
     least_diversity: float
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         least = f"least {self.least_diversity:.3f} in class {self.least_diverse}"
         return [
-            ("samples classified as the class asked for", f"{self.agreement:.1%}"),
+            ("samples classified as the requested class", f"{self.agreement:.1%}"),
             ("the same for held-out real images", f"{self.agreement_real:.1%}"),
-            ("distance within a class, over the real one", f"{self.diversity:.3f} ({least})"),
+            ("distance within a class, relative to real", f"{self.diversity:.3f} ({least})"),
         ]
 
 
@@ -60,7 +60,7 @@ def classes_score(
     real_labels: Tensor,
     accuracy: float,
 ) -> ClassesScore:
-    """Of samples with features (N, D), classified as and asked to be classes (N,), against real ones.
+    """Score samples with features (N, D), predicted and requested classes (N,), against real images.
 
     Raises:
         ValueError: if no class has two samples and two real images.
@@ -71,7 +71,7 @@ def classes_score(
         if len(samples) > 1 and len(real) > 1:
             ratios[label] = mean_distance(samples) / max(mean_distance(real), 1e-12)
     if not ratios:
-        raise ValueError("classes need two samples of a class that the real data has; ask for more samples")
+        raise ValueError("classes need two samples of a class of the real data; take more samples")
     least = min(ratios, key=ratios.__getitem__)
     return ClassesScore(
         num_samples=len(asked),
@@ -84,17 +84,17 @@ def classes_score(
 
 
 def mean_distance(features: Tensor) -> float:
-    """The mean Euclidean distance between two different ones of the first 200 rows (N, D)."""
+    """Return the mean Euclidean distance between two different rows of the first 200 of (N, D)."""
     return float(torch.pdist(features[:MOST_PER_CLASS].double()).mean())
 
 
 @register("metric", "classes")
 class Classes(Metric):
-    """Whether samples obey the class that they were asked to be, and vary within it."""
+    """Whether samples have the requested class and vary within it."""
 
     needs = ("classes", "real")
     figures = (
-        Figure("quality", "classified as the class asked for", "agreement", "higher"),
+        Figure("quality", "classified as the requested class", "agreement", "higher"),
         Figure("coverage", "distance within a class", "diversity", "higher"),
     )
 

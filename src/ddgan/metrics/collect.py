@@ -1,4 +1,4 @@
-"""One pass over the samples feeds all scores: each batch goes to every collector."""
+"""One pass over the samples for all scores: each batch goes to every collector."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["Collector", "FeatureCollector", "PixelKeeper"]
 
 
 class Collector(Protocol):
-    """Takes in samples, batch after batch."""
+    """Collects samples, batch by batch."""
 
     def update(self, images: Tensor) -> None:
-        """Take in uint8 images (B, C, H, W), or float32 points (B, ...)."""
+        """Add uint8 images (B, C, H, W), or float32 points (B, ...)."""
         ...
 
 
 class FeatureCollector:
-    """Keeps the features of all samples, their moments, and their class probabilities if asked.
+    """Keeps the features of all samples, their moments, and optionally their class probabilities.
 
-    The network sees batches of one size however the samples come, so that their number per batch changes
-    nothing. Memory: 4 N (D + K) bytes.
+    The network always gets batches of the same size, so results do not depend on the batch size of the
+    samples. Memory: 4 N (D + K) bytes.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FeatureCollector:
         self._moments = Moments()
 
     def update(self, images: Tensor) -> None:
-        """Take in uint8 images (B, C, H, W), or float32 points (B, ...)."""
+        """Add uint8 images (B, C, H, W), or float32 points (B, ...)."""
         self._waiting.append(images)
         size = self._extract.batch_size
         if sum(map(len, self._waiting)) >= size:
@@ -65,14 +65,14 @@ class FeatureCollector:
         self._filled = rows.stop
 
     def _check(self, batch: FeatureBatch, count: int) -> None:
-        """Complain about features from outside that are not as they must be."""
+        """Check a batch of features, which may come from outside ddgan."""
         name = f"features {self._extract.name}"
         if not isinstance(batch, FeatureBatch):
             raise ValueError(f"{name} are a {type(batch).__name__}; they must be a FeatureBatch")
         parts = [batch.features, batch.probabilities] if self._with_probabilities else [batch.features]
         for part, what, size in zip(parts, ("they", "their probabilities"), "DK", strict=False):
             if part is None:
-                raise ValueError(f"{name} have no probabilities, though they say that they have some")
+                raise ValueError(f"{name} return no probabilities, although has_probabilities is True")
             if part.ndim != 2 or len(part) != count or not part.is_floating_point():
                 raise ValueError(
                     f"{name} of {count} images: {what} are {part.dtype} {tuple(part.shape)}; they must be "
@@ -85,20 +85,20 @@ class FeatureCollector:
         self._waiting = []
 
     def features(self) -> Tensor:
-        """All features, float32 (N, D)."""
+        """Return all features, float32 (N, D)."""
         self._finish()
         assert self._features is not None
         return self._features[: self._filled]
 
     def probabilities(self) -> Tensor:
-        """All class probabilities, float32 (N, K)."""
+        """Return all class probabilities, float32 (N, K)."""
         self._finish()
         if self._probabilities is None:
-            raise ValueError(f"no probabilities of features {self._extract.name} were asked for")
+            raise ValueError(f"probabilities of features {self._extract.name} were not requested")
         return self._probabilities[: self._filled]
 
     def statistics(self) -> Statistics:
-        """Mean and covariance of all features."""
+        """Return mean and covariance of all features."""
         self._finish()
         return self._moments.statistics()
 
@@ -113,12 +113,12 @@ class PixelKeeper:
         self._bytes = 0
 
     def update(self, images: Tensor) -> None:
-        """Take in uint8 images (B, C, H, W)."""
+        """Add uint8 images (B, C, H, W)."""
         left = (self.LARGEST - self._bytes) // images[0].numel()
         if left > 0:
             self._kept.append(images[:left].clone())
             self._bytes += self._kept[-1].numel()
 
     def images(self) -> Tensor:
-        """uint8 (S, C, H, W)."""
+        """Return the kept images, uint8 (S, C, H, W)."""
         return torch.cat(self._kept)

@@ -32,7 +32,7 @@ __all__ = ["DEFAULT_SAMPLES", "check_metrics", "evaluate"]
 
 DEFAULT_SAMPLES = 26_000
 TAKEN = frozenset(known.name for known in fields(Report))
-"""Names in a report's JSON that no metric can have."""
+"""Reserved names in a report's JSON; no metric can have them."""
 
 
 def evaluate(
@@ -51,32 +51,32 @@ def evaluate(
     """Score `n` samples.
 
     Args:
-        model: a model of any method, or what `ddgan.load` opens: a run folder, a weights file, a name on the
-            Hub; or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared
+        model: a model of any method, or anything `ddgan.load` opens: a run folder, a weights file, a name on
+            the Hub; or samples: a folder of PNG files, a .npz with `images` (uint8) or `points`, a prepared
             dataset, a uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
-        data: what to compare with: a dataset by name, path or settings, an array, a tensor or a dataset of
-            PyTorch or Hugging Face as for `ddgan.train`, or a published .npz or .npy with mu and sigma; by
-            default what the model was trained on.
-        metrics: one or more kinds of metrics, those of other packages included, or settings of them; by
-            default "modes" where they can be counted, else "frechet", and "speed" of a model.
-        n: number of samples; by default all of a file, and 26,000 of a model, the paper's StackedMNIST
-            protocol (its other scores are of 50,000).
-        seed: of the samples.
+        data: the data to compare with: a dataset by name, path or settings, an array, a tensor or a dataset
+            of PyTorch or Hugging Face as for `ddgan.train`, or a published .npz or .npy with mu and sigma; by
+            default the model's training data.
+        metrics: one or more kinds of metrics, also from other packages, or their settings; by default
+            "modes" if they can be counted, else "frechet", and also "speed" for a model.
+        n: number of samples; by default all of a file, or 26,000 of a model, as in the paper's StackedMNIST
+            protocol (its other scores use 50,000).
+        seed: seed of the samples.
         features: "inception", "vgg16", "classifier", "cifar10_classifier", "emoji_classifier",
-            "mnist_classifier", "pixels", a TorchScript file with a .json beside it, or a kind of another
-            package. "auto" is inception for colour images of 32 pixels and more, else
-            classifier where the data has labels, else pixels.
-        split: of the data to compare with, "train" if none is given.
-        held_out: data that the model was not trained on, for memorisation, in any form that `data` may have;
+            "mnist_classifier", "pixels", a TorchScript file with a .json beside it, or a kind from another
+            package. "auto" is inception for colour images of at least 32 pixels, else
+            classifier if the data has labels, else pixels.
+        split: split of the data to compare with; by default "train".
+        held_out: data that the model was not trained on, for memorisation, in any form that `data` can have;
             by default the split "test".
         progress: show progress bars.
-        device: where features of samples in files are computed; those of a model are computed where it is.
+        device: device for the features of samples in files; for a model it is the model's device.
 
     Returns:
         The scores by metric, with N, seed, features and versions; `table()` and `to_dict()` give all of it.
 
     Raises:
-        ValueError: if an argument is unknown, the samples are not like the data, or a file is damaged.
+        ValueError: if an argument is unknown, samples and data have different shapes, or a file is damaged.
     """
     asked = check_metrics(metrics)
     chosen = AUTO if features == AUTO else features_named(features)
@@ -92,7 +92,7 @@ def evaluate(
 
 
 def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tuple[Metric, ...]:
-    """The metrics asked for, in the order in which they are shown; none if that is left open.
+    """Return the requested metrics in display order; none for None.
 
     Raises:
         ValueError: if one is unknown.
@@ -106,34 +106,34 @@ def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tupl
     for metric in map(metric_named, given):
         if metric.kind in TAKEN:
             raise ValueError(
-                f"metrics: {metric.kind} is what a report calls something else; register it by another kind"
+                f"metrics: {metric.kind} is a reserved name in reports; register it as another kind"
             )
         if found.setdefault(metric.kind, metric) != metric:
-            raise ValueError(f"metrics: {metric.kind} is asked for with two settings; ask for one at a time")
+            raise ValueError(f"metrics: {metric.kind} is given with two different settings; give it once")
     return tuple(found[kind] for kind in known_metrics() if kind in found)
 
 
 def _trained_on(samples: Samples) -> DataConfig:
     if samples.model is None:
-        raise ValueError(f"'{samples.name}' are samples in files; name what to compare them with: --data")
+        raise ValueError(f"'{samples.name}' has only samples; name the data to compare them with by --data")
     data: DataConfig = samples.model.config.data
     return data
 
 
 def _usual(inputs: Inputs) -> tuple[Metric, ...]:
-    """The metrics where none are asked for."""
+    """Return the default metrics."""
     countable = inputs.real is not None and modes_are_countable(inputs.real)
     return check_metrics(["modes" if countable else "frechet", *(["speed"] if inputs.samples.model else [])])
 
 
 def score(inputs: Inputs, metrics: Sequence[Metric]) -> Report:
-    """All scores of one pass over the samples; what is measured on the model follows, in its arithmetic."""
+    """Score one pass over the samples; then measure the model itself, in its own precision."""
     check(inputs, metrics)
     with tf32(False):
         evidence, seconds = gather(inputs, metrics)
         scores = {m.kind: _scored(m, evidence) for m in metrics if "model" not in m.needs}
     scores |= {m.kind: _scored(m, evidence) for m in metrics if "model" in m.needs}
-    samples, real = inputs.samples, inputs.__dict__.get("real")  # None also where it was not asked for
+    samples, real = inputs.samples, inputs.__dict__.get("real")  # None also if it was not opened
     return Report(
         data=inputs.data_name,
         split=None if real is None else real.split,
@@ -153,27 +153,28 @@ def score(inputs: Inputs, metrics: Sequence[Metric]) -> Report:
 
 
 def check(inputs: Inputs, metrics: Sequence[Metric]) -> None:
-    """Complain about what cannot be scored, before the work is done.
+    """Check before any work that these inputs can be scored.
 
     Raises:
-        ValueError: saying what can be scored instead.
+        ValueError: if not, naming the alternatives.
     """
     samples = inputs.samples
     if samples.model is None and (timed := _needing(metrics, "model")):
         raise ValueError(
-            f"metrics: {_and(timed, 'is', 'are')} of models, and '{samples.name}' are samples; leave it out"
+            f"metrics: {_and(timed, 'needs', 'need')} a model, but '{samples.name}' has only samples; leave "
+            "it out"
         )
     if inputs.published is not None and (others := _needing(metrics, "real", "classes")):
         able = [kind for kind in known_metrics() if not {"real", "classes"} & set(_needs_of(kind))]
         raise ValueError(
-            f"metrics: {_and(others, 'needs', 'need')} real images, and '{inputs.data_name}' has statistics "
-            f"only; choose from {', '.join(able)}"
+            f"metrics: {_and(others, 'needs', 'need')} real images, but '{inputs.data_name}' has only "
+            f"statistics; choose from {', '.join(able)}"
         )
     if any(metric.needs != ("model",) for metric in metrics):
-        real = inputs.real  # opened now, so that data of another shape is refused before the work
+        real = inputs.real  # opened now, to refuse data of another shape before any work
         if (of_classes := _needing(metrics, "classes")) and (real is None or real.labels is None):
             raise ValueError(
-                f"metrics: {_and(of_classes, 'needs', 'need')} labels, and '{inputs.data_name}' has none"
+                f"metrics: {_and(of_classes, 'needs', 'need')} labels, but '{inputs.data_name}' has none"
             )
     for metric in metrics:
         metric.check(inputs)
@@ -198,7 +199,7 @@ def _and(names: list[str], one: str, many: str) -> str:
 
 
 def gather(inputs: Inputs, metrics: Sequence[Metric]) -> tuple[Evidence, float]:
-    """Show all samples to what the metrics need; returns that, and the seconds of making the samples."""
+    """Collect what the metrics need from all samples; return it and the seconds spent sampling."""
     needs = {need for metric in metrics for need in metric.needs}
     count, device = inputs.samples.count, inputs.device
     by_features = by_classifier = None
@@ -217,7 +218,7 @@ def gather(inputs: Inputs, metrics: Sequence[Metric]) -> tuple[Evidence, float]:
 
 
 def show(inputs: Inputs, collectors: Sequence[Collector]) -> float:
-    """Show all samples to all collectors; returns the seconds of making them."""
+    """Pass all samples to all collectors; return the seconds spent sampling."""
     clock = SamplingClock()
     if collectors:
         with progress_bar("scoring", inputs.samples.count, enabled=inputs.progress) as advance:
@@ -239,13 +240,13 @@ def _scored(metric: Metric, evidence: Evidence) -> Any:
     except TypeError as error:
         raise ValueError(
             f"metrics: the score of {metric.kind} has no JSON form ({error}); its fields must be numbers, "
-            "texts, or lists of them"
+            "strings, or lists of them"
         ) from None
     return found
 
 
 def _features_used(inputs: Inputs, metrics: Sequence[Metric]) -> FeaturesUsed | None:
-    """The features that were compared; those of the classifier alone if only classes were."""
+    """Return the compared features; the classifier's if only classes were used."""
     if _needing(metrics, "features", "probabilities"):
         used = inputs.features
     elif _needing(metrics, "classes"):

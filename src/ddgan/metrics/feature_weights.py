@@ -1,7 +1,7 @@
-"""Weights of published feature networks: from a path, an environment variable, or downloaded once.
+"""Weights of published feature networks, from an environment variable or downloaded once.
 
-The SHA-256 of a file is recorded when it is first used. A file that has changed since is refused, because
-its scores would not compare with the earlier ones.
+The SHA-256 of a file is recorded at first use. A file that has changed since is refused, because its scores
+would not be comparable with earlier ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ddgan.system.files import BLOCK, sha256_of, write_atomically
 __all__ = ["Weights"]
 
 TIMEOUT = 60.0
-"""Seconds without an answer after which a download is given up."""
+"""Seconds without an answer after which a download fails."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Weights:
     """A published file of weights.
 
     Attributes:
-        name: of the features that it makes.
-        url: where it is published.
-        variable: the environment variable that names a copy, which is then used instead.
+        name: name of the features.
+        url: its address.
+        variable: environment variable with the path of a local copy to use instead.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Weights:
     variable: str
 
     def path(self) -> Path:
-        """Where the file is, or will be once it is downloaded."""
+        """Return the path of the file, downloaded or not."""
         if given := os.environ.get(self.variable):
             return Path(given).expanduser()
         return cache_folder() / "weights" / self.url.rpartition("/")[2]
 
     def fetch(self) -> tuple[Path, str]:
-        """The file, downloaded if need be, and its SHA-256.
+        """Return the file, downloaded if necessary, and its SHA-256.
 
         Raises:
-            ValueError: if it is not there and cannot be downloaded, or is not the one used before.
+            ValueError: if it is missing and cannot be downloaded, or has changed since its first use.
         """
         path = self.path()
         if not path.is_file():
@@ -68,13 +68,13 @@ class Weights:
                 shutil.copyfileobj(answer, file, BLOCK)
                 expected = answer.headers.get("Content-Length")
                 if expected is not None and file.tell() != int(expected):
-                    raise OSError(f"only {file.tell():,} of {int(expected):,} bytes came")
+                    raise OSError(f"only {file.tell():,} of {int(expected):,} bytes arrived")
             os.replace(partial, path)
-        except OSError as error:  # urllib's errors are among them
+        except OSError as error:  # includes urllib's errors
             reason = getattr(error, "reason", None) or error
             raise ValueError(
                 f"features {self.name} need {path.name}, which could not be downloaded from {self.url} "
-                f"({reason}); get it on another machine and name it in {self.variable}, or use --features "
+                f"({reason}); download it elsewhere and put its path in {self.variable}, or use --features "
                 "classifier or pixels, which need no download"
             ) from None
         finally:
@@ -88,5 +88,5 @@ class Weights:
         elif (known := record.read_text(encoding="utf-8").strip()) != checksum:
             raise ValueError(
                 f"'{path}' has the SHA-256 {checksum[:12]}..., but features {self.name} were first used with "
-                f"{known[:12]}...; bring the first file back, or delete '{record}' to start anew"
+                f"{known[:12]}...; restore the first file, or delete '{record}' to accept the new one"
             )

@@ -1,9 +1,9 @@
-"""Fréchet distance between two sets of features, each taken as a Gaussian (paper section 6; FID).
+"""Fréchet distance between two sets of features, each modelled as a Gaussian (paper section 6; FID).
 
     d^2 = |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr (S_1 S_2)^(1/2)
 
-With S_i = A_i A_i^T the last trace is the sum of the singular values of A_1^T A_2, which, unlike the square
-root of a product of matrices, loses no digits where the covariances are singular.
+With S_i = A_i A_i^T the last trace is the sum of the singular values of A_1^T A_2. Unlike a matrix square
+root, this loses no digits if the covariances are singular.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ __all__ = ["Frechet", "FrechetScore", "frechet_distance", "frechet_score"]
 
 @dataclass(frozen=True)
 class FrechetScore:
-    """What `frechet` reports.
+    """The score of `frechet`.
 
     Attributes:
-        name: "FID" for Inception features, otherwise a name that says which.
+        name: "FID" for Inception features, otherwise a name with the features.
         value: the distance, 0 or more.
-        interval: 95 %, by bootstrap over the samples; None where they are fewer than the dimensions.
+        interval: 95 % interval, by bootstrap over the samples; None if rank is below D.
         num_features: D.
-        rank: of the samples' covariance, at most; below D the score is too large by an unknown amount.
-        num_real: how many real samples the reference has; None where a file does not tell.
+        rank: upper bound of the rank of the samples' covariance; below D the score is too large by an unknown
+            amount.
+        num_real: number of real samples in the reference; None if its file does not state it.
     """
 
     name: str
@@ -44,19 +45,19 @@ class FrechetScore:
     num_real: int | None
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         rank = f", rank {self.rank} of {self.num_features}" if self.rank < self.num_features else ""
         return [(self.name, f"{self.value:.4g}{within(self.interval)}{rank}")]
 
 
 @dataclass(frozen=True)
 class _Overlap:
-    """The decomposition of (A_1^T A_2)(A_1^T A_2)^T that gives tr (S_1 S_2)^(1/2) and its derivative.
+    """The decomposition of (A_1^T A_2)(A_1^T A_2)^T, for tr (S_1 S_2)^(1/2) and its derivative.
 
     Attributes:
         factor: A_1.
         vectors: eigenvectors, in columns.
-        singular_values: of A_1^T A_2, one for each eigenvector.
+        singular_values: singular values of A_1^T A_2, one for each eigenvector.
     """
 
     factor: np.ndarray
@@ -68,17 +69,17 @@ class _Overlap:
         if first.mean.shape != second.mean.shape:
             raise ValueError(
                 f"the features have {len(second.mean)} dimensions, but the reference statistics have "
-                f"{len(first.mean)}; take those of the same features"
+                f"{len(first.mean)}; use statistics of the same features"
             )
         factor = _factor(first)
         product = factor.T @ _factor(second)
         vectors = np.linalg.eigh(product @ product.T)[1]
-        # as lengths, and not as roots of eigenvalues, the small ones keep their digits
+        # computed as lengths, not as roots of eigenvalues, small values keep their digits
         return cls(factor, vectors, np.linalg.norm(product.T @ vectors, axis=0))
 
 
 def _factor(statistics: Statistics) -> np.ndarray:
-    """A with covariance = A A^T; what rounding left of eigenvalues that are 0 is made 0."""
+    """Return A with covariance = A A^T; eigenvalues below the rounding error are set to 0."""
     values, vectors = np.linalg.eigh(statistics.covariance.numpy())  # torch's is many times slower
     values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
     factor: np.ndarray = vectors * np.sqrt(values)
@@ -92,10 +93,10 @@ def _distance(real: Statistics, samples: Statistics, overlap: _Overlap) -> float
 
 
 def frechet_distance(real: Statistics, samples: Statistics) -> float:
-    """The squared Fréchet distance, as all published scores give it.
+    """Return the squared Fréchet distance, as all published scores do.
 
     Raises:
-        ValueError: if the two have other numbers of features.
+        ValueError: if the two have different numbers of features.
     """
     return _distance(real, samples, _Overlap.of(real, samples))
 
@@ -103,7 +104,7 @@ def frechet_distance(real: Statistics, samples: Statistics) -> float:
 def _first_order_changes(
     features: Tensor, samples: Statistics, real: Statistics, overlap: _Overlap
 ) -> Tensor:
-    """How much each sample of features (N, D) adds to a change of the distance, float64 (N,).
+    """Return each sample's first-order contribution to the distance, for features (N, D): float64 (N,).
 
     2 (mu - mu_r).(x - mu) + (x - mu)^T (I - T) (x - mu),   T = A_r (A_r^T S A_r)^(-1/2) A_r^T
     """
@@ -122,11 +123,11 @@ def _first_order_changes(
 def frechet_score(
     name: str, features: Tensor, samples: Statistics, real: Statistics, seed: int = 0
 ) -> FrechetScore:
-    """The distance of samples with these features (N, D) and statistics from the real ones.
+    """Return the distance of samples with these features (N, D) and statistics from the real ones.
 
-    The interval is a bootstrap over the samples. Sets with repeated images, as resampling makes them, are
-    farther from anything than N different images are; so the score's first-order change is resampled
-    instead of the score.
+    The interval is a bootstrap over the samples. Resampled sets repeat images, which makes them farther from
+    any other set than N different images are; so the first-order change of the score is resampled instead of
+    the score.
     """
     overlap = _Overlap.of(real, samples)
     distance, interval = _distance(real, samples, overlap), None
@@ -139,7 +140,7 @@ def frechet_score(
 
 @register("metric", "frechet")
 class Frechet(Metric):
-    """The Fréchet distance of the samples' features from those of all real images."""
+    """Fréchet distance of the samples' features from those of all real images."""
 
     needs = ("features",)
     figures = (Figure("quality", "Fréchet distance", "value", "lower", ("interval",)),)
@@ -152,6 +153,6 @@ class Frechet(Metric):
             if statistics.rank < dimensions:
                 evidence.warnings.append(
                     f"{statistics.count:,} {what} give a covariance of rank {statistics.rank:,} at most in "
-                    f"{dimensions:,} dimensions: the {name} is too large; take more than {dimensions:,}"
+                    f"{dimensions:,} dimensions, so the {name} is too large; use more than {dimensions:,}"
                 )
         return frechet_score(name, evidence.features, samples, real)

@@ -1,9 +1,9 @@
-"""Inception score: how sure a classifier is of each sample, and how varied the samples are over its classes.
+"""Inception score: how confident a classifier is in each sample, and how the samples vary over its classes.
 
     exp( mean_x KL( p(y|x) || mean_x p(y|x) ) )
 
-It is between 1 and the number of classes. The paper takes all samples at once; the older custom is the mean
-over ten tenths of them.
+It lies between 1 and the number of classes. The paper computes it over all samples at once; earlier work
+reports the mean over ten splits.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ NUM_SPLITS = 10
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """What `inception_score` reports.
+    """The score of `inception_score`.
 
     Attributes:
-        name: "Inception score" for the Inception network, otherwise a name that says which.
-        value: of all samples at once, as in the paper.
-        mean_of_splits: the mean over `num_splits` equal parts of the samples.
-        deviation_of_splits: their standard deviation.
-        num_splits: ten, or fewer where there are fewer than 2 samples for each.
+        name: "Inception score" for the Inception network, otherwise a name with the features.
+        value: over all samples at once, as in the paper.
+        mean_of_splits: mean over `num_splits` equal parts of the samples.
+        deviation_of_splits: standard deviation over these parts.
+        num_splits: 10, or fewer so that each has at least 2 samples.
     """
 
     name: str
@@ -42,13 +42,13 @@ class InceptionScore:
     num_splits: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         spread = f"{self.mean_of_splits:.3f} +- {self.deviation_of_splits:.3f}"
         return [(self.name, f"{self.value:.3f} ({spread} in {self.num_splits} splits)")]
 
 
 def exponential_information(probabilities: Tensor) -> float:
-    """exp of the mean KL divergence of rows (N, K) from their mean."""
+    """Return exp of the mean KL divergence of rows (N, K) from their mean."""
     p = probabilities.double()
     entropy = -torch.xlogy(p, p).sum(dim=1).mean()
     mean = p.mean(dim=0)
@@ -56,12 +56,12 @@ def exponential_information(probabilities: Tensor) -> float:
 
 
 def inception_score(name: str, probabilities: Tensor, num_splits: int = NUM_SPLITS) -> InceptionScore:
-    """The score of samples with these class probabilities (N, K), at once and in splits.
+    """Score samples with these class probabilities (N, K), at once and in splits.
 
-    Which samples share a split depends on the set of samples, not on their order.
+    The splits depend on the set of samples, not on their order.
 
     Raises:
-        ValueError: if a probability is not finite, or the rows do not sum to 1.
+        ValueError: if a probability is negative or not finite, or a row does not sum to 1.
     """
     probabilities = check_finite(probabilities, "class probabilities")
     if bool((probabilities.sum(dim=1) - 1).abs().max() > 1e-3) or bool(probabilities.min() < 0):
@@ -80,7 +80,7 @@ def inception_score(name: str, probabilities: Tensor, num_splits: int = NUM_SPLI
 
 @register("metric", "inception_score")
 class Inception(Metric):
-    """The Inception score of the samples' class probabilities; it asks nothing of the real images."""
+    """Inception score of the samples' class probabilities; it needs no real images."""
 
     needs = ("probabilities",)
     figures = (Figure("quality", "Inception score", "value", "higher"),)

@@ -3,7 +3,7 @@
     k(x, y) = (x.y / D + 1)^3
     MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y),   x' another x, y' another y
 
-It is the mean over random subsets, as Binkowski et al. (2018) define it. Being unbiased it may be negative.
+It is averaged over random subsets, as in Binkowski et al. (2018). As it is unbiased, it may be negative.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ NUM_SUBSETS, SUBSET_SIZE = 100, 1000
 
 @dataclass(frozen=True)
 class KernelScore:
-    """What `kernel` reports.
+    """The score of `kernel`.
 
     Attributes:
-        name: "KID" for Inception features, otherwise a name that says which.
-        value: the mean over the subsets.
-        deviation: the standard deviation over the subsets.
-        num_subsets: how many.
-        subset_size: images of each kind in each.
+        name: "KID" for Inception features, otherwise a name with the features.
+        value: mean over the subsets.
+        deviation: standard deviation over the subsets.
+        num_subsets: number of subsets.
+        subset_size: real images, and samples, per subset.
     """
 
     name: str
@@ -43,19 +43,19 @@ class KernelScore:
     subset_size: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         spread = f"+- {self.deviation:.1e} over {self.num_subsets} subsets"
         return [(self.name, f"{self.value:.3e} {spread}")]
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> float:
-    """The unbiased estimate from features x (N, D) and y (M, D), N and M at least 2."""
+    """Return the unbiased estimate from features x (N, D) and y (M, D), N and M at least 2."""
     x, y = x.double(), y.double()
     return float(_mean_of_others(x) + _mean_of_others(y) - 2 * _kernel(x, y).mean())
 
 
 def _mean_of_others(x: Tensor) -> Tensor:
-    """The mean kernel of two different rows."""
+    """Return the mean kernel over pairs of different rows."""
     kernel = _kernel(x, x)
     return (kernel.sum() - kernel.trace()) / (len(x) * (len(x) - 1))
 
@@ -72,13 +72,13 @@ def kernel_score(
     subset_size: int = SUBSET_SIZE,
     seed: int = 0,
 ) -> KernelScore:
-    """The kernel distance between the features (N, D) of real images and of samples.
+    """Return the kernel distance between features (N, D) of real images and of samples.
 
-    Where there are fewer than `subset_size` of one kind, all of them are in every subset, and the deviation
-    over the subsets shows what the choice of the other kind alone does to it.
+    If one side has fewer than `subset_size` rows, every subset has all of them, so the deviation shows only
+    the variation of the other side.
 
     Raises:
-        ValueError: if a feature is not finite, or there are no two of one kind.
+        ValueError: if a feature is not finite, or one side has fewer than 2 rows.
     """
     real, samples = check_finite(real, "real features"), check_finite(samples, "samples' features")
     size = min(subset_size, len(real), len(samples))
@@ -98,7 +98,7 @@ def kernel_score(
 
 @register("metric", "kernel")
 class Kernel(Metric):
-    """The kernel distance of the samples' features from the real ones."""
+    """Kernel distance of the samples' features from the real ones."""
 
     needs = ("features", "real")
     figures = (Figure("quality", "kernel distance", "value", "lower", form=".3e"),)

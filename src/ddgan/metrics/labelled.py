@@ -1,7 +1,7 @@
-"""The features `classifier`: a small network trained here on the labels of the data, once, and cached.
+"""The features `classifier`: a small network trained once on the labels of the data, and cached.
 
-Where images are stacks of digits it reads one channel at a time; the features of an image are those of its
-channels side by side, and the probability of a number is the product of its digits' probabilities.
+For stacked digits it classifies one channel at a time: the features of an image are those of its channels,
+concatenated, and the probability of a number is the product of the probabilities of its digits.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Grows whenever the same data would give another classifier."""
+"""Increased whenever the same data would give another classifier."""
 IMAGES_SEEN = 150_000
-"""How many images training shows, between 2 and 30 times all of them."""
+"""Images per training; the number of epochs is limited to 2..30."""
 BATCH_SIZE = 128
 HELD_OUT = 10
-"""One image in so many is kept from training, to measure accuracy by."""
+"""One image in HELD_OUT is kept from training, to measure accuracy."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images to learn from, uint8 (N, C, H, W), and to be measured by, with their labels."""
+    """Training and held-out images, uint8 (N, C, H, W), with their labels."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def of(cls, data: RealData) -> Labelled:
-        """What the classifier of this data learns from.
+        """Return the training data of the classifier.
 
         Raises:
             ValueError: if the data has no labels, or no images.
@@ -76,7 +76,7 @@ class Labelled:
             )
         if data.images.ndim != 4:
             raise ValueError(
-                f"'{data.name}' has no images, which a classifier learns from; use the features pixels"
+                f"'{data.name}' has no images, which a classifier needs; use the features pixels"
             )
         if data.name in ("digits", "single_digits"):
             train, test = split_digits("train"), split_digits("test")
@@ -89,14 +89,14 @@ class Labelled:
         count = max(len(labels) // HELD_OUT, 1)
         test_rows, train_rows = np.sort(order[:count]), np.sort(order[count:])
         if not len(train_rows):
-            raise ValueError(f"'{data.name}' has one image; a classifier needs more")
+            raise ValueError(f"'{data.name}' has only one image; a classifier needs more")
         return cls(images[train_rows], labels[train_rows], images[test_rows], labels[test_rows], num_classes)
 
 
 def single_digits_of(data: RealData) -> tuple[np.ndarray, np.ndarray]:
-    """The different digits that stacked data is made of, uint8 (N, 1, H, W), and their labels 0..9.
+    """Return the distinct digits of stacked data, uint8 (N, 1, H, W), and their labels 0..9.
 
-    Each once, however many stacks it is part of, so that none is both learned and held out.
+    Each digit appears once, however many stacks have it, so none is both trained on and held out.
     """
     assert data.labels is not None
     found: dict[bytes, tuple[int, int, int]] = {}
@@ -113,13 +113,13 @@ def single_digits_of(data: RealData) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier of labelled data, with what is known of it.
+    """A classifier of labelled data, with its measured accuracy.
 
     Attributes:
-        network: of images, or of single channels of stacks.
+        network: classifies images, or single channels of stacks.
         accuracy: on held-out images.
-        confidence: for digits in channels, the high-confidence shares (p >= 0.9) of real and of shuffled
-            ones.
+        confidence: for single-channel images, the high-confidence shares (p >= 0.9) of real and of
+            pixel-shuffled ones.
         checksum: SHA-256 of its weights.
     """
 
@@ -130,12 +130,12 @@ class TrainedClassifier:
 
     @cached_property
     def of_channels(self) -> MeasuredClassifier:
-        """The same, for digits in channels."""
+        """The classifier as one of digits in channels."""
         return MeasuredClassifier(self.network, self.accuracy, *self.confidence)
 
 
 def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClassifier:
-    """The classifier of this data, from the cache or trained now: seconds to minutes on a CPU.
+    """Return the classifier of this data, from the cache or trained now (seconds to minutes on a CPU).
 
     Raises:
         ValueError: if the data has no labels, or no images.
@@ -185,11 +185,11 @@ def _accuracy(network: ImageClassifier, labelled: Labelled) -> float:
 
 
 class ClassifierFeatures(Features):
-    """Features by a classifier of the data; see `Features`.
+    """Features of a classifier of the data; see `Features`.
 
     Args:
-        classifier: what tells the classes.
-        stacked: whether it reads each channel by itself.
+        classifier: the classifier.
+        stacked: whether it classifies each channel separately.
     """
 
     name = "classifier"
@@ -223,10 +223,10 @@ class ClassifierFeatures(Features):
 
 
 def classifier_features(inputs: Compared) -> ClassifierFeatures:
-    """The features of a classifier of the training data.
+    """Return the features of a classifier of the training data.
 
     Raises:
-        ValueError: if that has no labels, or there are only statistics of it.
+        ValueError: if the data has no labels, or is a file of statistics.
     """
     data = inputs.training
     return ClassifierFeatures(trained_classifier(data, progress=inputs.progress), data.stacked)
@@ -234,7 +234,7 @@ def classifier_features(inputs: Compared) -> ClassifierFeatures:
 
 @register("features", "classifier")
 class ClassifierFeaturesConfig:
-    """Features of a classifier of the data; there is nothing to choose."""
+    """Features of a classifier of the data; no settings."""
 
     def open(self, inputs: Compared) -> ClassifierFeatures:
         return classifier_features(inputs)

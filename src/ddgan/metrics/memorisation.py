@@ -1,12 +1,12 @@
 """Memorisation: are samples nearer to the training images than other real images are?
 
-For each sample, and for each held-out real image, d is the distance to the nearest training image in feature
+For each sample and each held-out real image, d is the distance to the nearest training image in feature
 space. The score is the rank statistic of Meehan et al. (2020),
 
     P( d(sample) < d(held-out) ) + P( d(sample) = d(held-out) ) / 2 ,
 
-the chance that a random sample lies nearer than a random held-out image: 1/2 for a model that generalises
-as the data does, towards 1 for one that copies, below 1/2 for samples farther from the data than real images.
+the probability that a random sample is nearer than a random held-out image: 1/2 for a model that generalises
+perfectly, near 1 for one that copies, below 1/2 for samples farther from the data than real images.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ __all__ = ["Memorisation", "MemorisationScore", "memorisation_score", "neighbour
 NUM_SHOWN = 12
 NUM_NEIGHBOURS = 5
 MOST_CHANNELS = 4
-"""Of images that can be shown."""
+"""Maximum number of channels of images that can be shown."""
 NEAR = 0.01
-"""A sample is near if it is nearer to its training image than this share of the held-out images."""
+"""Quantile of the held-out distances below which a sample counts as near."""
 
 
 @dataclass(frozen=True)
 class MemorisationScore:
-    """What `memorisation` reports.
+    """The score of `memorisation`.
 
     Attributes:
-        nearer: the chance that a sample is nearer to training images than a held-out image is.
-        interval: 95 %, by bootstrap over the samples.
-        ratio: median distance of samples over that of held-out images.
+        nearer: probability that a sample is nearer to training images than a held-out image is.
+        interval: 95 % interval, by bootstrap over the samples.
+        ratio: median distance of samples, divided by that of held-out images.
         near: share of samples nearer than the nearest 1 % of the held-out images.
         copies: share of samples at distance 0 of a training image.
-        num_train: training images.
-        num_held_out: held-out images.
+        num_train: number of training images.
+        num_held_out: number of held-out images.
     """
 
     nearer: float
@@ -58,10 +58,10 @@ class MemorisationScore:
     num_held_out: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         return [
             (
-                "chance to be nearer to training images",
+                "probability to be nearer to training images",
                 f"{self.nearer:.3f}{within(self.interval)}; held-out: 0.5",
             ),
             ("nearer than 99% of held-out images", f"{self.near:.1%}"),
@@ -72,9 +72,9 @@ class MemorisationScore:
 def memorisation_score(
     train: Tensor, held_out: Tensor, samples: Tensor, seed: int = 0
 ) -> tuple[MemorisationScore, Tensor, Tensor]:
-    """The score from features (N, D) of each kind, and each sample's nearest training images.
+    """Return the score from features (N, D) of each set, and each sample's nearest training images.
 
-    Those come as distances (N, k), ascending, and as numbers of images, int64 (N, k).
+    These are distances (N, k), ascending, and indices of images, int64 (N, k).
 
     Raises:
         ValueError: if a feature is not finite, or there are fewer than 5 training images.
@@ -102,12 +102,12 @@ def memorisation_score(
 
 
 def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train: np.ndarray) -> np.ndarray:
-    """The samples that lie nearest to training images, each in a row with its neighbours; uint8 (H, W, C).
+    """Draw the samples nearest to training images, each in a row with its neighbours; uint8 (H, W, C).
 
     Args:
-        samples: uint8 (S, C, H, W), the first S of those that were scored.
-        distances: of each to its neighbours, (N, k), N at least S.
-        which: training image of each neighbour, (N, k).
+        samples: uint8 (S, C, H, W), the first S of the scored samples.
+        distances: distances of each sample to its neighbours, (N, k), N at least S.
+        which: index of each neighbour among the training images, (N, k).
         train: uint8 (M, C, H, W).
     """
     closest = distances[: len(samples), 0].argsort()[:NUM_SHOWN]
@@ -122,12 +122,12 @@ def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train:
 
 @register("metric", "memorisation")
 class Memorisation(Metric):
-    """Whether samples lie nearer to training images than held-out ones do; with a picture of the nearest."""
+    """Whether samples are nearer to training images than held-out images are; draws the nearest."""
 
     needs = ("features", "real")
 
     def check(self, inputs: Inputs) -> None:
-        assert inputs.unseen is not None  # which complains if there are none
+        assert inputs.unseen is not None  # raises a ValueError if there are none
 
     def collector(self, inputs: Inputs) -> PixelKeeper | None:
         shape = inputs.samples.sample_shape
@@ -140,7 +140,7 @@ class Memorisation(Metric):
         if len(known.features) < len(inputs.training):
             evidence.warnings.append(
                 f"memorisation: only {len(known.features):,} of {len(inputs.training):,} training images "
-                "were searched, so that share of copies is found"
+                "were searched, so only that share of copies is found"
             )
         score, distances, which = memorisation_score(
             known.features.to(device), unseen.features.to(device), evidence.features.to(device)

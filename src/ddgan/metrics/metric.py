@@ -1,6 +1,6 @@
-"""What a score is made by: the slot `metric`. One pass over the samples feeds all metrics that are asked for.
+"""Metrics: the slot `metric`. One pass over the samples serves all requested metrics.
 
-A metric says what it needs of that pass, and makes a score of it: any dataclass. One of your own is one file:
+A metric declares its needs and computes a score, which is any dataclass. Your own metric is one file:
 
     @dataclass(frozen=True)
     class ColourScore:
@@ -17,8 +17,8 @@ A metric says what it needs of that pass, and makes a score of it: any dataclass
 
     ddgan.evaluate(model, metrics=["colour"]).scores["colour"].difference
 
-A method `rows` of the score says how a person reads it, as pairs of a name and a text; without one, each
-field becomes a row. The fields are what JSON has under the metric's name.
+A method `rows` of the score returns the rows of its table as pairs of strings (name, value); by default each
+field is a row. In JSON the fields stand under the metric's name.
 """
 
 from __future__ import annotations
@@ -65,31 +65,31 @@ METRICS = (
     "memorisation",
     "speed",
 )
-"""The metrics that come with ddgan, in the order in which they are shown; others follow."""
+"""ddgan's own metrics, in display order; others follow."""
 
 Need = Literal["features", "probabilities", "classes", "real", "model"]
-"""What a metric may need:
+"""Possible needs of a metric:
 
     features       features of the samples
-    probabilities  the class probabilities that go with these features
-    classes        the class that the classifier of the labelled data gives each sample
-    real           real images; what does without can be scored against a file of mu and sigma
-    model          the model itself, after the pass, in the arithmetic that its user has
+    probabilities  class probabilities from the same network as the features
+    classes        predicted classes of the samples, by the classifier of the labelled data
+    real           real images; without this need, a file of mu and sigma is enough
+    model          the model itself, after the pass, in its own precision
 """
 T = TypeVar("T")
 
 
 @settings
 class Figure:
-    """A number of a score by which samples are set side by side.
+    """A number of a score, used in comparisons.
 
     Attributes:
-        aspect: "quality", "coverage" or "speed": the axis of the comparison's plot that it may stand for.
-        label: for the table and the axis.
-        path: where the score has it: a field, or one of a field's by a dot.
+        aspect: "quality", "coverage" or "speed": its possible axis in the comparison's plot.
+        label: label in the table and on the axis.
+        path: field of the score, with dots for nested fields.
         better: "lower" or "higher".
-        interval: where its interval is, or the fastest and the slowest of a time.
-        form: how the number is written.
+        interval: paths of its interval, or of the fastest and the slowest time.
+        form: format of the number.
     """
 
     aspect: Literal["quality", "coverage", "speed"]
@@ -101,11 +101,11 @@ class Figure:
 
 
 class Classified(NamedTuple):
-    """What the classifier of the labelled data says of the samples.
+    """Results of the classifier of the labelled data for the samples.
 
     Attributes:
-        features: its own features of them, float32 (N, D).
-        classes: the likeliest class of each, int64 (N,).
+        features: the classifier's features of the samples, float32 (N, D).
+        classes: most probable class of each sample, int64 (N,).
         accuracy: on held-out images.
     """
 
@@ -115,17 +115,17 @@ class Classified(NamedTuple):
 
 
 class Evidence:
-    """What metrics score by; each part is there if a metric needs it.
+    """The data that metrics score; each part exists if a metric needs it.
 
     Args:
-        inputs: what is compared with what.
+        inputs: the samples and the data to compare them with.
         by_features: has the features of the samples.
         by_classifier: has the features of the samples by the classifier of the data.
-        collectors: of metrics, by kind.
+        collectors: the metrics' own collectors, by kind.
 
     Attributes:
-        warnings: what a reader of the scores should know; a metric may add to it.
-        pictures: by name, uint8 (H, W, C), which are written beside the JSON; a metric may add to it.
+        warnings: warnings for readers of the scores; metrics may add to them.
+        pictures: pictures by name, uint8 (H, W, C), written beside the JSON; metrics may add to them.
     """
 
     def __init__(
@@ -142,22 +142,22 @@ class Evidence:
 
     @property
     def samples(self) -> Samples:
-        """The samples themselves: how many, of what shape, and what classes were asked for."""
+        """The samples: their number, shape and requested classes."""
         return self.inputs.samples
 
     @property
     def model(self) -> Model:
-        """What made them."""
+        """The model of the samples."""
         return _needed(self.samples.model, "model")
 
     @property
     def device(self) -> torch.device:
-        """Where to compute."""
+        """The device to compute on."""
         return self.inputs.device
 
     @property
     def kind_of_features(self) -> Features:
-        """What the features are of; see `ddgan.metrics.features.score_name`."""
+        """The features in use; see `ddgan.metrics.features.score_name`."""
         return self.inputs.features
 
     @cached_property
@@ -192,20 +192,20 @@ class Evidence:
 
     @cached_property
     def classified(self) -> Classified:
-        """What the classifier of the labelled data says of the samples."""
+        """Results of the classifier of the labelled data for the samples."""
         by_classifier = _needed(self._by_classifier, "classes")
         accuracy = self.inputs.classifier.accuracy
         if self.inputs.training.stacked:
-            accuracy = accuracy**3  # all three digits of a number must be right
+            accuracy = accuracy**3  # all three digits of a number must be correct
         classes = by_classifier.probabilities().argmax(dim=1)
         return Classified(by_classifier.features(), classes, accuracy)
 
     def collector(self, metric: Metric) -> Any:
-        """The metric's own collector, which has seen all samples; None if it had none."""
+        """Return the metric's own collector, filled with all samples; None if it has none."""
         return self._collectors.get(metric.kind)
 
     def shared(self, make: Callable[[Evidence], T]) -> T:
-        """What `make` gives of this evidence, made once for all metrics that ask for it."""
+        """Return `make(self)`, computed once for all metrics that share it."""
         if make not in self._shared:
             self._shared[make] = make(self)
         made: T = self._shared[make]
@@ -213,18 +213,18 @@ class Evidence:
 
 
 def _needed(part: T | None, need: Need) -> T:
-    """A part of the evidence, which is there if a metric has said that it needs it."""
+    """Return a part of the evidence; it exists only if a metric declares the need."""
     if part is None:
-        raise ValueError(f"a metric asks for evidence that was not gathered; add {need!r} to its needs")
+        raise ValueError(f"a metric uses evidence that was not collected; add {need!r} to its needs")
     return part
 
 
 class Metric:
-    """How a score is made: the base of the settings in the slot `metric`.
+    """Base class of metrics, the settings in the slot `metric`.
 
     Attributes:
-        needs: what it needs of the pass over the samples, see `Need`.
-        figures: numbers of its score that a comparison of samples shows.
+        needs: its needs of the pass over the samples, see `Need`.
+        figures: the numbers of its score shown in comparisons.
     """
 
     kind: ClassVar[str]
@@ -232,32 +232,32 @@ class Metric:
     figures: ClassVar[tuple[Figure, ...]] = ()
 
     def check(self, inputs: Inputs) -> None:
-        """Complain about what cannot be scored, before the work is done.
+        """Check before any work that the inputs can be scored.
 
         Raises:
-            ValueError: saying what can be scored instead.
+            ValueError: if not, naming the alternatives.
         """
 
     def collector(self, inputs: Inputs) -> Collector | None:
-        """What is to be shown every sample: uint8 images (B, C, H, W), or float32 points (B, ...)."""
+        """Return a collector for all samples: uint8 images (B, C, H, W), or float32 points (B, ...)."""
         return None
 
     def score(self, evidence: Evidence) -> Any:
-        """The score, a dataclass."""
+        """Compute the score, a dataclass."""
         raise NotImplementedError
 
 
 def known_metrics() -> list[str]:
-    """The kinds of metrics, in the order in which they are shown: those of ddgan, then those of others."""
+    """Return the kinds of metrics in display order: ddgan's own, then others."""
     known = kinds("metric")
     return [*(kind for kind in METRICS if kind in known), *(kind for kind in known if kind not in METRICS)]
 
 
 def metric_named(given: str | Metric) -> Metric:
-    """A metric by its kind, or itself.
+    """Return a metric by its kind; a metric itself is returned unchanged.
 
     Raises:
-        ValueError: naming the metrics that there are.
+        ValueError: if the kind is unknown, listing the known ones.
     """
     try:
         metric = make("metric", given)
@@ -266,17 +266,17 @@ def metric_named(given: str | Metric) -> Metric:
             known = known_metrics()
             raise ValueError(
                 f"metrics: {given if isinstance(given, str) else shown(given)} is not known; "
-                f"{did_you_mean(given, known)}choose from {', '.join(known)} (a package that adds others is "
-                "named by --import PACKAGE, or imported before)"
+                f"{did_you_mean(given, known)}choose from {', '.join(known)} (for a metric from another "
+                "package, add --import PACKAGE or import it first)"
             ) from None
         raise error.within("metrics") from None
     if not isinstance(metric, Metric):
         raise ValueError(
-            f"metrics: {type(metric).__name__} is registered as {metric.kind}, but does not derive from "
-            "ddgan.metrics.Metric; let it"
+            f"metrics: {type(metric).__name__} is registered as {metric.kind}, but is not a subclass of "
+            "ddgan.metrics.Metric; derive it from that"
         )
     if strange := [need for need in metric.needs if need not in get_args(Need)]:
         raise ValueError(
-            f"metrics: {metric.kind} needs {shown(strange[0])}; it may need {', '.join(get_args(Need))}"
+            f"metrics: {metric.kind} needs {shown(strange[0])}; valid needs are {', '.join(get_args(Need))}"
         )
     return metric

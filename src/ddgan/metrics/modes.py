@@ -1,9 +1,9 @@
-"""Mode coverage: which modes samples reach and how evenly (paper section 6, Table 3 and Fig 6).
+"""Mode coverage: how many modes samples reach and how evenly (paper section 6, Table 3 and Fig 6).
 
-For stacked digits a classifier reads the three channels of each sample; the number that they make is its
-mode. The KL divergence is from the uniform distribution over all K modes, KL = sum p ln(K p). Even a perfect
-model scores about (K - 1) / (2 N) from N samples, and a little for classes that are not equally frequent in
-the real data; that floor is computed and reported beside the score.
+For stacked digits a classifier reads the three channels of each sample; the resulting number is its mode.
+The KL divergence is from the uniform distribution over all K modes, KL = sum p ln(K p). Even a perfect model
+scores about (K - 1) / (2 N) from N samples, plus a little if the real classes are not equally frequent; this
+floor is computed and reported too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def kl_from_uniform(counts: Tensor) -> float:
-    """KL(p || uniform) in nats, of the empirical distribution with these counts (K,)."""
+    """Return KL(p || uniform) in nats for the empirical distribution p with these counts (K,)."""
     p = counts.double() / counts.sum()
     p = p[p > 0]
     return float((p * (len(counts) * p).log()).sum())
@@ -48,14 +48,14 @@ def kl_from_uniform(counts: Tensor) -> float:
 
 @dataclass(frozen=True)
 class CoverageScore:
-    """What `modes` reports.
+    """The score of `modes`.
 
     Attributes:
         num_samples: N.
-        modes: how many of `num_modes` were reached at least once.
+        modes: number of modes with at least one sample.
         num_modes: K.
         kl: KL(p || uniform) over the modes, in nats.
-        kl_floor: the same score of N samples of the real data: what a perfect model can expect.
+        kl_floor: the same for N samples of the real data: the expected value for a perfect model.
     """
 
     num_samples: int
@@ -65,7 +65,7 @@ class CoverageScore:
     kl_floor: float
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         values = asdict(self)
         rows = [("modes covered", f"{values.pop('modes')} of {values.pop('num_modes')}")]
         for name, value in values.items():
@@ -89,14 +89,14 @@ LABELS = {
     "within": "samples within 3 sigma of a centre",
     "within_real": "the same for real samples",
 }
-"""What a person calls the fields of a score."""
+"""Labels of the fields of a score."""
 
 
 @dataclass(frozen=True)
 class DigitsScore(CoverageScore):
-    """Coverage of stacked digits, with the classifier's own trustworthiness.
+    """Coverage of stacked digits, with measures of the classifier's reliability.
 
-    The classifier finds some number in anything, so that blurred or noisy images reach all modes by chance;
+    The classifier assigns a number to any image, so blurred or noisy images reach all modes by chance;
     `confident_modes` counts only modes classified with high confidence (p >= 0.9).
 
     Attributes:
@@ -118,7 +118,7 @@ class DigitsScore(CoverageScore):
 class GaussiansScore(CoverageScore):
     """Coverage of the 25 Gaussians.
 
-    A sample counts for the nearest centre if it lies within 3 sigma of it; `kl` is over those samples.
+    A sample counts for the nearest centre if it is within 3 sigma of it; `kl` is over these samples.
 
     Attributes:
         within: share of samples within 3 sigma of a centre.
@@ -130,18 +130,18 @@ class GaussiansScore(CoverageScore):
 
 
 NUM_DRAWS = 20
-"""Draws that a floor is averaged over."""
+"""Number of random draws averaged for a floor."""
 
 
 def kl_floor(shares: Tensor, count: int, seed: int = 0) -> float:
-    """What a perfect model can expect: the mean KL from uniform of `count` draws from class shares (K,)."""
+    """Return the expected score of a perfect model: mean KL from uniform of `count` draws of shares (K,)."""
     rng = generator_for(seed, "perfect model")
     draws = (torch.multinomial(shares, count, replacement=True, generator=rng) for _ in range(NUM_DRAWS))
     return float(np.mean([kl_from_uniform(torch.bincount(d, minlength=len(shares))) for d in draws]))
 
 
 def as_float(images: Tensor) -> Tensor:
-    """uint8 images -> float32 in [-1, 1]; floats, and points, stay."""
+    """Convert uint8 images to float32 in [-1, 1]; float images and points stay unchanged."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
@@ -149,11 +149,11 @@ class ModeCounter(Protocol):
     """Counts modes in batches of samples."""
 
     def update(self, images: Tensor) -> None:
-        """Take in images (B, C, H, W), uint8 or in [-1, 1], or points (B, 2)."""
+        """Add images (B, C, H, W), uint8 or in [-1, 1], or points (B, 2)."""
         ...
 
     def score(self) -> CoverageScore:
-        """Of all that was taken in."""
+        """Score all samples added so far."""
         ...
 
 
@@ -161,8 +161,8 @@ class DigitCounter:
     """Counts the numbers 0..10^C - 1 that a classifier reads in the C channels of images.
 
     Args:
-        classifier: what reads digits.
-        shares: how often each number occurs in the real data, (10^C,), for the floor.
+        classifier: the classifier of digits.
+        shares: share of each number in the real data, (10^C,), for the floor.
     """
 
     def __init__(self, classifier: MeasuredClassifier, shares: Tensor) -> None:
@@ -223,13 +223,13 @@ class GaussianCounter:
 
 
 def _nearest_counts(points: Tensor) -> Tensor:
-    """How many points lie within 3 sigma of each centre, (25,)."""
+    """Count the points within 3 sigma of each centre, (25,)."""
     distance, nearest = torch.cdist(points, toy.centres()).min(dim=1)
     return torch.bincount(nearest[distance <= 3 * toy.SPREAD], minlength=25)
 
 
 def digit_shares(num_channels: int) -> Tensor:
-    """How often each number occurs in the embedded digits, stacked `num_channels` high, (10^C,)."""
+    """Return the share of each number in the embedded digits with `num_channels` channels, (10^C,)."""
     single = torch.bincount(torch.from_numpy(split_digits("train")[1]), minlength=10).double()
     shares = torch.ones(1, dtype=torch.float64)
     for _ in range(num_channels):
@@ -242,7 +242,7 @@ COUNTABLE = ("digits", "single_digits", "gaussians")
 
 
 def modes_are_countable(real: RealData) -> bool:
-    """Whether `modes` can be had for this data."""
+    """Whether the modes of this data can be counted."""
     return real.name in COUNTABLE or real.stacked
 
 
@@ -262,8 +262,8 @@ class Modes(Metric):
     def check(self, inputs: Inputs) -> None:
         if inputs.real is None or not modes_are_countable(inputs.real):
             raise ValueError(
-                "metrics: modes are counted for digits, single_digits, gaussians and stackedmnist:FOLDER, "
-                f"not for {inputs.data_name}; use balance, or recall"
+                "metrics: modes can be counted for digits, single_digits, gaussians and stackedmnist:FOLDER, "
+                f"not for {inputs.data_name}; use balance or precision_recall"
             )
 
     def collector(self, inputs: Inputs) -> ModeCounter:

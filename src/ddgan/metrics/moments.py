@@ -1,7 +1,7 @@
-"""Mean and covariance of features: the Gaussian that stands for a set of them.
+"""Mean and covariance of a set of features.
 
-They are gathered batch by batch in float64; each batch is merged by its own mean and scatter, so that a large
-common mean costs no digits and the batch size changes nothing.
+They are accumulated batch by batch in float64. Each batch is merged by its own mean and scatter, so a large
+common mean loses no digits and the batch size does not matter.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 __all__ = ["Moments", "Statistics", "statistics_of"]
 
 BLOCK = 4096
-"""Rows that are taken in float64 at a time."""
+"""Rows converted to float64 at a time."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """The Gaussian that stands for a set of features.
+    """Mean and covariance of a set of features.
 
     Attributes:
         mean: float64 (D,).
         covariance: float64 (D, D), with N - 1 in the denominator.
-        count: N; None where a published file does not tell it.
+        count: N; None if a published file does not state it.
     """
 
     mean: Tensor
@@ -33,12 +33,12 @@ class Statistics:
 
     @property
     def rank(self) -> int:
-        """The largest rank that the covariance of so many samples can have."""
+        """Upper bound of the covariance's rank, min(D, N - 1)."""
         return len(self.mean) if self.count is None else min(len(self.mean), self.count - 1)
 
 
 class Moments:
-    """Mean and covariance of features that come in batches."""
+    """Mean and covariance of features, accumulated batch by batch."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -46,7 +46,7 @@ class Moments:
         self._scatter: Tensor = torch.zeros(())
 
     def update(self, features: Tensor) -> None:
-        """Take in features (B, D)."""
+        """Add features (B, D)."""
         for part in features.split(BLOCK):
             self._merge(part.double())
 
@@ -65,10 +65,10 @@ class Moments:
         self.count = total
 
     def statistics(self) -> Statistics:
-        """The Gaussian of what was taken in.
+        """Return the statistics of all features added so far.
 
         Raises:
-            ValueError: if that were fewer than two samples.
+            ValueError: if there were fewer than two.
         """
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 samples, not {self.count}")
@@ -76,7 +76,7 @@ class Moments:
 
 
 def statistics_of(features: Tensor) -> Statistics:
-    """The Gaussian of features (N, D)."""
+    """Return mean and covariance of features (N, D)."""
     moments = Moments()
     moments.update(features)
     return moments.statistics()

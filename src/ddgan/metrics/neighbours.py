@@ -1,9 +1,9 @@
-"""Distances between two sets of features, tile by tile: 50,000 x 50,000 of them never lie in memory at once.
+"""Distances between two sets of features, tile by tile, so that 50,000 x 50,000 never fill the memory.
 
     |a - b|^2 = |a|^2 + |b|^2 - 2 a.b
 
-Both sets are centred first, so that little is lost by the subtraction; what remains below the rounding error
-is exactly 0, so that equal images have distance 0.
+Both sets are centred first, so the subtraction loses little precision. Distances below the rounding error are
+set to 0, so equal images have distance 0.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["centre_of", "centred", "nearest", "own_distances", "squared_distance
 TILE = 4096
 """Rows and columns of a tile: 64 MiB of float32."""
 WIDE = 256
-"""Up to this many dimensions the arithmetic is float64, where it costs little and neighbours lie close."""
+"""Up to this many dimensions distances are float64: it costs little there, and neighbours are close."""
 ROUNDING = 32
-"""How many units in the last place of |a|^2 + |b|^2 count as no distance."""
+"""Distances up to this many units in the last place of |a|^2 + |b|^2 count as 0."""
 
 
 class Points(NamedTuple):
@@ -43,7 +43,7 @@ class Tile(NamedTuple):
 
 
 def centred(features: Tensor, centre: Tensor) -> Points:
-    """Features (N, D), relative to a centre (D,)."""
+    """Return features (N, D) relative to a centre (D,)."""
     dtype = torch.float64 if features.shape[1] <= WIDE else torch.float32
     rows = torch.empty(features.shape, dtype=dtype, device=features.device)
     for part, given in zip(rows.split(TILE), features.split(TILE), strict=True):
@@ -52,12 +52,12 @@ def centred(features: Tensor, centre: Tensor) -> Points:
 
 
 def centre_of(features: Tensor) -> Tensor:
-    """The mean of features (N, D), float64."""
+    """Return the mean of features (N, D), float64."""
     return features.sum(dim=0, dtype=torch.float64) / len(features)
 
 
 def squared_distances(a: Points, b: Points) -> Iterator[Tile]:
-    """All tiles of the distances between two sets with the same centre."""
+    """Yield all tiles of distances between two sets with the same centre."""
     for i in _spans(len(a)):
         for j in _spans(len(b)):
             yield Tile(i, j, _distances(a, b, i, j))
@@ -74,13 +74,13 @@ def _distances(a: Points, b: Points, i: slice, j: slice) -> Tensor:
 
 
 def own_distances(points: Points, k: int) -> Tensor:
-    """Squared distances of each point to its k nearest others, ascending, (N, k).
+    """Return squared distances of each point to its k nearest others, ascending, (N, k).
 
     Raises:
-        ValueError: if there are no k others.
+        ValueError: if there are fewer than k others.
     """
     if len(points) <= k:
-        raise ValueError(f"{len(points)} samples have no {k} neighbours each; take at least {k + 1}")
+        raise ValueError(f"{len(points)} samples have no {k} neighbours each; use at least {k + 1}")
     best = points.norms.new_full((len(points), k), torch.inf)
     spans = _spans(len(points))
     for place, i in enumerate(spans):
@@ -88,14 +88,14 @@ def own_distances(points: Points, k: int) -> Tensor:
             distances = _distances(points, points, i, j)
             if i == j:
                 distances.fill_diagonal_(torch.inf)
-            else:  # what lies below the diagonal is the same, transposed
+            else:  # the tile below the diagonal is the transpose
                 _take(best[j], distances.T.contiguous())
             _take(best[i], distances)
     return best
 
 
 def _take(best: Tensor, distances: Tensor) -> None:
-    """Lower the k smallest distances of each row by those of a tile."""
+    """Update the k smallest distances of each row with those of a tile."""
     improved = (distances.amin(dim=1) < best[:, -1]).nonzero().squeeze(1)
     nearest = distances[improved].topk(min(best.shape[1], distances.shape[1]), largest=False).values
     merged = torch.cat([best[improved], nearest], dim=1)
@@ -103,9 +103,9 @@ def _take(best: Tensor, distances: Tensor) -> None:
 
 
 def nearest(a: Points, b: Points, k: int) -> tuple[Tensor, Tensor]:
-    """Squared distances (N, k) from each of `a` to its k nearest of `b`, ascending, and which they are."""
+    """Return squared distances (N, k) of each of `a` to its k nearest of `b`, ascending, and indices."""
     if len(b) < k:
-        raise ValueError(f"there are only {len(b)} images to find {k} neighbours among")
+        raise ValueError(f"there are only {len(b)} images; {k} neighbours need at least {k}")
     best = a.norms.new_full((len(a), k), torch.inf)
     which = torch.zeros(len(a), k, dtype=torch.int64, device=best.device)
     for tile in squared_distances(a, b):

@@ -12,11 +12,11 @@ from ddgan.metrics.features import Compared, FeatureBatch, Features
 __all__ = ["PixelFeatures", "PixelFeaturesConfig"]
 
 MOST_PIXELS = 8192
-"""More dimensions than this have covariances too large to work with."""
+"""With more dimensions the covariances would be too large."""
 
 
 class PixelFeatures(Features):
-    """The pixels in [-1, 1], flattened; points as they are."""
+    """Pixels in [-1, 1], flattened; points unchanged."""
 
     name = "pixels"
     checksum = hashlib.sha256(b"pixels 1").hexdigest()
@@ -26,7 +26,7 @@ class PixelFeatures(Features):
         flat = images.flatten(1)
         if flat.shape[1] > MOST_PIXELS:
             raise ValueError(
-                f"features pixels are for small images: these have {flat.shape[1]:,} values, more than "
+                f"features pixels are for small images, but these have {flat.shape[1]:,} values, more than "
                 f"{MOST_PIXELS:,}; use inception, vgg16 or classifier"
             )
         return FeatureBatch(flat if flat.is_floating_point() else flat.float() / 127.5 - 1)
@@ -34,7 +34,7 @@ class PixelFeatures(Features):
 
 @register("features", "pixels")
 class PixelFeaturesConfig:
-    """Pixels; there is nothing to choose."""
+    """Pixels; no settings."""
 
     def open(self, inputs: Compared) -> PixelFeatures:
         return PixelFeatures()

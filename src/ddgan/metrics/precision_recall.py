@@ -1,11 +1,11 @@
-"""Precision and recall, density and coverage, of samples among real images, by nearest neighbours.
+"""Precision and recall, density and coverage of samples, by nearest neighbours.
 
-The manifold of a set is the union of balls around its features, each reaching to its k-th nearest other:
+The manifold of a set is the union of balls around its features, each with the radius to the k-th neighbour:
 
     precision   share of samples within the manifold of the real images      (Kynkäänniemi et al. 2019; k = 3)
     recall      share of real images within the manifold of the samples
-    density     mean number of real balls that a sample lies in, over k      (Naeem et al. 2020; k = 5)
-    coverage    share of real balls that hold at least one sample
+    density     mean number of real balls that contain a sample, over k      (Naeem et al. 2020; k = 5)
+    coverage    share of real balls that contain at least one sample
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ K_MANIFOLD, K_DENSITY = 3, 5
 
 @dataclass(frozen=True)
 class ManifoldScore:
-    """What `precision_recall` reports.
+    """The score of `precision_recall`.
 
     Attributes:
         precision: quality, in 0..1.
         recall: coverage, in 0..1.
-        precision_interval: 95 %, by bootstrap over the samples, with both manifolds as they are.
+        precision_interval: 95 % interval, by bootstrap over the samples with both manifolds fixed.
         recall_interval: the same over the real images.
-        k: the neighbour that a ball reaches to.
-        num_real: real images that were compared with.
+        k: the balls reach to the k-th neighbour.
+        num_real: number of real images.
     """
 
     precision: float
@@ -46,7 +46,7 @@ class ManifoldScore:
     num_real: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         return [
             (f"precision (k = {self.k})", f"{self.precision:.4f}{within(self.precision_interval)}"),
             (f"recall (k = {self.k})", f"{self.recall:.4f}{within(self.recall_interval)}"),
@@ -55,15 +55,15 @@ class ManifoldScore:
 
 @dataclass(frozen=True)
 class DensityScore:
-    """What `density_coverage` reports.
+    """The score of `density_coverage`.
 
     Attributes:
         density: quality, 0 or more; about 1 for real images.
         coverage: in 0..1.
-        density_interval: 95 %, by bootstrap over the samples, with the real balls as they are.
+        density_interval: 95 % interval, by bootstrap over the samples with the real balls fixed.
         coverage_interval: the same over the real images.
-        k: the neighbour that a ball reaches to.
-        num_real: real images that were compared with.
+        k: the balls reach to the k-th neighbour.
+        num_real: number of real images.
     """
 
     density: float
@@ -74,7 +74,7 @@ class DensityScore:
     num_real: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         return [
             (f"density (k = {self.k})", f"{self.density:.4f}{within(self.density_interval)}"),
             (f"coverage (k = {self.k})", f"{self.coverage:.4f}{within(self.coverage_interval)}"),
@@ -84,12 +84,12 @@ class DensityScore:
 def neighbour_scores(
     real: Tensor, samples: Tensor, k_manifold: int = K_MANIFOLD, k_density: int = K_DENSITY, seed: int = 0
 ) -> tuple[ManifoldScore, DensityScore]:
-    """All four scores of samples' features (N, D) against real ones (M, D), from one pass over the distances.
+    """Compute all four scores of features (N, D) against real ones (M, D) in one pass over the distances.
 
-    Memory beside the features themselves is that of one centred copy and a few tiles.
+    Memory: one centred copy of the features and a few tiles.
 
     Raises:
-        ValueError: if a feature is not finite, or there are fewer than k + 1 of one kind.
+        ValueError: if a feature is not finite, or one set has fewer than k + 1 rows.
     """
     real, samples = check_finite(real, "real features"), check_finite(samples, "samples' features")
     if real.shape[1] != samples.shape[1]:
@@ -139,7 +139,7 @@ def _both(evidence: Evidence) -> tuple[ManifoldScore, DensityScore]:
 
 @register("metric", "precision_recall")
 class PrecisionRecall(Metric):
-    """Precision and recall of the samples' features among the real ones."""
+    """Precision and recall of the samples' features against the real ones."""
 
     needs = ("features", "real")
     figures = (
@@ -153,7 +153,7 @@ class PrecisionRecall(Metric):
 
 @register("metric", "density_coverage")
 class DensityCoverage(Metric):
-    """Density and coverage of the samples' features among the real ones."""
+    """Density and coverage of the samples' features against the real ones."""
 
     needs = ("features", "real")
     figures = (

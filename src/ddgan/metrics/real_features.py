@@ -1,4 +1,4 @@
-"""Features of real images: computed once, and kept in the cache with their statistics."""
+"""Features of real images, computed once and cached with their statistics."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from ddgan.system.randomness import generator_for
 __all__ = ["RealFeatures", "real_features"]
 
 MOST_NEIGHBOURS = 50_000
-"""Real features that are kept for scores by neighbours; the statistics are of all images."""
+"""Maximum number of real features kept for neighbour scores; the statistics are over all images."""
 VERSION = 1
-"""Of what is kept in the cache."""
+"""Version of the cached files."""
 
 
 @dataclass(frozen=True)
 class RealFeatures:
-    """What scores compare with.
+    """Features and statistics of real images.
 
     Attributes:
-        statistics: of all real images.
-        features: float32 (M, D), of up to 50,000 of them.
-        rows: which those are, int64 (M,).
+        statistics: mean and covariance over all real images.
+        features: float32 (M, D), of up to 50,000 images.
+        rows: indices of these images, int64 (M,).
     """
 
     statistics: Statistics
@@ -47,7 +47,7 @@ class RealFeatures:
 def real_features(
     real: RealData, features: Features, device: torch.device, *, progress: bool = False
 ) -> RealFeatures:
-    """Features and statistics of real images, from the cache if they were computed before."""
+    """Return features and statistics of real images, from the cache if computed before."""
     key = [real.checksum, real.split, len(real), features.checksum, MOST_NEIGHBOURS, VERSION]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
     folder = cache_folder() / "statistics" / f"{Path(features.name).stem}-{digest}"

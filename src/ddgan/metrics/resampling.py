@@ -1,7 +1,7 @@
-"""Orders and resamples of N images that do not depend on the order in which the images came.
+"""Permutations and resamples of N images that do not depend on the order of the images.
 
-A score that looks at subsets, or an interval from resampled images, would change when the same images come
-in another order. So images are first put into an order that their features alone decide.
+Subsets and resamples would change a score if the same images came in another order. So images are first
+sorted into an order that depends only on their features.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ REPLICATES = 1000
 """Resamples of a bootstrap."""
 
 Interval = tuple[float, float]
-"""Its low and its high end."""
+"""Lower and upper end."""
 
 
 def bootstrap_interval(values: Tensor, seed: int = 0) -> Interval:
-    """The 95 % interval of the mean of values (N,), by resampling them with replacement."""
+    """Return the 95 % interval of the mean of values (N,), by resampling with replacement."""
     ordered = values.double().flatten().sort().values
     rng = generator_for(seed, "bootstrap")
     means = torch.empty(REPLICATES, dtype=torch.float64)
@@ -35,12 +35,12 @@ def bootstrap_interval(values: Tensor, seed: int = 0) -> Interval:
 
 
 def within(interval: Interval | None) -> str:
-    """An interval, for a table, to stand behind its value."""
+    """Format an interval to follow its value in a table."""
     return "" if interval is None else f" [{interval[0]:.4g}, {interval[1]:.4g}]"
 
 
 def shuffled(features: Tensor, seed: int = 0) -> Tensor:
-    """An order int64 (N,) of features (N, D) that is random, but the same for the same set of rows.
+    """Return a random permutation int64 (N,) of features (N, D), the same for the same set of rows.
 
     The rows are sorted along a fixed random direction and then permuted.
     """
@@ -51,10 +51,10 @@ def shuffled(features: Tensor, seed: int = 0) -> Tensor:
 
 
 def check_finite(features: Tensor, what: str) -> Tensor:
-    """The same features (N, D).
+    """Check features (N, D) and return them.
 
     Raises:
-        ValueError: if a value is NaN or infinite, or there are no two rows.
+        ValueError: if a value is NaN or infinite, or there are fewer than two rows.
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"{what} have shape {tuple(features.shape)}; it must be (N, D) with N at least 2")

@@ -1,4 +1,4 @@
-"""Report: what an evaluation found, under which protocol, as JSON and as a table."""
+"""Report: the results of an evaluation and its protocol, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from ddgan.system.version import __version__
 __all__ = ["PROTOCOL", "FeaturesUsed", "Report", "plain_score", "versions"]
 
 PROTOCOL = 2
-"""Grows whenever a score changes for the same samples."""
+"""Increased whenever a score changes for the same samples."""
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class FeaturesUsed:
-    """Which features the scores compare.
+    """The features that the scores compare.
 
     Attributes:
-        name: what `--features` calls them.
-        checksum: of all that decides their values.
+        name: name for `--features`.
+        checksum: checksum of everything that determines their values.
         metadata: such as a classifier's accuracy, or the file of the weights.
     """
 
@@ -50,7 +50,7 @@ class FeaturesUsed:
 
 
 def versions() -> dict[str, str]:
-    """The software that scores depend on."""
+    """Return the versions of the software that scores depend on."""
     return {
         "ddgan": __version__,
         "torch": torch.__version__,
@@ -60,7 +60,7 @@ def versions() -> dict[str, str]:
 
 
 class Score(Generic[S]):
-    """An attribute of a report: the score of this name in `scores`, None if it was not asked for."""
+    """An attribute of a report: the score of this name in `scores`, or None."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -80,22 +80,22 @@ class Report:
     """The scores of one set of samples.
 
     Attributes:
-        data: what the samples were compared with: a dataset, or a file of statistics.
+        data: the data that samples were compared with: a dataset, or a file of statistics.
         num_samples: N.
-        seed: of the samples, if a model made them.
+        seed: seed of the samples of a model.
         nfe: network evaluations per sample; None for files.
-        seconds: wall time of making, or reading, all N samples.
-        machine: where that was measured.
+        seconds: wall time for generating or reading all N samples.
+        machine: the machine of that time.
         samples: "model", or the name of the file or folder.
-        split: of the data.
-        data_checksum: of its images and labels.
-        num_real: how many real images there were.
-        features: which features were compared, if any were.
-        scores: by metric; those that come with ddgan are attributes too, None if they were not asked for.
-        warnings: what a reader of the scores should know.
-        pictures: by name, uint8 (H, W, 3 or 1); written beside the JSON.
-        versions: the software that made them.
-        protocol: under which scores compare.
+        split: split of the data.
+        data_checksum: checksum of its images and labels.
+        num_real: number of real images.
+        features: the compared features, if any.
+        scores: scores by metric; ddgan's own are also attributes, None if not requested.
+        warnings: warnings for readers of the scores.
+        pictures: pictures by name, uint8 (H, W, 3 or 1), written beside the JSON.
+        versions: versions of the software.
+        protocol: version of the protocol; scores are comparable only under the same one.
     """
 
     data: str
@@ -132,7 +132,7 @@ class Report:
         return None if self.speed is None else self.speed.images_per_second
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, each score under its metric's name; an infinite number is None there."""
+        """Return plain values for JSON, each score under its metric's name; infinity and NaN become None."""
         plain: dict[str, Any] = {}
         for known in fields(self):
             value = getattr(self, known.name)
@@ -147,18 +147,18 @@ class Report:
         return found
 
     def save(self, path: Path) -> None:
-        """Write as JSON; pictures become X.NAME.png beside X.json."""
+        """Write the report as JSON, and pictures as X.NAME.png beside X.json."""
         path.parent.mkdir(parents=True, exist_ok=True)
         for name, picture in self.pictures.items():
             images.save_png(picture, path.with_suffix(f".{name}.png"))
         write_atomically(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     def table(self) -> list[tuple[str, str]]:
-        """Rows (name, value) for a person to read."""
+        """Return rows (name, value) for a table."""
         rows = [] if "modes" in self.scores else [("samples (N)", f"{self.num_samples:,}")]
         for name in sorted(
             self.scores, key=lambda name: name != "modes"
-        ):  # those first, the others as they are
+        ):  # modes first, others in their order
             rows += rows_of(name, self.scores[name])
         if self.nfe is not None:
             rows.append(("network evaluations per sample (NFE)", str(self.nfe)))
@@ -172,7 +172,7 @@ class Report:
 
 
 def rows_of(metric: str, score: Any) -> list[tuple[str, str]]:
-    """Rows (name, value) of a score: its own, or one for each field."""
+    """Return rows (name, value) of a score: its own, or one for each field."""
     if hasattr(score, "rows"):
         return list(score.rows())
     name = metric.replace("_", " ")
@@ -183,17 +183,17 @@ def rows_of(metric: str, score: Any) -> list[tuple[str, str]]:
 
 
 def shown(value: Any) -> str:
-    """A value, for a table."""
+    """Format a value for a table."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)[:40]
 
 
 def plain_score(score: Any) -> Any:
-    """A score as nested plain values: numbers of numpy and torch as Python's."""
+    """Convert a score to nested plain values, with numbers of numpy and torch as Python's."""
     return finite(asdict(score))
 
 
 def finite(value: Any) -> Any:
-    """The same plain values without infinities and NaN, which become None."""
+    """Replace infinities and NaN in plain values by None."""
     if isinstance(value, Mapping):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

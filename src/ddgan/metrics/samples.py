@@ -1,7 +1,7 @@
-"""The samples that are scored: a model's, or those in a folder of PNG files or an array.
+"""The samples to score: from a model, a folder of PNG files or an array.
 
-Scores see images as a person gets them: uint8, quantised in memory just as `ddgan sample` writes them, so
-that the model and its saved samples have the same scores. Nothing is resized or compressed on the way.
+Images are quantised to uint8 in memory exactly as `ddgan sample` writes them, so a model and its saved
+samples have the same scores. Nothing is resized or compressed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Samples:
     """Samples in a fixed order.
 
     Args:
-        name: what a person calls them.
-        sample_shape: the shape of one.
-        count: how many there are.
-        stream: makes uint8 batches (B, C, H, W), or float32 points (B, ...), anew each time it is called.
-        labels: the class that each was asked to be, int64 (N,), or None.
-        model: what makes them, or None for files.
-        warnings: what a reader of the scores should know.
+        name: name for tables and errors.
+        sample_shape: the shape of one sample.
+        count: number of samples.
+        stream: returns a new iterator over uint8 batches (B, C, H, W), or float32 points (B, ...).
+        labels: requested class of each sample, int64 (N,), or None.
+        model: the model of the samples, or None for files.
+        warnings: warnings for readers of the scores.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Samples:
 
 
 def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Samples:
-    """The samples of a model, of files or of an array; see `evaluate` for what `source` may be.
+    """Open the samples of a model, of files or of an array; for `source` see `evaluate`.
 
     Raises:
-        ValueError: if there is nothing that can be scored, or fewer than n.
+        ValueError: if nothing can be scored, or there are fewer than n samples.
     """
     if isinstance(source, (np.ndarray, Tensor)):
         return _cut(_from_array(source), n)
@@ -79,7 +79,7 @@ def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Sampl
 
 
 def holds_samples(source: str | Path) -> bool:
-    """Whether a path is samples, rather than a model."""
+    """Whether a path has samples, not a model."""
     path = Path(source).expanduser()
     if path.is_dir():
         if is_prepared(path):
@@ -100,7 +100,7 @@ def _from_model(model: Model, n: int, seed: int) -> Samples:
 
 
 def quantised(batch: Tensor) -> Tensor:
-    """A model's samples, images (B, C, H, W) in [-1, 1] or points (B, ...), as scores see them, on the CPU.
+    """Quantise images (B, C, H, W) in [-1, 1] to uint8, on the CPU; points (B, ...) become float32.
 
     Raises:
         ValueError: if a value is NaN or infinite.
@@ -112,27 +112,27 @@ def quantised(batch: Tensor) -> Tensor:
 
 
 def _from_array(array: np.ndarray | Tensor) -> Samples:
-    """uint8 arrays (N, H, W, C), uint8 tensors (N, C, H, W), float ones in [-1, 1], or points (N, F)."""
+    """Open uint8 arrays (N, H, W, C), tensors (N, C, H, W), uint8 or in [-1, 1], or points (N, F)."""
     if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 4:
         tensor = torch.from_numpy(np.ascontiguousarray(array)).permute(0, 3, 1, 2)
     else:
         tensor = torch.as_tensor(array)
     if tensor.ndim not in (2, 4) or 0 in tensor.shape:
         raise ValueError(
-            f"samples have shape {tuple(tensor.shape)}; images are uint8 arrays (N, H, W, C) or tensors "
-            "(N, C, H, W), points are (N, F)"
+            f"samples have shape {tuple(tensor.shape)}; images must be uint8 arrays (N, H, W, C) or tensors "
+            "(N, C, H, W), points must be (N, F)"
         )
     if tensor.ndim == 4 and tensor.shape[1] > 4:
         raise ValueError(
-            f"samples have shape {tuple(tensor.shape)}, which has {tensor.shape[1]} channels; tensors are "
-            "(N, C, H, W), and uint8 arrays (N, H, W, C)"
+            f"samples have shape {tuple(tensor.shape)}, which means {tensor.shape[1]} channels; tensors must "
+            "be (N, C, H, W), uint8 arrays (N, H, W, C)"
         )
     if tensor.is_floating_point():
         quantised(tensor)
         if tensor.ndim == 4:
             _check_range(tensor)
     elif tensor.dtype != torch.uint8:
-        raise ValueError(f"samples are {tensor.dtype}; images are uint8, or float in [-1, 1]")
+        raise ValueError(f"samples are {tensor.dtype}; images must be uint8, or float in [-1, 1]")
 
     def stream() -> Iterator[Tensor]:
         for part in tensor.split(BATCH_SIZE):
@@ -163,7 +163,7 @@ def _from_npz(path: Path) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as file:
             points = file["points"] if "points" in file.files else None
-    except Exception as error:  # a damaged zip inside raises what it likes
+    except Exception as error:  # a damaged zip can raise any exception
         raise ValueError(f"'{path}' cannot be read: {error}") from None
     samples = _from_reader(path) if points is None else _from_array(points)
     samples.name = path.name
@@ -174,12 +174,12 @@ def _from_folder(path: Path) -> Samples:
     lossy = sum(p.suffix.lower() in LOSSY for p in path.rglob("*"))
     samples = _from_reader(path)
     if lossy:
-        samples.warnings += (f"{lossy} files are JPEG or WebP, which loses detail: scores will differ",)
+        samples.warnings += (f"{lossy} files are JPEG or WebP, whose compression changes the scores",)
     return samples
 
 
 def _from_reader(path: Path) -> Samples:
-    """The images that a reader finds, at their own size."""
+    """Open the images of a reader, at their original size."""
     reader = open_reader(str(path))
     first = _decoded(next(iter(reader)))
     labels = reader.labels if isinstance(reader, ArrayReader) else None
@@ -190,7 +190,8 @@ def _from_reader(path: Path) -> Samples:
             image = _decoded(item)
             if image.shape != first.shape:
                 raise ValueError(
-                    f"'{item.name}' has shape {image.shape}, the first sample {first.shape}; they must agree"
+                    f"'{item.name}' has shape {image.shape}, but the first sample {first.shape}; they must "
+                    "be equal"
                 )
             waiting.append(image)
             if len(waiting) == BATCH_SIZE:
@@ -214,7 +215,7 @@ def _decoded(item: Any) -> np.ndarray:
 
 
 def _cut(samples: Samples, n: int | None) -> Samples:
-    """The first n of them."""
+    """Return the first n samples."""
     if n is None or n == samples.count:
         return samples
     if not 1 <= n <= samples.count:

@@ -1,4 +1,4 @@
-"""Sampling speed, measured as the paper does: seconds for 100 images at a batch of 100 (Table 1, Fig 4).
+"""Sampling speed, measured as in the paper: seconds for 100 images at batch size 100 (Table 1, Fig 4).
 
 Each time is the median of several, after a warm-up; on a GPU the clock waits for the device.
 """
@@ -24,15 +24,15 @@ __all__ = ["SamplingClock", "Speed", "SpeedScore", "Timing", "describe_machine",
 
 PAPER_BATCH = 100
 BATCHES = (10, 30, 100, 300, 1000, 3000, 10_000)
-"""Batch sizes that are tried for the best throughput."""
+"""Batch sizes tried for the best throughput."""
 MOST_REPEATS = 5
 BUDGET = 2.0
-"""Seconds after which a time is not taken again."""
+"""Seconds after which a measurement is not repeated."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one task: the median of `repeats`, the fastest and the slowest."""
+    """Seconds for one task: median, fastest and slowest of `repeats`."""
 
     median: float
     fastest: float
@@ -42,17 +42,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class SpeedScore:
-    """What `speed` reports.
+    """The score of `speed`.
 
     Attributes:
-        seconds_per_100: for 100 images at a batch of 100.
+        seconds_per_100: seconds for 100 images at batch size 100.
         latency: seconds for one image.
-        images_per_second: at the best batch size.
-        best_batch: that size.
-        nfe: how often the generator is called for a sample (number of function evaluations).
-        peak_memory: bytes; on a GPU what sampling allocated at most, on the CPU of the whole process.
-        device: in words.
-        dtype: what the generator computes in.
+        images_per_second: throughput at the best batch size.
+        best_batch: the best batch size.
+        nfe: network evaluations per sample.
+        peak_memory: bytes; on a GPU the peak allocation of sampling, on the CPU that of the process.
+        device: the device, in words.
+        dtype: precision of the generator.
     """
 
     seconds_per_100: Timing
@@ -65,23 +65,23 @@ class SpeedScore:
     dtype: str
 
     def rows(self) -> list[tuple[str, str]]:
-        """For a person to read."""
+        """Return rows (name, value) for a table."""
         hundred = self.seconds_per_100
         spread = f"{hundred.fastest:.3g} to {hundred.slowest:.3g}, {hundred.repeats} times"
-        best = f"{self.images_per_second:,.0f} images/s at a batch of {self.best_batch}"
+        best = f"{self.images_per_second:,.0f} images/s at batch size {self.best_batch}"
         return [
             ("sampling speed", f"{best} ({self.device}, {self.dtype})"),
-            ("seconds per 100 images, batch of 100", f"{hundred.median:.3g} ({spread})"),
+            ("seconds per 100 images, batch size 100", f"{hundred.median:.3g} ({spread})"),
             ("seconds for one image", f"{self.latency.median:.3g}"),
             ("peak memory", f"{self.peak_memory / 2**20:,.0f} MiB"),
         ]
 
 
 def measure_speed(model: Model, budget: float = BUDGET) -> SpeedScore:
-    """Time a model's sampling; a task that takes longer than `budget` seconds is timed only once."""
+    """Time a model's sampling; a task longer than `budget` seconds is timed only once."""
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    _seconds(model, 1)  # the first call of all
+    _seconds(model, 1)  # warm-up
     latency = _timing(model, 1, budget)
     hundred = _timing(model, PAPER_BATCH, budget)
     rates = {1: 1 / latency.median, PAPER_BATCH: PAPER_BATCH / hundred.median}
@@ -93,7 +93,7 @@ def measure_speed(model: Model, budget: float = BUDGET) -> SpeedScore:
             break
         rates[size] = size / _timing(model, size, budget / 4).median
         if size > PAPER_BATCH and rates[size] < 0.9 * max(rates.values()):
-            break  # larger batches only become slower
+            break  # larger batches would be slower still
     best = max(rates, key=rates.__getitem__)
     return SpeedScore(
         seconds_per_100=hundred,
@@ -136,7 +136,7 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def describe_machine(device: torch.device) -> str:
-    """The device that ran, in words."""
+    """Describe the device in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type.upper()}, {torch.get_num_threads()} threads, {platform.machine()}"
@@ -144,7 +144,7 @@ def describe_machine(device: torch.device) -> str:
 
 @register("metric", "speed")
 class Speed(Metric):
-    """How fast a model samples, where it is and in the precision that it has."""
+    """Sampling speed of a model, on its device and in its precision."""
 
     needs = ("model",)
     figures = (
@@ -164,13 +164,13 @@ class Speed(Metric):
 
 
 class SamplingClock:
-    """Counts the time spent in making batches, not in what is done with them."""
+    """Measures the time spent generating batches, without their processing."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def timed(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The same batches; on a GPU the clock waits for the device."""
+        """Yield the same batches, timed; on a GPU the clock waits for the device."""
         while True:
             start = time.perf_counter()
             batch = next(batches, None)

@@ -16,13 +16,13 @@ __all__ = ["published_statistics", "read_statistics"]
 
 
 def published_statistics(data: Any) -> Statistics | None:
-    """The statistics in a published .npz or .npy file with mu and sigma; None for other data.
+    """Read a published .npz or .npy file with mu and sigma; return None for other data.
 
     Args:
-        data: what `--data` takes, or the settings of data.
+        data: a value of `--data`, or the settings of data.
 
     Raises:
-        ValueError: if there are mu and sigma, but not of a Gaussian.
+        ValueError: if mu and sigma are not finite or have invalid shapes, or the file is damaged.
     """
     if not isinstance(data, str):
         return None
@@ -43,7 +43,7 @@ def published_statistics(data: Any) -> Statistics | None:
 
 
 def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """mu and sigma of a .npz with these arrays, or of a .npy with a dictionary of them; None of other files.
+    """Read mu and sigma from a .npz, or from a dictionary in a .npy; return None for other files.
 
     The dictionary in a .npy is a pickle; it is read without running any code from it.
 
@@ -57,12 +57,12 @@ def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         else:
             found = _dictionary_of(path)
         return (found["mu"], found["sigma"]) if found.keys() >= {"mu", "sigma"} else None
-    except Exception as error:  # damaged files raise what they like
+    except Exception as error:  # damaged files can raise any exception
         raise ValueError(f"'{path}' cannot be read: {error}") from None
 
 
 def _dictionary_of(path: Path) -> dict[str, Any]:
-    """The dictionary that np.save wrote, with text as keys; empty for other arrays."""
+    """Return the dictionary that np.save wrote, with str keys; empty for other arrays."""
     with path.open("rb") as file:
         shape, _, dtype = npy_header(file)
         if shape != () or dtype != np.dtype(object):

@@ -1,4 +1,4 @@
-"""Features by a TorchScript file: the two published ones, or any with a description beside it.
+"""Features from a TorchScript file: the two published ones, or your own with a description beside it.
 
 inception    the network of all published FIDs
 vgg16        the network of the paper's recall
@@ -33,19 +33,19 @@ VGG16 = Weights("vgg16", PUBLISHED + "vgg16.pt", "DDGAN_VGG16")
 
 @settings
 class Sidecar:
-    """How a TorchScript network wants its images: what X.json beside X.pt may say.
+    """Input format of a TorchScript network: the content of X.json beside X.pt.
 
     Args:
-        dtype: "uint8" gives it 0..255 as they are; "float32" scales and normalises first.
-        input_range: what 0 and 255 become, before `mean` and `std`.
+        dtype: "uint8" for unchanged values 0..255; "float32" to scale and normalise them first.
+        input_range: values for 0 and 255, before `mean` and `std`.
         mean: subtracted from each channel.
         std: divides each channel.
-        size: height and width that images are resized to; 0 leaves that to the network.
-        filter: of that resize: "bilinear" or "bicubic", both antialiased, or "nearest".
+        size: height and width that images are resized to; 0 leaves resizing to the network.
+        filter: filter of the resize: "bilinear" or "bicubic", both antialiased, or "nearest".
         channels: 1 or 3; grey images are repeated for 3.
         arguments: keyword arguments of the call that returns features.
-        probability_arguments: those of the call that returns class probabilities; None if it has none.
-        output: the key of the features, if the network returns a dictionary.
+        probability_arguments: those of the call that returns class probabilities; None without such a call.
+        output: key of the features, if the network returns a dictionary.
         batch_size: images at a time.
     """
 
@@ -69,35 +69,35 @@ class Sidecar:
             raise SettingError("std", f"is {shown(self.std)}; it must not be 0")
         changed = tuple(self.input_range) != (0, 255) or self.mean or self.std
         if self.dtype == "uint8" and changed:
-            raise SettingError("dtype", "is uint8, whose values cannot be scaled; set it to float32")
+            raise SettingError("dtype", "is uint8, which cannot be scaled; set it to float32")
 
     @classmethod
     def read(cls, path: Path) -> Sidecar:
-        """From a JSON file.
+        """Read it from a JSON file.
 
         Raises:
-            ValueError: if it is missing, is not a JSON object, or says what is not known.
+            ValueError: if it is missing, not a JSON object, or has an invalid setting.
         """
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(said, dict):
-                raise ValueError(f"it holds {shown(said)}, which is not an object")
+                raise ValueError(f"it has {shown(said)}, not an object")
             return cls(**said)
         except OSError:
             raise ValueError(
-                f"'{path}' is missing; it describes the features' input, such as "
+                f"'{path}' is missing; it must describe the input of the network, such as "
                 '{"dtype": "float32", "input_range": [-1, 1], "size": 224}'
             ) from None
         except ValueError as error:
-            raise ValueError(f"'{path}' does not describe features: {error}") from None
+            raise ValueError(f"'{path}' is not a valid description: {error}") from None
 
     def prepare(self, images: Tensor) -> Tensor:
-        """uint8 images (B, C, H, W) as the network wants them."""
+        """Convert uint8 images (B, C, H, W) to the network's input."""
         given = images.shape[1]
         if given == 1 and self.channels == 3:
             images = images.expand(-1, 3, -1, -1)
         elif given != self.channels:
-            raise ValueError(f"the features are for {self.channels} channels, but the images have {given}")
+            raise ValueError(f"the features need {self.channels} channels, but the images have {given}")
         if self.dtype == "uint8" and not self.size:
             return images.contiguous()
         x = images.float()
@@ -122,7 +122,7 @@ VGG16_SIDECAR = Sidecar(arguments={"return_features": True}, batch_size=32)
 
 
 class TorchScriptFeatures(Features):
-    """Features by a scripted network; see `Features`."""
+    """Features of a TorchScript network; see `Features`."""
 
     def __init__(self, name: str, path: Path, checksum: str, sidecar: Sidecar) -> None:
         described = json.dumps(dataclasses.asdict(sidecar), sort_keys=True)
@@ -155,7 +155,7 @@ class TorchScriptFeatures(Features):
         if isinstance(result, dict):
             if output not in result:
                 raise ValueError(
-                    f"'{self.path}' returns {', '.join(result)}; name one as output in its .json"
+                    f"'{self.path}' returns {', '.join(result)}; set output in its .json to one of them"
                 )
             result = result[output]
         if not isinstance(result, Tensor) or len(result) != len(x):
@@ -166,10 +166,10 @@ class TorchScriptFeatures(Features):
 def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces what will follow TorchScript
+            warnings.simplefilter("ignore")  # torch warns that TorchScript is deprecated
             return torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"'{path}' is not a whole TorchScript file: {_last_line(error)}") from None
+        raise ValueError(f"'{path}' is not a valid TorchScript file: {_last_line(error)}") from None
 
 
 def _last_line(error: Exception) -> str:
@@ -177,10 +177,10 @@ def _last_line(error: Exception) -> str:
 
 
 def published(weights: Weights, sidecar: Sidecar) -> TorchScriptFeatures:
-    """Published features, whose weights are downloaded at first use.
+    """Open published features; their weights are downloaded at first use.
 
     Raises:
-        ValueError: if the file cannot be had, or is damaged or changed.
+        ValueError: if the file cannot be downloaded, is damaged, or has changed.
     """
     path, checksum = weights.fetch()
     return TorchScriptFeatures(weights.name, path, checksum, sidecar)
@@ -188,7 +188,7 @@ def published(weights: Weights, sidecar: Sidecar) -> TorchScriptFeatures:
 
 @register("features", "inception")
 class InceptionConfig:
-    """Features of the Inception network; scores of them are called FID, KID and Inception score."""
+    """Features of the Inception network; their scores are called FID, KID and Inception score."""
 
     def open(self, inputs: Compared) -> TorchScriptFeatures:
         return published(INCEPTION, INCEPTION_SIDECAR)
@@ -204,19 +204,19 @@ class VGG16Config:
 
 @register("features", "torchscript")
 class TorchScriptConfig:
-    """Features by a file.
+    """Features from a file.
 
     Args:
-        path: X.pt, described by X.json beside it, see `Sidecar`.
+        path: X.pt, with a description X.json beside it, see `Sidecar`.
     """
 
     path: str
 
     def open(self, inputs: Compared) -> TorchScriptFeatures:
-        """The features of the file.
+        """Open the features of the file.
 
         Raises:
-            ValueError: if it is missing or damaged, or described wrongly.
+            ValueError: if it is missing or damaged, or its description is invalid.
         """
         path = Path(self.path).expanduser()
         try:

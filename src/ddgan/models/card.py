@@ -1,4 +1,4 @@
-"""The model card: what a person must know of weights before using them, as the README.md beside them."""
+"""The model card: the README.md beside published weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ddgan.models.model import TrainedModel
 
 __all__ = ["model_card", "properties"]
 
-UNSTATED = "Not stated by whoever trained the weights; ask before you use them."
+UNSTATED = "Not stated; ask the author before you use the weights."
 USE = """```python
 import ddgan
 
@@ -28,12 +28,12 @@ def model_card(
     picture: str = "",
     use: str = USE,
 ) -> str:
-    """The card as Markdown, its first lines the metadata that the Hub reads.
+    """Return the card as Markdown; it begins with the metadata for the Hub.
 
     Args:
-        model: what is described.
-        name: what `from_pretrained` takes.
-        scores: what a run's scores.json holds.
+        model: the model to describe.
+        name: its name for `from_pretrained`.
+        scores: the content of the run's scores.json.
         picture: the file name of a grid of samples beside the card.
         use: how to use the model, with the fields `name` and `shape`.
     """
@@ -61,20 +61,20 @@ def model_card(
 
 
 def about_method(model: TrainedModel) -> str:
-    """How the samples come about, in one sentence."""
+    """Describe the method in one sentence."""
     if model.config.method.kind == "denoising_gan":
         return (
             "A denoising diffusion GAN (Xiao, Kreis, Vahdat, ICLR 2022): "
-            f"{model.nfe} calls of the generator make an image."
+            f"{model.nfe} network evaluations per image."
         )
     return (
-        f"A model trained by the method {model.config.method.kind}: {model.nfe} calls of the network make an "
+        f"A model trained by the method {model.config.method.kind}: {model.nfe} network evaluations per "
         "image."
     )
 
 
 def _license_metadata(license: str) -> dict[str, str]:
-    """The Hub's fields for a licence: an identifier that it knows, or "other" with a name and a link."""
+    """Return the Hub's licence fields: an identifier that it knows, or "other" with a name and a link."""
     if not license:
         return {}
     if re.fullmatch(r"[a-z0-9.-]+", license):
@@ -89,7 +89,7 @@ def _license_metadata(license: str) -> dict[str, str]:
 
 
 def properties(model: TrainedModel) -> dict[str, Any]:
-    """What a model is, by name, in words and numbers."""
+    """Return the properties of a model by name."""
     config = model.config
     schedule = plain(config.diffusion.schedule)
     numbers = ", ".join(f"{name} {value:g}" for name, value in schedule.items() if name != "kind")
@@ -99,7 +99,7 @@ def properties(model: TrainedModel) -> dict[str, Any]:
         "classes": model.num_classes or "none",
         "method": config.method.kind,
         "steps T": config.diffusion.num_steps,
-        "calls of the network per sample (NFE)": model.nfe,
+        "network evaluations per sample (NFE)": model.nfe,
         "schedule": f"{schedule['kind']}, {numbers}",
         "the generator predicts": config.diffusion.prediction,
         "generator": config.generator.kind,
@@ -108,7 +108,7 @@ def properties(model: TrainedModel) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested scores by dotted name; what was not measured is left out."""
+    """Flatten nested scores to dotted names, without those that were not measured."""
 
     def entries() -> Iterator[tuple[str, Any]]:
         for name, value in values.items():

@@ -1,7 +1,7 @@
-"""A checkpoint as it lies on the disk: a folder that is whole or not there.
+"""A checkpoint on disk: a folder, written atomically.
 
 RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments
-RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the other; no pickle
+RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the state; no pickle
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ STATE_NAME, METADATA_NAME = "state.safetensors", "checkpoint.json"
 
 
 class DamagedError(ValueError):
-    """A checkpoint that is not what was written."""
+    """A checkpoint that differs from what was written."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and is whole.
+    """A checkpoint that was read without errors.
 
     Attributes:
         path: its folder.
-        metadata: step, num_iterations, streak, seconds, score, and what a weights file says of itself.
-        tensors: see `ddgan.training.checkpoint.state_tensors`; all, or those that were asked for.
+        metadata: step, num_iterations, streak, seconds, score, and the metadata of a weights file.
+        tensors: all tensors or the selected ones, see `ddgan.training.checkpoint.state_tensors`.
     """
 
     path: Path
@@ -40,23 +40,23 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
     def weights(self, network: str) -> dict[str, Tensor]:
-        """Those of the network that a training state calls so."""
+        """Return the tensors of this network of the training state."""
         prefix = f"{network}."
         return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is one, whole or not."""
+    """Whether a folder is a checkpoint, damaged or not."""
     return (path / METADATA_NAME).is_file()
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
-    """A checkpoint, once its checksum is found right; of its tensors, those whose names begin so.
+    """Read a checkpoint and verify its checksum; only tensors whose names begin with `prefix` are read.
 
     Raises:
-        DamagedError: if it is not whole.
-        ValueError: if it is of another version.
-        OSError: if it cannot be read now.
+        DamagedError: if it is incomplete or damaged.
+        ValueError: if it is from another version.
+        OSError: if it cannot be read at the moment.
     """
     try:
         metadata = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if not is_ours:
         raise ValueError(
-            f"'{path}' has format {str(metadata['format'])[:20]}, and this version of ddgan reads "
+            f"'{path}' has format {str(metadata['format'])[:20]}, but this version of ddgan reads "
             f"format {FORMAT}; resume it with the version that wrote it"
         )
     if not is_whole:

@@ -20,15 +20,14 @@ __all__ = ["DDGAN", "check_ddgan"]
 
 
 class DDGAN(TrainedModel):
-    """A generator that proposes x_0 from x_t and a latent, with the diffusion that it was trained with.
+    """A generator that predicts x_0 from x_t and a latent, with the diffusion that it was trained with.
 
-    Its arguments are those of `TrainedModel`: the generator, the run's settings, the shape of a sample, a
-    licence.
+    The arguments are those of `TrainedModel`: generator, settings of the run, sample shape, licence.
     """
 
     @property
     def nfe(self) -> int:
-        """How often the generator is called for a sample: T."""
+        """Network evaluations per sample: T."""
         return self.diffusion.num_steps
 
     def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
@@ -39,22 +38,22 @@ class DDGAN(TrainedModel):
 
     @torch.no_grad()
     def steps(self, n: int, seed: int = 0, classes: Classes = None) -> list[Step]:
-        """The T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples.
+        """Return the T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples.
 
         Raises:
-            ValueError: if the seed is negative, a class unknown, or the model knows none.
+            ValueError: if the seed is negative, a class is unknown, or the model has no classes.
         """
         return list(self.chain(*self.start(seed, range(n)), condition=self.condition_for(n, classes)))
 
     def chain(
         self, x_t: Tensor, noise: Noise, start: int | None = None, condition: Condition | None = None
     ) -> Iterator[Step]:
-        """The reverse chain of this model from x_t at step `start` (default T), under a condition."""
+        """Yield the steps of the reverse chain from x_t at step `start` (default T), under a condition."""
         denoiser = partial(_told, self, condition)
         return denoising_steps(denoiser, self.diffusion, x_t, noise, self.config.generator.latent_size, start)
 
     def start(self, seed: int, indices: range) -> tuple[Tensor, ImageNoise]:
-        """x_T of these images, (B, *sample_shape), and the noise that their chain goes on with.
+        """Return x_T of these images, (B, *sample_shape), and the noise for the rest of their chain.
 
         Raises:
             ValueError: if the seed is negative.
@@ -72,31 +71,31 @@ class DDGAN(TrainedModel):
         ema: float | None = None,
         precision: Precision = "float32",
     ) -> DDGAN:
-        """Open a run folder, a checkpoint of it, a .safetensors file or a Hub name, with its settings.
+        """Open a run folder, a checkpoint, a .safetensors file or a Hub name, with its settings.
 
         Args:
-            source: a path, or "user/name" (or "user/name@revision") on the Hub; what exists locally wins.
-            device: where the weights go.
-            ema: of a run with several EMAs, the one with this half-life in thousands of images
-                (optimization.ema.half_lives); by default the one of optimization.ema.decay.
-            precision: what the generator computes in; see `set_precision`.
+            source: a path, or "user/name" (or "user/name@revision") on the Hub; local paths take precedence.
+            device: device of the weights.
+            ema: half-life of the EMA to open, in thousands of images (optimization.ema.half_lives); by
+                default the main EMA, of optimization.ema.decay.
+            precision: precision of the generator, see `set_precision`.
 
         Raises:
-            ValueError: if `source` is none of these or cannot be fetched, the file is damaged or not of this
+            ValueError: if `source` is none of these or cannot be fetched, the file is damaged or has another
                 format, the run has no such EMA, or it was trained by another method (see `ddgan.load`).
         """
         model = load(source, device, ema=ema, precision=precision)
         if not isinstance(model, DDGAN):
             raise ValueError(
-                f"'{source}' was trained by the method {model.config.method.kind}, and is not a denoising "
-                "diffusion GAN; ddgan.load opens it"
+                f"'{source}' was trained by the method {model.config.method.kind}, so it is not a denoising "
+                "diffusion GAN; open it with ddgan.load"
             )
         return model
 
     def push_to_hub(
         self, repo: str, *, license: str | None = None, private: bool = False, token: str | None = None
     ) -> str:
-        """Upload the weights with a model card to the Hub repository "user/name"; returns its address.
+        """Upload the weights and a model card to the Hub repository "user/name"; return its address.
 
         See `ddgan.models.publishing.push_to_hub`.
         """
@@ -106,19 +105,19 @@ class DDGAN(TrainedModel):
 
 
 def check_ddgan(model: TrainedModel, purpose: str) -> None:
-    """Complain about a model of another method where the reverse chain of a DDGAN is needed.
+    """Check that a model is a DDGAN, for uses of its reverse chain.
 
     Args:
         model: any model.
-        purpose: what needs the chain.
+        purpose: the use that needs the chain, for the message.
 
     Raises:
-        ValueError: naming the method.
+        ValueError: if the model was trained by another method.
     """
     if not isinstance(model, DDGAN):
         raise ValueError(
-            f"the model was trained by the method {model.config.method.kind}, but {purpose} takes a "
-            "denoising diffusion GAN; name a model of the method denoising_gan"
+            f"the model was trained by the method {model.config.method.kind}, but {purpose} needs a "
+            "denoising diffusion GAN; use a model of the method denoising_gan"
         )
 
 

@@ -1,4 +1,4 @@
-"""GaussianDiffusion: a trained Gaussian denoiser, which samples in many small steps, as DDPM or DDIM."""
+"""GaussianDiffusion: a trained Gaussian denoiser that samples in many small steps, as DDPM or DDIM."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["GaussianDiffusion"]
 
 
 class GaussianDiffusion(TrainedModel):
-    """A Gaussian denoiser with the chain that it is sampled by.
+    """A Gaussian denoiser and its sampling chain.
 
     Args:
-        generator: (x_t, t, z, condition) -> what config.diffusion.prediction says; z is empty.
-        config: the run's settings.
+        generator: (x_t, t, z, condition) -> the prediction named in config.diffusion.prediction; z is empty.
+        config: the settings of the run.
         sample_shape: the shape of one sample.
-        license: of the weights, in words.
-        chain: how it is sampled; by default as the method's settings say.
+        license: licence of the weights, in words.
+        chain: the sampling chain; by default that of the method's settings.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class GaussianDiffusion(TrainedModel):
         self.chosen = chosen_steps(config.diffusion.num_steps, self.chain.num_steps)
 
     def sampled_by(self, chain: ChainConfig) -> GaussianDiffusion:
-        """The same network under another chain.
+        """Return a model with the same network and another chain.
 
         Raises:
-            ValueError: if it has more steps than were trained.
+            ValueError: if the chain has more steps than the training.
         """
         other = GaussianDiffusion(self.generator, self.config, self.sample_shape, self.license, chain)
         other.source = self.source
@@ -52,21 +52,21 @@ class GaussianDiffusion(TrainedModel):
 
     @property
     def nfe(self) -> int:
-        """The steps of the chain."""
+        """Number of steps of the chain."""
         return len(self.chosen) - 1
 
     def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
         return self.denoised(noise(*self.sample_shape), noise, self.chosen, condition)
 
     def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
-        """The estimate of x_0 from x_t (B, ...) at t (B,)."""
+        """Estimate x_0 from x_t (B, ...) at t (B,)."""
         prediction = self.predict(x_t, t, x_t.new_zeros(len(x_t), 0), condition)
         return self.diffusion.predicted_x_0(prediction, x_t, t)
 
     def denoised(
         self, x_t: Tensor, noise: Noise, steps: list[int], condition: Condition | None = None
     ) -> Tensor:
-        """x_0 (B, ...) from x_t at the last of `steps`; the estimate of an image is kept in [-1, 1]."""
+        """Denoise x_t at the last of `steps` to x_0 (B, ...); estimates of images are clipped to [-1, 1]."""
         is_image, powers = x_t.ndim > 2, signal_powers(self.config.diffusion)
 
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
@@ -78,12 +78,12 @@ class GaussianDiffusion(TrainedModel):
 
     @torch.no_grad()
     def edited(self, images: Tensor, signal: float, seed: int = 0) -> Tensor:
-        """The edit of SDEdit (Meng et al., 2022): images forward to a noisy x_t, and back by the chain.
+        """Edit as SDEdit does (Meng et al., 2022): noise images to x_t and denoise them by the chain.
 
         Args:
             images: (B, *sample_shape) in [-1, 1].
-            signal: abar_t of the step that they are taken to, in 0..1; the nearest of the chain is taken.
-            seed: 0 or more; image i depends on (seed, i) and its input alone.
+            signal: abar_t of the step that they are noised to, in 0..1; the chain's nearest step is used.
+            seed: 0 or more; image i depends only on (seed, i) and its input.
 
         Returns:
             (B, *sample_shape), on the CPU.
@@ -92,7 +92,7 @@ class GaussianDiffusion(TrainedModel):
             ValueError: if the signal is out of range.
         """
         if not 0 <= signal <= 1:
-            raise ValueError(f"signal is {signal}; it is abar_t, in 0..1")
+            raise ValueError(f"signal is {signal}; it must be an abar_t, in 0..1")
         powers = signal_powers(self.config.diffusion)
         nearest = min(range(len(self.chosen)), key=lambda place: abs(powers[self.chosen[place]] - signal))
         steps = self.chosen[: nearest + 1]

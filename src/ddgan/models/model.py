@@ -1,8 +1,8 @@
-"""What a trained model is, whatever it was trained as: it samples, saves, and says what it makes.
+"""Trained models of any method: sampling, saving, properties.
 
-`Model` is what scores, reports and exports ask of one; `TrainedModel` is what the models of ddgan share. They
-differ in how samples come from noise: in T large steps (`ddgan`), in one (`one_step`), in many small ones
-(`gaussian`).
+`Model` is the protocol that scores, reports and exports use; `TrainedModel` is the base class of ddgan's
+models. They differ in how they turn noise into samples: in T large steps (`ddgan`), in one (`one_step`), in
+many small ones (`gaussian`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ddgan.system.randomness import ImageNoise
 __all__ = ["Classes", "Model", "Output", "TrainedModel"]
 
 ACTIVATION_BUDGET = 256 * 2**20
-"""Bytes that one batch may take at the widest layer of the generator when the size is not given."""
+"""Bytes that a batch of default size may take at the widest layer of the generator."""
 SHARE_OF_FREE = 0.125
-"""The same on a GPU, as a share of the memory that is free."""
+"""The same on a GPU, as a share of the free memory."""
 MOST_AT_ONCE = 16_384
 Classes = int | Sequence[int] | None
-"""The class of all samples, or of each; None for the usual ones."""
+"""The class of all samples, or of each; None for all classes in turn."""
 Output = Literal["tensor", "uint8", "pil"]
-"""What samples come as: float32 as the model makes them, uint8 images, or a list of PIL images."""
+"""Type of samples: float32 tensors, uint8 images, or a list of PIL images."""
 PRECISION_OF: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 
@@ -47,11 +47,11 @@ class Model(Protocol):
 
     Attributes:
         config: the settings of its run.
-        generator: the network that is called; for a trained model the EMA of its weights.
+        generator: the network, with EMA weights if the model was trained.
         sample_shape: the shape of one sample.
-        conditions: what it may be told.
-        nfe: how often the network is called for a sample (number of function evaluations).
-        precision: what the network computes in.
+        conditions: sizes of its conditions.
+        nfe: network evaluations per sample.
+        precision: precision of the network.
     """
 
     config: RunConfig
@@ -78,7 +78,7 @@ class Model(Protocol):
     def is_compiled(self) -> bool: ...
 
     def default_batch_size(self) -> int:
-        """How many samples fit in memory at once."""
+        """Return how many samples fit in memory at once."""
         ...
 
     def batches(
@@ -89,33 +89,33 @@ class Model(Protocol):
         on_batch: Callable[[int], None] | None = None,
         classes: Classes = None,
     ) -> Iterator[Tensor]:
-        """Yield n samples in batches (B, *sample_shape); sample i depends on (seed, i) alone."""
+        """Yield n samples in batches (B, *sample_shape); sample i depends only on (seed, i)."""
         ...
 
     def sample(self, n: int, seed: int = 0, batch_size: int | None = None) -> Tensor:
-        """n samples (n, *sample_shape), on the CPU."""
+        """Return n samples (n, *sample_shape), on the CPU."""
         ...
 
     def save(self, path: str | Path) -> Path:
-        """Write weights and settings as one file; returns its path."""
+        """Write weights and settings to one file; return its path."""
         ...
 
 
 class TrainedModel(ABC):
-    """A network with the settings that it was trained with.
+    """A network and the settings of its training.
 
-    It is not an `nn.Module`, but does what one is asked for: `to`, `eval`, `train`, `parameters`,
-    `state_dict` and the like are about its generator.
+    It is not an `nn.Module`, but forwards `to`, `eval`, `train`, `parameters`, `state_dict` and the like to
+    its generator.
 
     Args:
-        generator: G(x_t, t, z, condition) -> prediction; for a trained model the EMA of its weights.
-        config: the run's settings.
+        generator: G(x_t, t, z, condition) -> prediction, with EMA weights if the model was trained.
+        config: the settings of the run.
         sample_shape: the shape of one sample, (C, *spatial) or (F,).
-        license: of the weights, in words; empty where nobody stated one. It goes where the weights go.
+        license: licence of the weights, in words; empty if not stated. Every copy of the weights keeps it.
 
     Attributes:
         source: the file that the weights were read from; None for a model made in memory.
-        precision: what the generator computes in, "float32" or "bf16"; see `set_precision`.
+        precision: precision of the generator, "float32" or "bf16"; see `set_precision`.
     """
 
     source: Path | None = None
@@ -129,7 +129,7 @@ class TrainedModel(ABC):
         self.sample_shape = tuple(sample_shape)
         self.license = license
         self.diffusion = Diffusion(config.diffusion).to(self.device)
-        self._network = in_its_type(self.generator)  # what sampling calls
+        self._network = in_its_type(self.generator)  # used for sampling
         self.is_compiled = False
 
     def __repr__(self) -> str:
@@ -141,54 +141,54 @@ class TrainedModel(ABC):
     @property
     @abstractmethod
     def nfe(self) -> int:
-        """How often the generator is called for a sample (number of function evaluations)."""
+        """Network evaluations per sample."""
 
     @abstractmethod
     def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
-        """The samples (B, *sample_shape) that are made of this noise, on the model's device."""
+        """Generate samples (B, *sample_shape) from this noise, on the model's device."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.generator.parameters()).device
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers the generator has learned."""
+        """Number of parameters of the generator."""
         return sum(parameter.numel() for parameter in self.generator.parameters())
 
     @property
     def conditions(self) -> ConditionShapes:
-        """What the model may be told."""
+        """Sizes of the model's conditions."""
         return self.config.conditions.shapes
 
     @property
     def num_classes(self) -> int:
-        """How many classes the model knows; 0 if it was trained without."""
+        """Number of classes; 0 if the model was trained without classes."""
         return self.conditions.num_classes
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the weights; what the generator computes in is `precision`."""
+        """Dtype of the weights; for the precision of computations see `precision`."""
         return next(self.generator.parameters()).dtype
 
     @property
     def training(self) -> bool:
-        """Whether the generator is in training mode; a model that was opened is not."""
+        """Whether the generator is in training mode; off after opening."""
         return self.generator.training
 
     def to(
         self, device: torch.device | str | int | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Self:
-        """Move to a device, compute in another type, or both; returns the model itself.
+        """Move to a device, change the precision, or both; return the model itself.
 
         Args:
-            device: where the weights go; in its place a dtype, as in `nn.Module.to`.
-            dtype: torch.float32 or torch.bfloat16, which are `set_precision` "float32" and "bf16": the
-                weights, the chain around the generator and the samples stay float32.
+            device: the new device; or a dtype in its place, as in `nn.Module.to`.
+            dtype: torch.float32 or torch.bfloat16, for `set_precision` "float32" or "bf16": the weights, the
+                chain around the generator and the samples stay float32.
 
         Raises:
-            ValueError: if the dtype is another one; nothing is moved then.
+            ValueError: for any other dtype; nothing is moved then.
         """
         if isinstance(device, torch.dtype):
             device, dtype = None, device
@@ -200,45 +200,45 @@ class TrainedModel(ABC):
         return self if dtype is None else self.set_precision(PRECISION_OF[dtype])
 
     def cpu(self) -> Self:
-        """Move to the CPU; returns the model itself."""
+        """Move to the CPU; return the model itself."""
         return self.to("cpu")
 
     def cuda(self, device: int | torch.device | str = "cuda") -> Self:
-        """Move to a GPU, by default the current one; returns the model itself."""
+        """Move to a GPU, by default the current one; return the model itself."""
         return self.to(device)
 
     def train(self, mode: bool = True) -> Self:
-        """Put the generator into training mode, or out of it; returns the model itself.
+        """Turn the generator's training mode on or off; return the model itself.
 
-        The networks of ddgan do the same in both modes; one of your own may not.
+        ddgan's networks behave the same in both modes; your own may not.
         """
         self.generator.train(mode)
         self._network.train(mode)
         return self
 
     def eval(self) -> Self:
-        """Put the generator into evaluation mode, as it is after opening; returns the model itself."""
+        """Turn evaluation mode on, as after opening; return the model itself."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Whether gradients are taken of the weights; off after opening. Returns the model itself."""
+        """Turn gradients of the weights on or off (off after opening); return the model itself."""
         self.generator.requires_grad_(requires_grad)
         return self
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The generator's weights: for a trained model the EMA, which asks for no gradients."""
+        """Return the generator's weights, for a trained model EMA weights without gradients."""
         return self.generator.parameters()
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The same with their names, which are those of the weights file."""
+        """Return the generator's weights with their names, the same as in the weights file."""
         return self.generator.named_parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The generator's state dict, with the names of the weights file."""
+        """Return the generator's state dict, with the names of the weights file."""
         return self.generator.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take weights of the same names and shapes, also into the copy that computes in bf16.
+        """Load weights of the same names and shapes, also into the bf16 copy.
 
         Raises:
             RuntimeError: if names or shapes differ, as `nn.Module.load_state_dict`.
@@ -248,11 +248,11 @@ class TrainedModel(ABC):
             self.set_precision("bf16")
 
     def set_precision(self, precision: Precision) -> Self:
-        """Choose what the generator computes in; the weights, and what `save` writes, stay float32.
+        """Set the precision of the generator; the weights, and the file of `save`, stay float32.
 
         Args:
-            precision: "float32", "bf16" (one call of the published networks differs by a relative 5e-3, of
-                others by up to a few hundredths), or "auto": bf16 where the device has instructions for it.
+            precision: "float32", "bf16" (relative difference 5e-3 per evaluation of the published networks,
+                up to a few hundredths for others), or "auto": bf16 if the device has instructions for it.
 
         Returns:
             The model itself.
@@ -266,15 +266,15 @@ class TrainedModel(ABC):
         return self
 
     def compile(self) -> Self:
-        """Compile the generator (torch.compile; CUDA graphs on a GPU); returns the model.
+        """Compile the generator (torch.compile; CUDA graphs on a GPU); return the model.
 
-        The first call then takes minutes, which many thousands of images repay; so does the first call at
-        each other batch size, and the last batch of `batches` is as large as the others for that reason.
+        The first call at each batch size then takes minutes, which pays off for many thousands of images.
+        `batches` therefore makes its last batch as large as the others.
         """
         x = torch.zeros(1, *self.sample_shape, device=self.device)
         z = torch.zeros(1, self.config.generator.latent_size, device=self.device)
         t = torch.ones(1, dtype=torch.int64, device=self.device)
-        with torch.no_grad():  # so that what a network makes once is there, see `resample`
+        with torch.no_grad():  # so that lazily made buffers exist, see `resample`
             self._network(x, t, z, self.condition_for(1))
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._network.compile(mode=mode, dynamic=False)
@@ -282,12 +282,12 @@ class TrainedModel(ABC):
         return self
 
     def predict(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None) -> Tensor:
-        """The generator's output, in memory of its own: a compiled network may overwrite it later."""
+        """Return the generator's output, cloned if compiled, as a compiled network may overwrite it."""
         output: Tensor = self._network(x_t, t, z, condition)
         return output.clone() if self.is_compiled else output
 
     def default_batch_size(self) -> int:
-        """How many samples fit the memory budget at once."""
+        """Return how many samples fit the memory budget at once."""
         budget = ACTIVATION_BUDGET
         if self.device.type == "cuda":
             budget = max(budget, int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0]))
@@ -295,7 +295,7 @@ class TrainedModel(ABC):
         return max(1, min(MOST_AT_ONCE, budget // (4 * estimate(self.sample_shape))))
 
     def grid_columns(self) -> int | None:
-        """Columns of a grid of samples: one per class where that can be shown, else as square as possible."""
+        """Return the columns of a sample grid: one per class for 2..20 classes, else None (nearly square)."""
         return self.num_classes if 1 < self.num_classes <= 20 else None
 
     @torch.no_grad()
@@ -309,8 +309,8 @@ class TrainedModel(ABC):
     ) -> Iterator[Tensor]:
         """Yield n samples in batches (B, *sample_shape), on the model's device.
 
-        `on_batch` is told the number of samples of each finished batch; for the others, and what is
-        refused, see `sample`.
+        `on_batch` is called with the number of samples of each finished batch; for the other arguments and
+        errors see `sample`.
         """
         parts = self.split(n, batch_size)
         check_seed(seed)
@@ -320,7 +320,7 @@ class TrainedModel(ABC):
                 count = len(indices)
                 if self.is_compiled:
                     indices = range(indices.start, indices.start + len(parts[0]))
-                # Where a batch is filled up beyond the last image, conditions go round.
+                # If a batch is padded beyond the last image, conditions wrap around.
                 samples = self.generate(
                     ImageNoise(seed, indices, self.device), _rolled(condition, indices.start, len(indices))
                 )
@@ -365,26 +365,26 @@ class TrainedModel(ABC):
         device: torch.device | str = "cpu",
         progress: bool = False,
     ) -> Tensor | list[Image.Image]:
-        """n new samples: float32 (n, *sample_shape) on the CPU, images in [-1, 1], unless asked otherwise.
+        """Generate n samples: by default float32 (n, *sample_shape) on the CPU, images in [-1, 1].
 
-        Image i depends on (seed, i) alone: it is the same whatever n and the batch size, but for rounding
-        (products are summed in another order: some 1e-7 in float32, up to a grey level or so in bf16).
+        Image i depends only on (seed, i): n and the batch size change it only by rounding (about 1e-7 in
+        float32, up to about a grey level in bf16).
 
         Args:
-            n: how many, at least 1.
+            n: number of samples, at least 1.
             seed: 0 or more.
-            batch_size: samples at a time; by default sized to memory.
+            batch_size: samples at a time; by default as memory allows.
             classes: the class of all samples, or of each, in 0..num_classes, where num_classes is the
                 null class; by default sample i has class i modulo num_classes.
             output: "tensor"; "uint8" for images (n, C, H, W) in 0..255, the pixels that `ddgan sample`
-                writes; or "pil" for a list of n PIL images, which are grey (1 channel), grey with alpha (2),
-                RGB (3) or RGBA (4).
-            device: where a tensor goes; `model.device` leaves it where it was made. PIL images have none.
+                writes; or "pil" for a list of n PIL images: grey (1 channel), grey with alpha (2), RGB (3) or
+                RGBA (4).
+            device: device of the returned tensor; not used for PIL images.
             progress: show a progress bar.
 
         Raises:
-            ValueError: if an argument is out of range, the model knows no classes, its samples are no images
-                for such an output, or an image has a value that is not finite.
+            ValueError: if an argument is out of range, classes are given to a model without classes, samples
+                are not images that `output` can hold, or an image has a value that is not finite.
         """
         check_output(output, self.sample_shape)
         where = torch.device("cpu" if output == "pil" else device)
@@ -398,16 +398,16 @@ class TrainedModel(ABC):
         return samples if output != "pil" else [images.to_pil(i) for i in samples.permute(0, 2, 3, 1).numpy()]
 
     def condition_for(self, n: int, classes: Classes = None) -> Condition | None:
-        """The condition of n samples, on the model's device; None for a model that is told nothing.
+        """Return the condition of n samples, on the model's device; None for an unconditional model.
 
         Raises:
-            ValueError: if a class is unknown, or the model knows none.
+            ValueError: if a class is unknown, or the model has no classes.
         """
         count = self.num_classes
         if classes is None:
             return Condition(label=torch.arange(n, device=self.device) % count) if count else None
         if not count:
-            raise ValueError("classes were given, but this model was trained without; leave them out")
+            raise ValueError("classes were given, but this model was trained without classes; leave them out")
         y = torch.as_tensor(classes).expand(n) if isinstance(classes, int) else torch.as_tensor(classes)
         if y.shape != (n,):
             raise ValueError(f"classes has {y.numel()} entries; it must be one class, or {n}: one per sample")
@@ -417,13 +417,13 @@ class TrainedModel(ABC):
         return Condition(label=y.to(self.device, torch.int64))
 
     def split(self, n: int, batch_size: int | None = None) -> list[range]:
-        """The numbers 0..n-1 in batches of nearly equal size, by default sized to memory."""
+        """Split 0..n-1 into batches of nearly equal size, by default as large as memory allows."""
         return in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write the weights and the whole configuration as one .safetensors file; returns its path.
+        """Write the weights and the whole configuration to one .safetensors file; return its path.
 
-        A folder gets a file named model.safetensors. The file appears whole or not at all.
+        In a folder the file is named model.safetensors. It is written atomically.
         """
         path = Path(path)
         if path.suffix != ".safetensors":
@@ -435,7 +435,7 @@ class TrainedModel(ABC):
 
 
 def check_seed(seed: int) -> None:
-    """Complain about a seed that cannot be.
+    """Check a seed.
 
     Raises:
         ValueError: if it is negative.
@@ -445,10 +445,10 @@ def check_seed(seed: int) -> None:
 
 
 def check_output(output: str, sample_shape: Sequence[int]) -> None:
-    """Complain about an output that `sample` does not know, or that samples of this shape have no form for.
+    """Check that `sample` has this output, for samples of this shape.
 
     Raises:
-        ValueError: naming the outputs, or the shape.
+        ValueError: naming the valid outputs, or the shape.
     """
     if output not in get_args(Output):
         raise ValueError(f"output is '{output}'; it must be one of {', '.join(get_args(Output))}")
@@ -462,13 +462,13 @@ def check_output(output: str, sample_shape: Sequence[int]) -> None:
 
 
 def in_batches(n: int, batch_size: int) -> list[range]:
-    """The numbers 0..n-1 in batches of nearly equal size, none larger than `batch_size`.
+    """Split 0..n-1 into batches of nearly equal size, at most `batch_size`.
 
     Raises:
         ValueError: if either is below 1.
     """
     if n < 1:
-        raise ValueError(f"n is {n}; at least 1 sample must be asked for")
+        raise ValueError(f"n is {n}; it must be at least 1")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     size = math.ceil(n / math.ceil(n / batch_size))

@@ -1,4 +1,4 @@
-"""OneStepGAN: a generator that makes a sample from noise in one call (paper section 5, Tables 1 to 3)."""
+"""OneStepGAN: a generator that maps noise to a sample in one step (paper section 5, Tables 1 to 3)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["OneStepGAN"]
 
 
 class OneStepGAN(TrainedModel):
-    """x_0 = G(x, z) with x ~ N(0, I) in the shape of a sample; its arguments are those of `TrainedModel`."""
+    """x_0 = G(x, z) with x ~ N(0, I) of the shape of a sample; the arguments are those of `TrainedModel`."""
 
     @property
     def nfe(self) -> int:
-        """1."""
+        """Network evaluations per sample: 1."""
         return 1
 
     def generate(self, noise: ImageNoise, condition: Condition | None) -> Tensor:
@@ -26,5 +26,5 @@ class OneStepGAN(TrainedModel):
 
 
 def first_step(x: Tensor) -> Tensor:
-    """t = 1 for each of (B, ...): what a network is told that knows no steps."""
+    """Return t = 1 for each sample of (B, ...), the input of a network without steps."""
     return torch.ones(len(x), dtype=torch.int64, device=x.device)

@@ -1,4 +1,4 @@
-"""Opening a trained model, wherever it is: a run folder, one of its checkpoints, a file, or the Hub."""
+"""Opening a trained model from a run folder, a checkpoint, a weights file or the Hub."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def load(
     ema: float | None = None,
     precision: Precision = "float32",
 ) -> Any:
-    """Open any trained model: what its method makes of it, such as a `DDGAN`.
+    """Open a trained model of any method, such as a `DDGAN`.
 
     Args:
-        source: a run folder, a checkpoint of it, a .safetensors file, or "user/name" (perhaps with
-            "@revision") on the Hub; what exists locally wins.
-        device: where the weights go.
-        ema: of a run with several EMAs, the one with this half-life in thousands of images
-            (optimization.ema.half_lives); by default the one of optimization.ema.decay.
-        precision: what the generator computes in: float32, bf16, or auto.
+        source: a run folder, a checkpoint, a .safetensors file, or "user/name" (optionally with
+            "@revision") on the Hub; local paths take precedence.
+        device: device of the weights.
+        ema: half-life of the EMA to open, in thousands of images (optimization.ema.half_lives); by default
+            the main EMA, of optimization.ema.decay.
+        precision: precision of the generator: float32, bf16 or auto.
 
     Returns:
         A `Model`: it has sample_shape, nfe, sample and save.
 
     Raises:
-        ValueError: if `source` is none of these or cannot be fetched, the file is damaged or of another
-            version, it was trained with a component that is not known here, or the run has no such EMA.
+        ValueError: if `source` is none of these or cannot be fetched, the file is damaged or from another
+            version, it was trained with a component that is not registered, or the run has no such EMA.
     """
     weights, path = open_weights(source, ema)
     generator = _built(weights, path)
@@ -63,14 +63,14 @@ def load(
 
 
 def _built(weights: Weights, path: Path) -> nn.Module:
-    """The generator with its weights; its shapes alone are made until the file's are found to be the same."""
+    """Build the generator and load its weights; it takes no memory before all shapes are checked."""
     shapes = weights.sample_shape, weights.config.conditions.shapes
     try:
         with torch.device("meta"):
             generator = weights.config.generator.build(*shapes)
         check_weights(generator, weights.tensors, path)
         if {name for name, _ in generator.named_buffers()} - generator.state_dict().keys():
-            generator = weights.config.generator.build(*shapes)  # with what is in no file
+            generator = weights.config.generator.build(*shapes)  # with buffers that no file has
     except SettingError as error:
         raise ValueError(f"the settings in '{path}' cannot be used: {error.within('generator')}") from None
     dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}
@@ -80,10 +80,10 @@ def _built(weights: Weights, path: Path) -> nn.Module:
 
 
 def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights, Path]:
-    """The EMA weights of a model, by whatever name `load` takes, and the file that they are in.
+    """Read the EMA weights of a model; return them and their file. `source` is as for `load`.
 
     Raises:
-        ValueError: if `source` is none of these or cannot be fetched, is damaged or of another format, or
+        ValueError: if `source` is none of these or cannot be fetched, is damaged, has another format, or
             has no EMA of this half-life.
     """
     path = Path(source)
@@ -91,17 +91,17 @@ def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights,
         return _of_checkpoint(checkpoint, ema), checkpoint / STATE_NAME
     if path.is_dir():
         if not (path / WEIGHTS_NAME).is_file():
-            raise ValueError(f"'{source}' is not a run folder: it holds no {WEIGHTS_NAME}")
+            raise ValueError(f"'{source}' is not a run folder: it has no {WEIGHTS_NAME}")
         path = ema_in(path, ema)
     elif ema is not None:
-        raise ValueError(f"ema is {ema:g}, but '{source}' is not a run folder; its EMAs are files of it")
+        raise ValueError(f"ema is {ema:g}, but '{source}' is not a run folder; open the EMA's own file")
     elif not path.is_file():
         path = download_weights(str(source))
     return read_weights(path), path
 
 
 def _checkpoint_at(path: Path) -> Path | None:
-    """The folder of the checkpoint that a path names by its folder or by its tensors; None if it is none."""
+    """Return the checkpoint folder of a path to it or to its tensors; None for any other path."""
     folder = path.parent if path.name == STATE_NAME else path
     return folder if is_checkpoint(folder) else None
 

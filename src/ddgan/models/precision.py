@@ -1,8 +1,8 @@
-"""The generator as sampling calls it: its arithmetic, its layout in memory, compiled or not.
+"""The generator as used in sampling: its precision, its memory layout, compiled or not.
 
-A U-Net runs with the channels innermost, and in bfloat16 where that was asked for: weights and features
-then take half the memory, and processors that know the format do about twice the work. The chain around
-it (the states x_t, the posterior) stays in float32.
+A U-Net runs in channels_last, and in bfloat16 if requested: weights and features then take half the memory,
+and hardware with native bfloat16 is about twice as fast. The chain around it (the states x_t, the posterior)
+stays in float32.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRECISIONS = ("auto", "float32", "bf16")
 
 
 def choose_precision(name: str, device: torch.device) -> Literal["float32", "bf16"]:
-    """The precision that `name` stands for: "auto" is bf16 where the device computes in it natively.
+    """Resolve a precision by name: "auto" is bf16 on devices with native bfloat16.
 
     Raises:
         ValueError: if it is none of auto, float32, bf16.
@@ -45,7 +45,7 @@ def choose_precision(name: str, device: torch.device) -> Literal["float32", "bf1
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16; elsewhere it is emulated, and slow."""
+    """Whether the device has instructions for bfloat16; on others it is emulated and slow."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
@@ -55,11 +55,11 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 REPAYING_CALLS = 3000
-"""A guess: compiling may take a minute on a GPU, and save a few hundredths of a second in each later call."""
+"""A guess: compiling may take a minute on a GPU and save a few hundredths of a second per call."""
 
 
 def repays_compiling(name: str, device: torch.device, calls: int) -> bool:
-    """Whether to compile a generator that will be called so often; "auto": on a GPU, for many calls.
+    """Whether to compile a generator for this number of calls; "auto": on a GPU, for many calls.
 
     Raises:
         ValueError: if `name` is none of auto, yes, no.
@@ -70,16 +70,16 @@ def repays_compiling(name: str, device: torch.device, calls: int) -> bool:
 
 
 def channels_innermost(network: nn.Module) -> nn.Module:
-    """The network with its convolutions' weights laid out channels_last; the values stay."""
-    to: Callable[..., nn.Module] = network.to  # whose stub knows no memory format alone
+    """Convert the weights of a network's convolutions to channels_last; the values stay the same."""
+    to: Callable[..., nn.Module] = network.to  # its stub does not allow a memory format alone
     return to(memory_format=torch.channels_last)
 
 
 class InItsType(nn.Module):
-    """A network whose weights are of a shorter type: it takes and gives what it would in float32.
+    """A network with bf16 or float16 weights: float32 in and out.
 
     Args:
-        network: (x_t, t, z, condition) -> prediction, all weights of one type.
+        network: (x_t, t, z, condition) -> prediction, with all weights of one dtype.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -93,19 +93,19 @@ class InItsType(nn.Module):
 
 
 def in_its_type(network: nn.Module) -> nn.Module:
-    """The network as float32 calls it: itself, unless its weights are half as long."""
+    """Return the network itself, or with float32 in and out if its weights are bf16 or float16."""
     short = next(network.parameters()).dtype in (torch.float16, torch.bfloat16)
     return InItsType(network) if short else network
 
 
 def in_bf16(generator: nn.Module) -> InItsType:
-    """A copy of a generator that computes in bfloat16."""
+    """Copy a generator to bf16 inside, float32 in and out."""
     return InItsType(channels_innermost(copy.deepcopy(generator).bfloat16()))
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Within it, whether a GPU may multiply float32 matrices in TF32, which keeps 10 bits of the 23."""
+    """Allow or forbid, within the context, TF32 for float32 products on a GPU (10 mantissa bits of 23)."""
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = products.allow_tf32, convolutions.allow_tf32
     products.allow_tf32 = convolutions.allow_tf32 = allowed

@@ -1,4 +1,4 @@
-"""Publishing a model on the Hugging Face Hub, with a card."""
+"""Publishing a model on the Hugging Face Hub, with a model card."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def push_to_hub(
     """Upload a model to the Hub with a card: settings, scores, a grid of samples, licence.
 
     Args:
-        model: what to publish; scores are those of the run that it was opened from.
-        repo: "user/name"; made if it does not exist.
-        license: of the weights, an identifier ("apache-2.0") or in words, where they carry none yet.
-        private: whether a new repository is.
-        token: the user's; by default what `hf auth login` has stored.
+        model: the model to publish, with the scores of the run that it was opened from.
+        repo: "user/name"; created if it does not exist.
+        license: licence of the weights, an identifier ("apache-2.0") or in words, if they have none yet.
+        private: whether a new repository is private.
+        token: access token; by default the one stored by `hf auth login`.
 
     Returns:
-        The repository's address.
+        The address of the repository.
 
     Raises:
-        ValueError: if the name is none, the weights carry another licence, or the Hub refuses.
+        ValueError: if the name is invalid, the weights have another licence, or the upload fails.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise ValueError(f"repo is '{repo}'; name it as user/name")
+        raise ValueError(f"repo is '{repo}'; it must be user/name")
     import huggingface_hub
 
     with tempfile.TemporaryDirectory() as folder:
@@ -53,13 +53,13 @@ def push_to_hub(
         try:
             address = api.create_repo(repo, private=private, exist_ok=True)
             api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload a model with ddgan")
-        except Exception as error:  # the client's errors have no base class in common
+        except Exception as error:  # the client's errors have no common base class
             raise ValueError(f"'{repo}' could not be uploaded to the Hub: {hub_reason(error)}") from error
     return str(address)
 
 
 def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
-    """What a repository holds: weights, settings, a grid of samples, the run's scores, the card."""
+    """Write the files of a repository: weights, settings, a grid of samples, scores of the run, card."""
     model.save(folder / WEIGHTS_NAME)
     (folder / CONFIG_NAME).write_text(model.config.to_yaml(), encoding="utf-8")
     picture = GRID_NAME if has_png_form(model) else ""
@@ -73,22 +73,22 @@ def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
 
 
 def licensed(model: TrainedModel, license: str | None) -> TrainedModel:
-    """The model with this licence, unless it carries one.
+    """Return the model with this licence, if it has none.
 
     Raises:
-        ValueError: if it carries another.
+        ValueError: if it has another one.
     """
     if license is None or license == model.license:
         return model
     if model.license:
-        raise ValueError(f"license is '{license}', but these weights carry another: {model.license}")
+        raise ValueError(f"license is '{license}', but these weights already have one: {model.license}")
     other = copy.copy(model)
     other.license = license
     return other
 
 
 def _scores(model: TrainedModel) -> dict[str, Any] | None:
-    """The scores of the run that the weights belong to, where it has any."""
+    """Read the scores of the run of the weights; None if it has none."""
     path = None if model.source is None else model.source.with_name(SCORES_NAME)
     if path is None or model.source is None or model.source.name != WEIGHTS_NAME or not path.is_file():
         return None

@@ -1,13 +1,13 @@
-"""The folder of a run: what it holds.
+"""The files of a run folder.
 
 RUN/config.yaml        the whole configuration
 RUN/log.jsonl          one JSON object per log step: losses, also per t, speed, learning rates
-RUN/checkpoints/       what training resumes from, see `checkpoint_file`
+RUN/checkpoints/       checkpoints to resume from, see `checkpoint_file`
 RUN/model.safetensors  the EMA weights of the generator, with the configuration
-RUN/model-ema50k.safetensors  a further EMA, by its half-life in thousands of images
-RUN/best.safetensors   the EMA weights that scored best on the way, if scores were asked for
-RUN/samples.png        a grid of samples (images only), and RUN/grids/ those on the way
-RUN/scores.json        the scores, and RUN/report.html, a page to look at (if scores were asked for)
+RUN/model-ema50k.safetensors  an additional EMA, by its half-life in thousands of images
+RUN/best.safetensors   the EMA weights with the best score during training, if scores are taken
+RUN/samples.png        a grid of samples (images only); RUN/grids/ has those made during training
+RUN/scores.json        the scores, and RUN/report.html, the report (if scores are taken)
 """
 
 from __future__ import annotations

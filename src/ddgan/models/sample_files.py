@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 RECORD_NAME = "samples.json"
-"""Beside the PNG files of a folder: how they were made."""
+"""The record beside the PNG files of a folder."""
 NUMBERED = "[0-9]" * 6 + ".png"
 FORMS = (".png", ".npz", "")
 NAMES = {2: "points", 4: "images"}
-"""What an array is called in X.npz, by its dimensions; any other is called samples."""
+"""Names of arrays in X.npz by number of dimensions; others are named samples."""
 
 
 def check_output(path: Path, overwrite: bool) -> Path:
-    """Refuse an output that exists or cannot be written, before any work is done.
+    """Check an output path before any work: it must be writable, and new unless `overwrite`.
 
     Raises:
-        ValueError: if `path` exists and may not be overwritten, or lies where nothing can be written.
+        ValueError: if `path` exists and may not be overwritten, or cannot be written.
     """
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise ValueError(f"out is '{path}', but '{place}' is not a folder that can be written to")
+        raise ValueError(f"out is '{path}', but '{place}' is not a writable folder")
     used = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if used and not overwrite:
         raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
@@ -54,22 +54,20 @@ def check_output(path: Path, overwrite: bool) -> Path:
 
 
 def check_pictures(path: Path, overwrite: bool) -> Path:
-    """`check_output` for what `write_arrays` writes; a folder with other files than samples is left alone.
+    """Check an output of `write_arrays` as `check_output` does; refuse folders with other files.
 
     Raises:
-        ValueError: as `check_output`, or if the name has another ending, or the folder holds other files.
+        ValueError: as `check_output`, or if the suffix is invalid, or the folder has other files.
     """
     check_output(path, overwrite)
     if path.is_dir():
         found = sorted(file.name for file in path.iterdir())
         strange = [name for name in found if name != RECORD_NAME and not fnmatch(name, NUMBERED)]
         if strange or (found and RECORD_NAME not in found):
-            why = f"holds '{strange[0]}'" if strange else f"has no {RECORD_NAME}"
-            raise ValueError(
-                f"out is '{path}', which {why} and so is not a folder of samples; choose another name"
-            )
+            why = f"it has a file '{strange[0]}'" if strange else f"it has no {RECORD_NAME}"
+            raise ValueError(f"out is '{path}', which is not a folder of samples: {why}; choose another name")
     elif path.suffix not in FORMS or (path.is_file() and not path.suffix):
-        raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder, whose name has no ending")
+        raise ValueError(f"out is '{path}'; it must be X.png, X.npz or a folder without a suffix")
     return path
 
 
@@ -83,22 +81,21 @@ def save_samples(
     classes: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Sample and save; returns the record that is also written as JSON beside the output.
+    """Sample and save; return the record that is also written as JSON beside the output.
 
     Args:
-        model: what to sample.
-        n: how many.
-        seed: of the samples.
-        out: X.png (a grid), X.npz (of images `images`, uint8 (n, H, W, C); of points `points`, float32
-            (n, F); of anything else `samples`, float32 (n, *sample_shape)), or a folder (000000.png,
-            000001.png, ...).
+        model: the model to sample.
+        n: number of samples.
+        seed: seed of the samples.
+        out: X.png (a grid), X.npz (`images`, uint8 (n, H, W, C); `points`, float32 (n, F); or `samples`,
+            float32 (n, *sample_shape), for anything else), or a folder (000000.png, 000001.png, ...).
         batch_size: samples at a time.
         classes: the class of all samples; by default sample i has class i modulo num_classes.
         progress: show a progress bar.
 
     Raises:
-        ValueError: for what is not an image of one to four channels, asked for as PNG, or if a value is not
-            finite.
+        ValueError: if `out` needs PNG but samples are not images of one to four channels, or if a value is
+            not finite.
     """
     check_form(model, out)
     start = time.perf_counter()
@@ -122,27 +119,27 @@ def save_samples(
 
 
 def has_png_form(model: TrainedModel) -> bool:
-    """Whether the model makes images of one to four channels."""
+    """Whether the model generates images of one to four channels."""
     return images.has_png_form(model.sample_shape)
 
 
 def check_form(model: TrainedModel, out: Path) -> None:
-    """Refuse PNG for what has no such form, before any work is done.
+    """Check before any work that samples can be written to `out`.
 
     Raises:
-        ValueError: for what is not an image of one to four channels, unless `out` is X.npz.
+        ValueError: unless `out` is X.npz or samples are images of one to four channels.
     """
     if out.suffix != ".npz" and not has_png_form(model):
-        raise ValueError(f"samples of shape {model.sample_shape} have no PNG form; give --out X.npz")
+        raise ValueError(f"samples of shape {model.sample_shape} cannot be saved as PNG; give --out X.npz")
 
 
 def as_array(samples: Tensor) -> np.ndarray:
-    """Images (N, C, H, W) as uint8 (N, H, W, C); anything else, such as points, as the numbers that it is."""
+    """Convert images (N, C, H, W) to uint8 (N, H, W, C); keep the values of anything else, as points."""
     return images.to_uint8(samples) if samples.ndim == 4 else samples.cpu().numpy()
 
 
 def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> None:
-    """Write what `as_array` gives as X.npz, X.png (a grid of so many columns) or a folder of PNG files."""
+    """Write arrays of `as_array` as X.npz, X.png (a grid of `columns`) or a folder of PNG files."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         arrays: dict[str, Any] = {NAMES.get(samples.ndim, "samples"): samples}
@@ -152,14 +149,14 @@ def write_arrays(samples: np.ndarray, out: Path, columns: int | None = None) -> 
     else:
         out.mkdir(parents=True, exist_ok=True)
         if (out / RECORD_NAME).is_file():
-            for old in out.glob(NUMBERED):  # of more samples than now
+            for old in out.glob(NUMBERED):  # the last time may have written more samples
                 old.unlink()
         for index, image in enumerate(samples):
             images.save_png(image, out / f"{index:06d}.png")
 
 
 def write_record(record: dict[str, Any], out: Path) -> None:
-    """Write what was done as JSON beside the output, or into its folder."""
+    """Write the record as JSON beside the output, or into its folder."""
     beside = out / RECORD_NAME if out.is_dir() else out.with_name(out.name + ".json")
     beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

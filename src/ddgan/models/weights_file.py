@@ -1,4 +1,4 @@
-"""The weights file: one .safetensors with the tensors of a generator and all that is needed to build it."""
+"""The weights file: one .safetensors with the tensors of a generator and the metadata to build it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 
 WEIGHTS_NAME = "model.safetensors"
 DISCRIMINATOR_NAME = "discriminator.safetensors"
-"""Beside a weights file: the discriminators that a later run may begin with."""
+"""File beside a weights file: discriminators that a later run can start from."""
 FORMAT = 2
 METADATA = "ddgan"
-"""The one key of the file's metadata; its value is JSON, so that the same model is the same file."""
+"""The only key of the metadata; its value is sorted JSON, so that equal models give equal files."""
 MOST_VALUES = 2**36
-"""The most numbers in a sample: with more, the sizes of layers could overflow."""
+"""Maximum number of values in a sample; with more, sizes of layers could overflow."""
 
 
 class Weights(NamedTuple):
-    """What a weights file holds: tensors by name, settings, the shape of a sample, the licence in words."""
+    """The content of a weights file: tensors by name, settings, sample shape, licence in words."""
 
     tensors: dict[str, Tensor]
     config: RunConfig
@@ -46,7 +46,7 @@ class Weights(NamedTuple):
 
 
 def metadata_of(config: RunConfig, sample_shape: Sequence[int], license: str) -> dict[str, Any]:
-    """What is known of weights, as plain values."""
+    """Return the metadata of weights as plain values."""
     return {
         "format": FORMAT,
         "config": config.to_dict(),
@@ -58,53 +58,53 @@ def metadata_of(config: RunConfig, sample_shape: Sequence[int], license: str) ->
 def write_weights(
     path: Path, tensors: dict[str, Tensor], config: RunConfig, sample_shape: Sequence[int], license: str = ""
 ) -> None:
-    """Write the file; it appears whole or not at all."""
+    """Write a weights file atomically."""
     metadata = metadata_of(config, sample_shape, license)
     save_tensors(path, tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
 def ema_file_name(half_life: float | None) -> str:
-    """The file of a run's EMA with this half-life (thousands of images), or of its first."""
+    """Return the file name of the EMA with this half-life (thousands of images), or of the main EMA."""
     return WEIGHTS_NAME if half_life is None else f"model-ema{half_life:g}k.safetensors"
 
 
 def ema_in(run: Path, half_life: float | None) -> Path:
-    """The file of an EMA of a run.
+    """Return the file of an EMA of a run.
 
     Raises:
-        ValueError: if the run has none of that half-life.
+        ValueError: if the run has no EMA of that half-life.
     """
     path = run / ema_file_name(half_life)
     if not path.is_file():
         found = sorted(
             file.name[len("model-ema") : -len("k.safetensors")] for file in run.glob("model-ema*k.*")
         )
-        assert half_life is not None  # the other file was looked for before
+        assert half_life is not None  # the caller has found the main EMA's file
         raise no_ema(run, half_life, found)
     return path
 
 
 def no_ema(place: Path, half_life: float, found: Sequence[str]) -> ValueError:
-    """The complaint that `place` has EMAs of other half-lives only."""
-    there = ", ".join(found) or "only the one of optimization.ema.decay"
+    """Return the error for a half-life that no EMA of `place` has."""
+    there = ", ".join(found) or "only the main one (optimization.ema.decay)"
     return ValueError(f"ema is {half_life:g}, but '{place}' has no EMA of that half-life; it has {there}")
 
 
 def read_weights(path: Path) -> Weights:
-    """What `write_weights` wrote.
+    """Read a file that `write_weights` wrote.
 
     Raises:
-        ValueError: if the file is damaged, of another version, or not of this program.
+        ValueError: if the file is damaged, from another version, or not from ddgan.
     """
     try:
         tensors, metadata = read_tensors(path)
     except (ValueError, OSError) as error:
-        hint = "; is it a published checkpoint? ddgan convert" if path.suffix in (".pth", ".pt") else ""
-        raise ValueError(f"'{path}' is not a whole .safetensors file: {error}{hint}") from None
+        hint = "; for a published checkpoint use ddgan convert" if path.suffix in (".pth", ".pt") else ""
+        raise ValueError(f"'{path}' is not a valid .safetensors file: {error}{hint}") from None
     if metadata.get("format", "").startswith("ddgan-"):
         raise ValueError(
-            f"'{path}' was written by ddgan 0.1, and this version reads format {FORMAT}; open it with "
-            "ddgan 0.1, or train it again"
+            f"'{path}' was written by ddgan 0.1, but this version reads format {FORMAT}; open it with "
+            "ddgan 0.1, or train again"
         )
     try:
         found = json.loads(metadata.get(METADATA, "null"))
@@ -117,16 +117,16 @@ def read_weights(path: Path) -> Weights:
 
 
 def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], str]:
-    """Settings, shape of a sample and licence of what `metadata_of` gave.
+    """Return settings, sample shape and licence from metadata made by `metadata_of`.
 
     Raises:
-        ValueError: in one line that names `place`, if it is damaged or of another version.
+        ValueError: in one line that names `place`, if it is damaged or from another version.
     """
     if not isinstance(found, Mapping) or "format" not in found:
         raise ValueError(f"the metadata in {place} is damaged: it has no format")
     if found["format"] != FORMAT:
         raise ValueError(
-            f"{place} has format {str(found['format'])[:20]}, and this version of ddgan reads "
+            f"{place} has format {str(found['format'])[:20]}, but this version of ddgan reads "
             f"format {FORMAT}; open it with the version that wrote it"
         )
     shape, license = found.get("sample_shape"), found.get("license", "")
@@ -134,7 +134,7 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
         raise ValueError(f"the metadata in {place} is damaged: its sample_shape is not a list of sizes")
     if math.prod(shape) > MOST_VALUES:
         raise ValueError(
-            f"the metadata in {place} is damaged: its sample_shape has more than {MOST_VALUES:,} numbers"
+            f"the metadata in {place} is damaged: its sample_shape has more than {MOST_VALUES:,} values"
         )
     if not isinstance(license, str):
         raise ValueError(f"the metadata in {place} is damaged: its license is not text")
@@ -152,7 +152,7 @@ def _is_size(size: Any) -> bool:
 
 
 def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of tensors that are missing, unknown or of another shape than the network's, sorted."""
+    """Return the names of tensors that are missing, unknown, or of another shape in the network, sorted."""
     ours = {name: tensor.shape for name, tensor in network.state_dict().items()}
     theirs = {name: tensor.shape for name, tensor in tensors.items()}
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
@@ -165,7 +165,7 @@ def in_words(wrong: Sequence[str]) -> str:
 
 
 def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Complain where the tensors of the file `path` are not those of a network.
+    """Check that the tensors of the file `path` fit a network.
 
     Raises:
         ValueError: if one is missing, unknown or of another shape.

@@ -93,7 +93,7 @@ def test_a_run_folder_opens_as_what_was_trained(run: Run) -> None:
     bins = NUM_BINS if kind == "gaussian_diffusion" else 3
     assert len(record["loss_g_by_t"]) == bins
     if kind != "denoising_gan":
-        words = rf"was trained by the method {kind}, and is not .*; ddgan\.load opens it"
+        words = rf"was trained by the method {kind}, so it is not .*; open it with ddgan\.load"
         with pytest.raises(ValueError, match=words):
             DDGAN.from_pretrained(run.path)
 

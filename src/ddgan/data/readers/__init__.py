@@ -1,6 +1,6 @@
-"""Readers: one for each form in which people keep images, all with the same face.
+"""Readers: one for each form of image data, all with the same interface.
 
-folder, zip, tar    `folders`; `layout` says what the folders around image files mean
+folder, zip, tar    `folders`; `layout` interprets the folders around image files
 npy, npz, IDX       `arrays`, read row by row by `stored`
 CIFAR-10            `cifar`
 parquet, LMDB, Hub  `tables`, `databases`, `huggingface`
@@ -28,7 +28,7 @@ from ddgan.data.readers.tables import ParquetReader
 __all__ = ["FORMS", "PREFIXES", "SPLITS", "FirstItems", "Item", "Reader", "open_reader"]
 
 PREFIXES = (hub.PREFIX, stacked.PREFIX)
-"""What stands before the sources that are not plain paths."""
+"""Prefixes of sources that are not paths."""
 FORMS = (
     "a folder of images, a zip or tar of one, .npy, .npz, IDX (MNIST), CIFAR-10 batches, LMDB, parquet, "
     "hf:OWNER/NAME, hf:OWNER/NAME:CONFIG or stackedmnist:FOLDER"
@@ -38,17 +38,17 @@ FORMS = (
 def open_reader(
     source: str, split: str = "", image_column: str | None = None, label_column: str | None = None
 ) -> Reader:
-    """The reader for `source`, found by what is there.
+    """Return the reader for `source`, detected from its contents.
 
     Args:
         source: a path, hf:OWNER/NAME, hf:OWNER/NAME:CONFIG, or stackedmnist:FOLDER with the MNIST files.
-        split: train, test, validation or all, or what a dataset of the Hub has; empty takes train, or
-            everything of a source without splits.
-        image_column: for parquet and the Hub, instead of the customary names.
+        split: train, test, validation or all, or any split of a Hub dataset; empty uses train, or everything
+            if the source has no splits.
+        image_column: column of the images in parquet and Hub sources, instead of the usual names.
         label_column: the same for the labels.
 
     Raises:
-        ValueError: if there is nothing, or nothing known, or it is damaged, or has no such split.
+        ValueError: if the source is missing, damaged, of an unknown form, or has no such split.
     """
     if source.startswith(hub.PREFIX):
         return HubReader(source.removeprefix(hub.PREFIX), split, image_column, label_column)
@@ -95,5 +95,5 @@ def _open_file(path: Path, split: str, image_column: str | None, label_column: s
     if holds_cifar:
         return CIFARReader(path, split)
     if is_archive or path.suffix in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2"):
-        return ArchiveReader(path, split)  # a damaged one says so
-    raise ValueError(f"'{path}' is none of the known forms; data may be {FORMS}")
+        return ArchiveReader(path, split)  # refuses damaged archives
+    raise ValueError(f"'{path}' has an unknown form; data may be {FORMS}")

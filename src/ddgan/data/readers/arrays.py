@@ -22,7 +22,7 @@ LABEL_KEYS = ("labels", "label", "y")
 
 
 class Rows(Protocol):
-    """Images one after the other: an array, here or in a file, or what makes its rows when asked."""
+    """A sequence of images: an array in memory or in a file, or an object that makes rows on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -36,14 +36,14 @@ class Rows(Protocol):
 
 
 class ArrayReader(Reader):
-    """Rows of an array (N, H, W), (N, H, W, C) or (N, C, H, W), with labels (N,) or without.
+    """Rows of an array (N, H, W), (N, H, W, C) or (N, C, H, W), optionally with labels (N,).
 
-    Which of the last two it is shows where the axis of at most four channels is; channels last wins.
+    The axis of at most four channels distinguishes the last two; channels last takes precedence.
 
     Attributes:
         labels: int64 (N,), or None.
         image_shape: (H, W) or (H, W, C).
-        channels_first: whether the array has the channels before height and width.
+        channels_first: whether the array is (N, C, H, W).
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ArrayReader(Reader):
 
 
 def is_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether an image of this shape is (C, H, W): its last axis cannot be channels, and its first can."""
+    """Whether an image of this shape is (C, H, W): its first axis can be channels, its last cannot."""
     return len(shape) == 3 and shape[2] > 4 and shape[0] <= 4
 
 
@@ -94,18 +94,18 @@ def _checked_labels(source: Path | str, labels: np.ndarray, count: int) -> np.nd
             f"there must be {count} integers, one per image"
         )
     if labels.min() < 0:
-        raise ValueError(f"'{source}' has a label {labels.min()}; labels count from 0")
+        raise ValueError(f"'{source}' has a label {labels.min()}; labels must be 0 or more")
     return labels.astype(np.int64)
 
 
 def read_numpy(path: Path, split: str = "") -> ArrayReader:
-    """A .npy of images, or a .npz with `images` and perhaps `labels`."""
+    """Open a .npy of images, or a .npz with `images` and optionally `labels`."""
     refuse_split(str(path), split)
     if path.suffix == ".npy":
-        with reading(path, "not a whole .npy"):
+        with reading(path, "not a valid .npy"):
             images = stored_npy(path)
         return ArrayReader(path, images)
-    with reading(path, "not a whole .npz"):
+    with reading(path, "not a valid .npz"):
         arrays = stored_npz(path)
     image_key, label_key = (
         next((key for key in keys if key in arrays), None) for keys in (IMAGE_KEYS, LABEL_KEYS)
@@ -119,7 +119,7 @@ def read_numpy(path: Path, split: str = "") -> ArrayReader:
 
 
 def _small(labels: StoredArray, count: int) -> np.ndarray:
-    """Labels, read if there is one per image; others are not worth reading to be refused."""
+    """Read labels if there is one per image; others will be refused by their shape, so are not read."""
     is_one_each = labels.shape == (count,) and not labels.dtype.hasobject
     return labels.whole() if is_one_each else np.broadcast_to(np.zeros((), np.float32), labels.shape)
 
@@ -128,24 +128,24 @@ def _small(labels: StoredArray, count: int) -> np.ndarray:
 
 
 def is_idx_name(name: str) -> bool:
-    """Whether a file is named like IDX images: ...-images-idx3-ubyte, perhaps gzipped."""
+    """Whether a file is named like IDX images: ...-images-idx3-ubyte, gzipped or not."""
     return "images" in name and ("idx3" in name or "idx4" in name)
 
 
 def stored_idx(path: Path) -> StoredArray:
-    """The uint8 array in an IDX file, gzipped or not (as the MNIST files are).
+    """Open the uint8 array in an IDX file, gzipped or not (as the MNIST files are).
 
     Raises:
-        ValueError: if it is not an IDX file, or its size is not what it says.
+        ValueError: if it is not an IDX file, or its size does not match its header.
     """
-    with reading(path, "not a whole IDX file of unsigned bytes"):
+    with reading(path, "not a valid IDX file of unsigned bytes"):
         with path.open("rb") as start:
             is_zipped = start.read(2) == b"\x1f\x8b"
         with _opened_idx(path, is_zipped) as file:
             shape = _idx_shape(file)
             wanted = file.tell() + math.prod(shape)
-        if not is_zipped and path.stat().st_size != wanted:  # of gzip, reading tells
-            raise ValueError(f"it has {path.stat().st_size:,} bytes, but says a shape of {shape}")
+        if not is_zipped and path.stat().st_size != wanted:  # for gzip, reading checks it
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, but its header has shape {shape}")
 
     def opened() -> IO[bytes]:
         file = _opened_idx(path, is_zipped)
@@ -160,25 +160,25 @@ def _opened_idx(path: Path, is_zipped: bool) -> IO[bytes]:
 
 
 def _idx_shape(file: IO[bytes]) -> tuple[int, ...]:
-    """The shape in an IDX header; the file moves to the values."""
+    """Read the shape from an IDX header; the file is then at the values."""
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":
-        raise ValueError("it does not begin as one")
+        raise ValueError("its header is not IDX")
     shape = file.read(4 * start[3])
     if len(shape) < 4 * start[3]:
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     return tuple(np.frombuffer(shape, ">u4").tolist())
 
 
 def read_idx_images(path: Path, split: str = "") -> Reader:
-    """IDX images with the labels beside them; a folder holds `train-...` and `t10k-...` files."""
+    """Open IDX images with the labels beside them; a folder has `train-...` and `t10k-...` files."""
     if path.is_file():
         refuse_split(str(path), split)
         return _idx_reader(path)
     found = sorted(file for file in path.iterdir() if is_idx_name(file.name))
     split, files = choose_split(str(path), split, ((_idx_split(file.name), file) for file in found))
     readers = [_idx_reader(file) for file in files]
-    if len({reader.labels is None for reader in readers}) > 1:  # half of the labels are none
+    if len({reader.labels is None for reader in readers}) > 1:  # only some files have labels
         for reader in readers:
             reader.labels = None
     whole: Reader = readers[0] if len(readers) == 1 else JoinedReader(list(readers))

@@ -1,4 +1,4 @@
-"""Rows of tables: which columns are images and labels, and what is in them (parquet and the Hub)."""
+"""Rows of tables: finding the columns of images and labels, and reading them (parquet and the Hub)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
 def required(name: str) -> Any:
-    """An optional package; a missing one is an error that says how to get it."""
+    """Import an optional package; the error for a missing one says how to install it."""
     try:
         return import_module(name)
     except ImportError:
@@ -28,12 +28,12 @@ def required(name: str) -> Any:
 def find_columns(
     source: str, names: list[str], image: str | None, label: str | None, mended: str = ""
 ) -> tuple[str, str | None]:
-    """The columns of images and labels: those asked for, or the customary names.
+    """Return the columns of images and labels: those requested, or the usual names.
 
-    `mended` says how to name another column; by default it is the command that does.
+    `mended` is the remedy in errors, by default a command.
 
     Raises:
-        ValueError: if there are none of these names.
+        ValueError: if there are no such columns.
     """
     for asked, option in ((image, "image_column"), (label, "label_column")):
         if asked is not None and asked not in names:
@@ -41,20 +41,20 @@ def find_columns(
     image = image or next((name for name in IMAGE_COLUMNS if name in names), None)
     if image is None:
         raise ValueError(
-            f"'{source}' has the columns {', '.join(names)}; name the images with: "
+            f"'{source}' has the columns {', '.join(names)}; name the one with images: "
             f"{mended or remedy(source, '--image_column NAME')}"
         )
     return image, label or next((name for name in LABEL_COLUMNS if name in names), None)
 
 
 def row_item(name: str, row: Mapping[str, Any], image: str, label: str | None) -> Item:
-    """The image of a row, which is {bytes, path} or bytes, and its label, a number from 0."""
+    """Return the image of a row ({bytes, path} or bytes) and its label, an integer from 0."""
     given = row[label] if label else None
     number = int(given) if isinstance(given, int) and given >= 0 else None
     cell = row[image]
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes) or not content:
-        return Item(name, b"", number, "it has no bytes of an image")
+        return Item(name, b"", number, "it has no image bytes")
     if len(content) > MAX_BYTES:
         return Item(name, b"", number, TOO_LARGE)
     return Item(name, content, number)

@@ -1,4 +1,4 @@
-"""Images in LMDB, in the layouts of LSUN and of the published preparation of CelebA-HQ (extra `data`)."""
+"""Images in LMDB, in the layouts of LSUN and of the published CelebA-HQ data (extra `data`)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 
 __all__ = ["LMDBReader", "lmdbs_in", "read_lmdbs"]
 
-NO_LMDB = "not a whole LMDB"
+NO_LMDB = "not a valid LMDB"
 STRETCH = 64 << 20
-"""So many bytes of a database are in memory at most."""
+"""Maximum number of bytes of a database in memory."""
 
 
 def lmdbs_in(path: Path) -> list[Path]:
-    """The LMDB environments of a folder: itself, or those in it, as train.lmdb and validation.lmdb."""
+    """Return the LMDB environments of a folder: itself, or those in it, as train.lmdb, validation.lmdb."""
     if (path / "data.mdb").is_file():
         return [path]
     return sorted(folder for folder in path.iterdir() if (folder / "data.mdb").is_file())
 
 
 def read_lmdbs(path: Path, found: list[Path], split: str = "") -> Reader:
-    """The LMDB of a split; `found` is what `lmdbs_in(path)` gives."""
+    """Open the LMDB of a split; `found` is `lmdbs_in(path)`."""
     if found == [path]:
         refuse_split(str(path), split)
         return LMDBReader(path)
@@ -46,7 +46,7 @@ class LMDBReader(Reader):
     """Values of an LMDB in two layouts.
 
     Encoded image files in the order of the keys (LSUN), or raw RGB bytes of square images under decimal
-    keys (the published preparation of CelebA-HQ).
+    keys (the published CelebA-HQ data).
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class LMDBReader(Reader):
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        """The database, open for reading.
+        """Open the database for reading.
 
         Raises:
             ValueError: if it is damaged.
@@ -75,7 +75,7 @@ class LMDBReader(Reader):
         ):
             wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             size = self._file.stat().st_size
-            if size < wanted:  # reading on would end the process
+            if size < wanted:  # reading beyond the end would kill the process
                 raise EOFError(f"it has {size:,} of {wanted:,} bytes")
             with environment.begin() as transaction:
                 yield transaction
@@ -92,9 +92,9 @@ class LMDBReader(Reader):
             last = yield from self._files_after(last)
 
     def _files_after(self, last: bytes) -> Generator[Item, None, bytes | None]:
-        """The next stretch of image files; returns its last key, or None at the end.
+        """Yield the next stretch of image files; return its last key, or None at the end.
 
-        What was read stays mapped while the database is open, so it is closed after each stretch.
+        Pages stay mapped while the database is open, so it is closed after each stretch.
         """
         taken = 0
         with self._transaction() as transaction:
@@ -124,7 +124,7 @@ class LMDBReader(Reader):
     def _raw_item(self, key: bytes, value: bytes) -> Item:
         side = self._raw_side
         if len(value) != 3 * side * side:
-            problem = f"it has {len(value)} bytes, where {side} x {side} RGB has {3 * side * side}"
+            problem = f"it has {len(value)} bytes, but {side} x {side} RGB has {3 * side * side}"
             return Item(self._name(key), b"", None, problem)
         return Item(self._name(key), np.frombuffer(value, np.uint8).reshape(side, side, 3))
 
@@ -137,7 +137,7 @@ def _number(key: bytes) -> tuple[int, bytes]:
 
 
 def _raw_side(key: bytes, value: bytes) -> int:
-    """The side of a square RGB image if this entry is raw pixels, else 0."""
+    """Return the side of a square RGB image if this entry is raw pixels, else 0."""
     side = math.isqrt(len(value) // 3)
     beginnings = (b"\x89PNG", b"RIFF", b"\xff\xd8", b"BM", b"II", b"MM")
     is_raw = bytes(key).isdigit() and side > 0 and 3 * side * side == len(value)

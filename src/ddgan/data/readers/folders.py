@@ -15,16 +15,16 @@ from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, Reader, is_ima
 
 __all__ = ["NO_ARCHIVE", "ArchiveReader", "FolderReader"]
 
-NO_ARCHIVE = "not a whole zip or tar archive"
-NO_IMAGES = "holds no images (png, jpeg, webp, bmp, tiff)"
+NO_ARCHIVE = "not a valid zip or tar archive"
+NO_IMAGES = "has no images (png, jpeg, webp, bmp, tiff)"
 MAX_HEADER = 1 << 20
-"""A longer extended header of a tar is an attempt to fill the memory."""
+"""Maximum size of an extended tar header; longer ones could fill the memory."""
 
 
 class FolderReader(Reader):
     """Image files below a folder, sorted by path; sub-folders are classes.
 
-    Links are followed; a link that leads back into its own path is not.
+    Links are followed, except those that lead back into their own path.
     """
 
     def __init__(self, folder: Path, split: str = "") -> None:
@@ -37,7 +37,7 @@ class FolderReader(Reader):
             raise ValueError(f"'{folder}' {NO_IMAGES}")
         layout = layout_of(str(folder), names, split)
         self._labels, self.class_names, self.split = layout.labels, layout.class_names, layout.split
-        if len(names) > len(layout.labels):  # other splits have a say in the classes
+        if len(names) > len(layout.labels):  # the classes also depend on other splits
             self.identity = f"classes {layout.class_names}"
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ def _item(name: str, content: bytes, label: int | None, problem: str = "") -> It
 
 
 def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
-    """Relative paths of the files below `folder` that are not hidden; `above` are what leads to it."""
+    """Yield relative paths of files below `folder` that are not hidden; `above` are its parent folders."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -85,14 +85,14 @@ def _walk(folder: Path, root: Path, above: frozenset[str]) -> Iterator[str]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself; reading it as an image will name the problem
+    except OSError:  # a link to itself; reading it as an image reports the problem
         return False
 
 
 class ArchiveReader(Reader):
-    """Image files in a zip or a tar (compressed or not), read in place: nothing is unpacked to disk.
+    """Image files in a zip or a tar (compressed or not), read in place without unpacking to disk.
 
-    Links in an archive are not followed, and members whose paths lead out of it are not read.
+    Links in an archive are not followed, and members with paths outside it are not read.
     """
 
     def __init__(self, path: Path, split: str = "") -> None:
@@ -112,7 +112,7 @@ class ArchiveReader(Reader):
         return len(self._names)
 
     def _zip_members(self) -> Iterator[tuple[str, str]]:
-        """Names of the images, with what is wrong with them."""
+        """Yield the names of the images, each with its problem or an empty string."""
         with zipfile.ZipFile(self._path) as archive:
             for info in archive.infolist():
                 if is_image_name(info.filename) and not info.is_dir():
@@ -131,9 +131,9 @@ class ArchiveReader(Reader):
                     yield member.name, _problem_of(member.name, is_link)
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
             assert archive.fileobj is not None
-            while archive.fileobj.read(1 << 20):  # to where a compressed file has its checksum
+            while archive.fileobj.read(1 << 20):  # to the end, where compressed files have their checksum
                 pass
-        with self._path.open("rb") as file:  # a tar that is cut short raises nothing by itself
+        with self._path.open("rb") as file:  # tarfile does not detect a truncated tar
             is_plain = not file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
             file.seek(end)
             if is_plain and file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -153,12 +153,12 @@ class ArchiveReader(Reader):
                     if name not in self._problems:
                         with archive.open(name) as file:
                             content = file.read(MAX_BYTES + 1)
-                except Exception as error:  # a damaged member raises what its compression likes
+                except Exception as error:  # a damaged member can raise any exception
                     problem = f"it is damaged: {error}"
                 yield name, content, problem
 
     def _tar_contents(self) -> Iterator[tuple[str, bytes, str]]:
-        """Of a name that was added again the last version, as unpacking leaves it."""
+        """Yield the members; if a name occurs more than once, its last version, as after unpacking."""
         wanted, left = set(self._names), self._versions.copy()
         with tarfile.open(self._path, tarinfo=_Member) as archive:
             for member in archive:
@@ -178,7 +178,7 @@ class ArchiveReader(Reader):
 
 
 class _Member(tarfile.TarInfo):
-    """A member of a tar; headers that the library would read into memory whole must be short."""
+    """A tar member; extended headers, which the library reads into memory, must be short."""
 
     EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
     LONG_NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -192,8 +192,8 @@ class _Member(tarfile.TarInfo):
 
 
 def _problem_of(name: str, is_link: bool) -> str:
-    """Why a member is not read, or nothing."""
+    """Return the reason why a member is not read, or an empty string."""
     path = PurePosixPath(name)
     if ".." in path.parts or path.is_absolute():
         return "its path leads out of the archive"
-    return "it is a link, which is not followed in archives; pack the file itself" if is_link else ""
+    return "it is a link, and links in archives are not followed; pack the file itself" if is_link else ""

@@ -16,9 +16,9 @@ PREFIX = "hf:"
 
 
 class HubReader(Reader):
-    """A dataset of the Hub, or a local folder of one.
+    """A dataset of the Hub, or a local copy of one.
 
-    The split may have any name that the dataset has; train, test and validation find what means the same.
+    The split can be any split of the dataset; train, test and validation also find their usual aliases.
     """
 
     def __init__(
@@ -26,9 +26,7 @@ class HubReader(Reader):
     ) -> None:
         self._datasets, self._name = required("datasets"), PREFIX + name
         repo, config = _name_and_config(name)
-        with reading(
-            self._name, "not a dataset that can be opened, as hf:OWNER/NAME or hf:OWNER/NAME:CONFIG"
-        ):
+        with reading(self._name, "not a readable dataset; it must be hf:OWNER/NAME or hf:OWNER/NAME:CONFIG"):
             found = self._datasets.load_dataset(repo, config, streaming=True)
             version = self._datasets.load_dataset_builder(repo, config).hash
         wanted = split if split in found else ALIASES.get(split, split)
@@ -45,8 +43,8 @@ class HubReader(Reader):
         self._files = sorted(file for file in Path(repo).rglob("*") if file.is_file())
 
     def _described(self, rows: Any) -> Any:
-        """The rows of a split, which know their columns."""
-        with reading(self._name, "not a dataset whose columns can be read"):
+        """Return the rows of a split with known columns."""
+        with reading(self._name, "not a dataset with readable columns"):
             return rows if rows.features is not None else rows._resolve_features()
 
     def __len__(self) -> int:
@@ -55,7 +53,7 @@ class HubReader(Reader):
     def __iter__(self) -> Iterator[Item]:
         index = 0
         for part in self._parts:
-            with reading(self._name, "not a dataset that can be read to its end"):
+            with reading(self._name, "not a dataset that can be read to the end"):
                 for row in part.cast_column(self._image, self._datasets.Image(decode=False)):
                     row[self._image] = _with_bytes(row[self._image])
                     yield row_item(f"{self._name}[{index}]", row, self._image, self._label)
@@ -66,14 +64,14 @@ class HubReader(Reader):
 
 
 def _name_and_config(name: str) -> tuple[str, str | None]:
-    """OWNER/NAME:CONFIG in its parts; a local folder may have a colon in its name."""
+    """Split OWNER/NAME:CONFIG into its parts; local folders may have a colon in their name."""
     repo, colon, config = name.rpartition(":")
     is_whole = not colon or not config or "/" in config or Path(name).exists()
     return (name, None) if is_whole else (repo, config)
 
 
 def _with_bytes(image: Any) -> Any:
-    """An image that is only a path, as in folders of image files, here or on the Hub, with its bytes."""
+    """Read the bytes of an image that is only a path, as in datasets made of image files."""
     if not isinstance(image, dict) or image.get("bytes") or not image.get("path"):
         return image
     with required("datasets.utils.file_utils").xopen(image["path"], "rb") as file:

@@ -1,4 +1,4 @@
-"""What the folders around image files mean: a wrapper, splits, classes."""
+"""The meaning of folders around image files: wrapper, splits, classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which images are taken, and their classes.
+    """The selected images and their classes.
 
     Attributes:
-        split: the split that they belong to; "all" where there are no splits.
-        class_names: the names of the classes, if there are classes.
-        labels: the class of each image that is taken, by its path, in the order given.
+        split: their split; "all" if there are no splits.
+        class_names: names of the classes, if there are any.
+        labels: path -> class of each selected image, in the given order.
     """
 
     split: str
@@ -28,15 +28,15 @@ class Layout:
 
 
 def layout_of(source: str, names: list[str], split: str = "") -> Layout:
-    """The layout of image files with these paths.
+    """Return the layout of image files with these paths.
 
-    A single folder around everything, as archives often have it, does not count. Folders train, test, val
-    and the like, and no others, are splits. The first folder below is the class; where images lie outside
-    of folders, or all in one, there are no classes. The classes of all splits are counted together, so
-    that a class has the same number in each.
+    A single folder around everything, as archives often have, is ignored. If all folders have names such as
+    train, test or val, they are splits. The first folder below is the class. There are no classes if images
+    lie outside folders, or all in one. The classes of all splits are numbered together, so a class has the
+    same number in each.
 
     Raises:
-        ValueError: if there is no such split, or splits are mixed with something else.
+        ValueError: if there is no such split, or splits are mixed with other folders.
     """
     parts = _unwrapped({name: PurePosixPath(name).parts for name in names})
     if _are_splits(source, parts):
@@ -53,7 +53,7 @@ def layout_of(source: str, names: list[str], split: str = "") -> Layout:
 
 
 def _unwrapped(parts: dict[str, Parts]) -> dict[str, Parts]:
-    """Paths without the single folders around all of them; train alone is a split, not a wrapper."""
+    """Remove single folders around all paths; a folder named train is a split, not a wrapper."""
     while parts and all(len(path) > 1 for path in parts.values()):
         tops = {path[0] for path in parts.values()}
         if len(tops) > 1 or tops == {"train"}:
@@ -68,7 +68,7 @@ def _are_splits(source: str, parts: dict[str, Parts]) -> bool:
     kinds = {ALIASES[top.lower()] for top in named}
     if "train" in kinds and len(kinds) > 1 and named != tops:
         raise ValueError(
-            f"'{source}' has the folders {', '.join(sorted(named))}, which are splits, beside other images; "
-            "name one of the folders as the source"
+            f"'{source}' has the split folders {', '.join(sorted(named))} beside other images; name one of "
+            "the folders as the source"
         )
     return named == tops and ("train" in kinds or len(tops) > 1)

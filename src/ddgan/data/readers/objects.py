@@ -1,7 +1,7 @@
-"""Data given from Python: arrays and tensors, and whatever gives an image for an index.
+"""Data from Python: arrays, tensors, and objects that return an image for an index.
 
-Values of floating-point images are taken to be in [0, 1] if none is negative, else in [-1, 1]; they become
-uint8 by rounding. Of an array all values decide, of a dataset those of the images that are looked at first.
+Floating-point images are in [0, 1] if no value is negative, else in [-1, 1]; they are rounded to uint8. All
+values of an array are considered, but only a few images of a dataset, read first.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from ddgan.data.readers.reader import Item, Reader
 __all__ = ["mended_in_python", "read_object"]
 
 SOURCE = "data"
-"""What the data is called in errors, as the argument is."""
+"""Name of the data in errors, that of the argument."""
 LOOKED_AT = 32
-"""Images of a dataset that are read twice before all are read."""
+"""Number of images of a dataset that are read twice at first."""
 TOLERANCE = 1e-3
-"""Values outside of their range by no more are rounding errors, and clipped."""
+"""Values outside their range by at most this much are clipped."""
 REMEDIES = {
     "--size N": "set data.size, or prepare the files with ddgan prepare --size N and pass that folder",
-    "--skip-bad": "torch.utils.data.Subset, which takes the indices of the others",
+    "--skip-bad": "use torch.utils.data.Subset with the indices of the others",
     "--labels none": "set data.labels to none",
 }
-"""For options of `ddgan prepare`, what does the same from Python."""
+"""Option of `ddgan prepare` -> its equivalent in Python."""
 
 
 def mended_in_python(option: str) -> str:
-    """What to do in Python where a source of files would need this option of `ddgan prepare`."""
+    """Return the equivalent in Python of this option of `ddgan prepare`."""
     return REMEDIES[option]
 
 
 def read_object(
     data: Any, image_column: str = "", label_column: str = "", *, with_labels: bool = True
 ) -> Reader:
-    """The reader of data given from Python; its `identity` says in words what was understood.
+    """Return a reader of data from Python; its `identity` describes the data in words.
 
     Args:
-        data: an array or a tensor of images, a tuple of one and its labels, or a dataset with a length that
-            gives an image, (image, label) or a mapping for an index.
-        image_column: where a dataset gives mappings, the key of the images; empty for the customary names.
+        data: an array or a tensor of images, a tuple of one and its labels, or a dataset with a length whose
+            items are images, (image, label) or mappings.
+        image_column: key of the images in mappings; empty for the usual names.
         label_column: the same for the labels.
-        with_labels: whether labels are read where there are some.
+        with_labels: whether to read labels, if there are any.
 
     Raises:
         ValueError: if it is none of these, or its values or labels cannot be used.
@@ -62,7 +62,8 @@ def read_object(
         if len(data) == 2 and isinstance(data[0], np.ndarray | Tensor):
             return _array_reader(data[0], data[1] if with_labels else None)
         raise ValueError(
-            f"{SOURCE} is a tuple of {len(data)}; it must be (images, labels), images an array or a tensor"
+            f"{SOURCE} is a tuple of {len(data)}; it must be (images, labels), with images an array or a "
+            "tensor"
         )
     return DatasetReader(data, image_column or None, label_column or None, with_labels)
 
@@ -71,7 +72,7 @@ def read_object(
 
 
 class Range(NamedTuple):
-    """Where floating-point images have black and white."""
+    """The values of black and white in floating-point images."""
 
     black: float
     white: float
@@ -80,16 +81,16 @@ class Range(NamedTuple):
         return f"[{self.black:g}, {self.white:g}]"
 
     def to_uint8(self, pixels: np.ndarray) -> np.ndarray:
-        """The nearest of 256 levels.
+        """Round to the nearest of 256 levels.
 
         Raises:
-            ValueError: if a value is outside, or NaN.
+            ValueError: if a value is out of range, or NaN.
         """
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= self.black - TOLERANCE and high <= self.white + TOLERANCE):
             raise ValueError(
-                f"its values are in {low:.4g}..{high:.4g}, and those of the images looked at first in "
-                f"{self}; give all images in one range, or as uint8"
+                f"its values are in {low:.4g}..{high:.4g}, but those of the images read first in {self}; "
+                "give all images in one range, or as uint8"
             )
         scaled = (pixels.astype(np.float32) - self.black) * (255 / (self.white - self.black))
         levels: np.ndarray = np.rint(scaled.clip(0, 255)).astype(np.uint8)
@@ -97,13 +98,13 @@ class Range(NamedTuple):
 
 
 def range_of(low: float, high: float) -> Range:
-    """[0, 1] if no value is negative, else [-1, 1].
+    """Return [0, 1] if no value is negative, else [-1, 1].
 
     Raises:
         ValueError: if values from `low` to `high` are in neither, or are NaN.
     """
     if low != low or high != high:
-        raise ValueError(f"{SOURCE} has values that are NaN; remove or replace these images")
+        raise ValueError(f"{SOURCE} has NaN values; remove or replace these images")
     for found in (Range(0, 1), Range(-1, 1)):
         if low >= found.black - TOLERANCE and high <= found.white + TOLERANCE:
             return found
@@ -114,11 +115,11 @@ def range_of(low: float, high: float) -> Range:
 
 
 class FloatRows:
-    """The images of a floating-point array as uint8, made one by one.
+    """The images of a floating-point array, converted to uint8 one by one.
 
     Attributes:
-        shape: that of the array.
-        range: where its black and white are.
+        shape: shape of the array.
+        range: its values of black and white.
     """
 
     dtype = np.dtype(np.uint8)
@@ -150,7 +151,7 @@ def _array_reader(images: np.ndarray | Tensor, labels: Any) -> ArrayReader:
 
 
 def as_numpy(values: Any) -> np.ndarray:
-    """An array, a tensor on any device or a list as an array."""
+    """Convert an array, a tensor on any device or a list to an array."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
@@ -159,9 +160,9 @@ def as_numpy(values: Any) -> np.ndarray:
 
 
 def class_numbers(labels: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Labels (N,) that are integers or texts, or one-hot (N, K), as integers, and the classes' names.
+    """Convert labels (N,), integers or strings, or one-hot (N, K), to integers, with the classes' names.
 
-    Texts are numbered in their sorted order. What is none of these comes back as it is.
+    Strings are numbered in sorted order. Anything else is returned unchanged.
     """
     array = as_numpy(labels)
     if array.ndim == 1 and (
@@ -173,14 +174,14 @@ def class_numbers(labels: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
         if not is_one_hot(array):
             raise ValueError(
                 f"{SOURCE} has labels of shape {array.shape} that are not one-hot (a single 1 in each row); "
-                "give a whole number for each image"
+                "give an integer for each image"
             )
         return array.argmax(axis=1).astype(np.int64), tuple(map(str, range(array.shape[1])))
     return (array.astype(np.int64) if array.dtype == np.bool_ else array), None
 
 
 def is_one_hot(rows: np.ndarray) -> bool:
-    """Whether each row (..., K) is 1 in one place and 0 in all others."""
+    """Whether each row (..., K) has a single 1 and is 0 elsewhere."""
     return bool((((rows == 0) | (rows == 1)).all(axis=-1) & (rows.sum(axis=-1) == 1)).all())
 
 
@@ -188,9 +189,9 @@ def is_one_hot(rows: np.ndarray) -> bool:
 
 
 class DatasetReader(Reader):
-    """A map-style dataset of PyTorch or Hugging Face, a list of images, or the like.
+    """A map-style dataset of PyTorch or Hugging Face, a list of images, or similar.
 
-    Some images are read twice at once, and must be the same.
+    Some images are read twice at first and must be equal.
     """
 
     def __init__(self, data: Any, image_key: str | None, label_key: str | None, with_labels: bool) -> None:
@@ -214,15 +215,15 @@ class DatasetReader(Reader):
         self._look_at_some()
 
     def _look_at_some(self) -> None:
-        """Read some images twice, and learn where floating-point images have black and white."""
+        """Read some images twice, and find the range of floating-point images."""
         lows, highs, types = list[float](), list[float](), set[str]()
         for index in np.unique(np.linspace(0, self._count - 1, LOOKED_AT).astype(int)):
             (image, label), (again, label_again) = self._image_at(int(index)), self._image_at(int(index))
             pixels, pixels_again = _pixels(index, image), _pixels(index, again)
             if not np.array_equal(pixels, pixels_again, equal_nan=True) or not _equal(label, label_again):
                 raise ValueError(
-                    f"{SOURCE}[{index}] is not the same when it is read twice; leave random transforms out "
-                    "of the dataset, and name them in the settings under augmentation"
+                    f"{SOURCE}[{index}] differs when read twice; remove random transforms from the dataset, "
+                    "and use the settings under augmentation"
                 )
             types.add("PIL images" if isinstance(image, Image.Image) else str(pixels.dtype))
             if np.issubdtype(pixels.dtype, np.floating):
@@ -235,11 +236,11 @@ class DatasetReader(Reader):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The names of the classes; of texts they are known once all were read."""
+        """The names of the classes; for strings, complete only after all are read."""
         return tuple(sorted(self._texts)) or self._class_names
 
     def numbered(self, labels: np.ndarray) -> np.ndarray:
-        """Texts were numbered as they came; their classes are in sorted order."""
+        """Renumber string labels, which were numbered as read, in sorted order."""
         if not self._texts:
             return labels
         numbers = {text: number for number, text in enumerate(sorted(self._texts))}
@@ -265,7 +266,7 @@ class DatasetReader(Reader):
             return pixels
         if self._range is None:
             raise ValueError(
-                "it has floating-point values, and the images looked at first have not; give one type"
+                "it has floating-point values, but the images read first have not; give one dtype"
             )
         return self._range.to_uint8(pixels)
 
@@ -280,7 +281,7 @@ class DatasetReader(Reader):
             raise ValueError(f"{SOURCE}[{index}] cannot be read: {type(error).__name__}: {words}") from error
 
     def _image_at(self, index: int) -> tuple[Any, Any]:
-        """An image and its label, or None."""
+        """Return an image and its label or None."""
         item = self._at(index)
         if isinstance(item, Mapping):
             label = None if self._label_key is None else item.get(self._label_key)
@@ -295,13 +296,13 @@ class DatasetReader(Reader):
         return item, None
 
     def _number(self, name: str, label: Any) -> int | None:
-        """The number of a label; a negative one is none."""
+        """Return the number of a label; None for a negative one."""
         if label is None or not self._with_labels:
             return None
         found, value = self._read_label(name, label)
         if self._label_kind not in (None, found):
             raise ValueError(
-                f"{name} has a label that is {found}, and labels before are {self._label_kind}; give one kind"
+                f"{name} has a label that is {found}, but earlier labels are {self._label_kind}; use one kind"
             )
         self._label_kind = found
         if isinstance(value, str):
@@ -309,23 +310,23 @@ class DatasetReader(Reader):
         return value if value >= 0 else None
 
     def _read_label(self, name: str, label: Any) -> tuple[str, int | str]:
-        """What kind of label it is, and its value."""
+        """Return the kind of a label and its value."""
         if isinstance(label, str):
-            return "text", label
+            return "a string", label
         array = as_numpy(label)
         if array.ndim == 0 and array.dtype.kind in "biu":
-            return "a whole number", int(array)
+            return "an integer", int(array)
         if array.ndim == 1 and len(array) > 1 and array.dtype.kind in "biuf" and is_one_hot(array):
             self._class_names = tuple(map(str, range(len(array))))
             return f"one-hot of {len(array)}", int(array.argmax())
         raise ValueError(
-            f"{name} has the label {' '.join(str(label).split())[:60]}; a label is a whole number from 0, "
-            "text or one-hot; to leave labels out, set data.labels to none"
+            f"{name} has the label {' '.join(str(label).split())[:60]}; a label must be an integer from 0, "
+            "a string or one-hot; to drop labels, set data.labels to none"
         )
 
 
 def _check_kind(data: Any) -> None:
-    """Complain of what gives no image for an index."""
+    """Check that data returns an item for an index."""
     from torch.utils.data import DataLoader, IterableDataset
 
     if isinstance(data, Mapping):
@@ -333,18 +334,18 @@ def _check_kind(data: Any) -> None:
             f"{SOURCE} is a {type(data).__name__} of {', '.join(map(str, data))}; pass one of them"
         )
     if isinstance(data, DataLoader):
-        raise ValueError(f"{SOURCE} is a DataLoader, which decides on the order; pass its dataset")
+        raise ValueError(f"{SOURCE} is a DataLoader, which has its own order; pass its dataset")
     has_both = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     if isinstance(data, IterableDataset) or not has_both or isinstance(data, bytes | str):
         raise ValueError(
             f"{SOURCE} is a {type(data).__name__}; it must be a path, an array, a tensor, (images, labels), "
-            "or a dataset with __len__ and __getitem__ (write the images of a stream to files, and pass the "
+            "or a dataset with __len__ and __getitem__ (for a stream, write the images to files and pass the "
             "folder)"
         )
 
 
 def _pixels(index: int, image: Any) -> np.ndarray:
-    """An image as (H, W) or (H, W, C)."""
+    """Convert an image to (H, W) or (H, W, C)."""
     name = f"{SOURCE}[{index}]"
     if isinstance(image, Image.Image):
         try:
@@ -353,7 +354,7 @@ def _pixels(index: int, image: Any) -> np.ndarray:
             raise ValueError(f"{name} cannot be used: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
         hint = (
-            "; of a Hugging Face dataset, pass data.with_format('numpy')" if isinstance(image, list) else ""
+            "; for a Hugging Face dataset, pass data.with_format('numpy')" if isinstance(image, list) else ""
         )
         raise ValueError(
             f"{name} has an image that is a {type(image).__name__}; it must be a PIL image, an array or a "

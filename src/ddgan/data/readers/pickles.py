@@ -21,14 +21,14 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which plain data never needs")
+            raise pickle.UnpicklingError(f"it needs {module}.{name}, which plain data never does")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def load_arrays_only(file: IO[bytes]) -> Any:
-    """What is pickled at the file's place; text of Python 2 becomes bytes.
+    """Unpickle containers and arrays at the file's position; strings of Python 2 become bytes.
 
     Raises:
-        Exception: of any kind if it is damaged, or holds anything but containers and arrays.
+        Exception: of any kind if the pickle is damaged, or has anything but containers and arrays.
     """
     return _ArraysOnly(file, encoding="bytes").load()

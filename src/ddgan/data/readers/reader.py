@@ -1,4 +1,4 @@
-"""What a reader of images is, and what all of them need."""
+"""The base class of readers of images, and shared helpers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 1 << 28
-"""A file that is larger, or unpacks to more, is not read as an image."""
+"""Maximum size of an image file, unpacked."""
 TOO_LARGE = f"it has more than {MAX_BYTES:,} bytes"
 
 
@@ -36,10 +36,10 @@ class Item:
     """One image of a source, not yet decoded.
 
     Attributes:
-        name: what a person finds it by: a path, a member of an archive, a row.
+        name: its location for users: a path, a member of an archive, a row.
         content: the bytes of an image file, or pixels (H, W) or (H, W, C).
         label: its class, if the source has classes.
-        problem: why it cannot be had; then `content` is empty.
+        problem: the reason why it cannot be read; then `content` is empty.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Reader(ABC):
 
     Attributes:
         class_names: the names of the classes 0, 1, ..., if the source names them.
-        identity: what the contents of `files` do not tell of the source, for the cache's key.
-        split: which part of the source this is; "all" where it has no parts.
-        ignored: how many files of a folder are not supported images, by their ending.
+        identity: part of the cache's key, for anything that the contents of `files` do not determine.
+        split: the split of the source; "all" if it has no splits.
+        ignored: number of files in a folder that are not supported images, by suffix.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -65,23 +65,23 @@ class Reader(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many items there are; 0 if that is not known before they are read."""
+        """Return the number of items; 0 if it is unknown before they are read."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Item]:
-        """The items, in the same order each time.
+        """Yield the items, in the same order each time.
 
         Raises:
-            ValueError: if the source turns out to be damaged, naming the file.
+            ValueError: if the source is damaged, naming the file.
         """
 
     def numbered(self, labels: np.ndarray) -> np.ndarray:
-        """The labels (N,) of items that were read, by their place in `class_names`."""
+        """Convert labels (N,) of read items to indices into `class_names`."""
         return labels
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """What it reads: the cache is keyed by the contents of these files."""
+        """Return the files of the source; the cache is keyed by their contents."""
 
 
 class FirstItems(Reader):
@@ -109,7 +109,7 @@ class FirstItems(Reader):
 
 
 class JoinedReader(Reader):
-    """The items of one reader after those of another, as a split "all"."""
+    """The items of several readers one after another, as the split "all"."""
 
     def __init__(self, readers: list[Reader]) -> None:
         self._readers, self.class_names = readers, readers[0].class_names
@@ -129,21 +129,21 @@ class JoinedReader(Reader):
 
 @contextmanager
 def reading(name: object, what: str) -> Iterator[None]:
-    """While a library reads a file, its errors become a ValueError that names the file.
+    """Convert errors of a library that reads a file to a ValueError that names the file.
 
     Args:
         name: the file.
-        what: what it turns out not to be, as in "not a whole LMDB".
+        what: predicate of the message, as in "not a valid LMDB".
     """
     try:
         yield
-    except Exception as error:  # damaged files raise what they like
+    except Exception as error:  # damaged files can raise any exception
         reason = one_line(error) or type(error).__name__
         raise ValueError(f"'{name}' is {what}: {reason}") from None
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a path or member name looks like an image and not like a hidden file."""
+    """Whether a path or member name has an image suffix and is not hidden."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden

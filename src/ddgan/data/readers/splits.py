@@ -1,4 +1,4 @@
-"""Splits of a source: the names under which people keep them, and which one is taken."""
+"""Splits of a source: their usual names, and the choice of one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ALIASES = {
     "val": "validation",
     "dev": "validation",
 }
-"""What files and folders of a split are called."""
+"""Name in files and folders -> split."""
 
 T = TypeVar("T")
 
 
 def checked_split(split: str) -> str:
-    """The usual name of a split; empty and "all" stay.
+    """Return the canonical name of a split; empty and "all" stay.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the name is unknown.
     """
     if split in ("", "all"):
         return split
@@ -39,17 +39,17 @@ def checked_split(split: str) -> str:
 
 
 def split_in(name: str) -> str | None:
-    """The split that a word of a name says, as in train-00000.parquet or church_outdoor_val_lmdb."""
+    """Return the split named in a file name, as in train-00000.parquet or church_outdoor_val_lmdb."""
     return next((ALIASES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in ALIASES), None)
 
 
 def choose_split(source: str, split: str, parts: Iterable[tuple[str | None, T]]) -> tuple[str, list[T]]:
-    """The name of the split that is taken, and its parts.
+    """Return the name of the selected split and its parts.
 
     Args:
-        source: for errors.
-        split: what was asked for; empty takes "train", or everything where there are no splits.
-        parts: each part of the source with the split that it belongs to, or None.
+        source: name of the source, for errors.
+        split: the requested split; empty for "train", or everything if there are no splits.
+        parts: each part of the source with its split or None.
 
     Raises:
         ValueError: if the source has no splits, or not this one.
@@ -63,24 +63,24 @@ def choose_split(source: str, split: str, parts: Iterable[tuple[str | None, T]])
     wanted = split or "train"
     if wanted not in known:
         raise ValueError(
-            f"'{source}' has no split {wanted}; it has {', '.join(known)}, to be had with: "
+            f"'{source}' has no split {wanted}; it has {', '.join(known)}; choose one with: "
             f"{remedy(source, f'--split {known[0]}')}"
         )
     return wanted, [part for name, part in parts if name == wanted]
 
 
 def refuse_split(source: str, split: str) -> None:
-    """Complain where a split is asked of a source that has none.
+    """Refuse a split of a source without splits.
 
     Raises:
-        ValueError: unless everything is asked for.
+        ValueError: unless `split` is empty or "all".
     """
     if split not in ("", "all"):
         raise ValueError(f"split is {split}, but '{source}' has no splits; leave --split out")
 
 
 def remedy(source: str, option: str = "", given: str = "") -> str:
-    """The command that mends an error of a source, also for those who came by way of training.
+    """Return the `ddgan prepare` command that fixes an error of a source.
 
     `given` are the options that it was prepared with.
     """

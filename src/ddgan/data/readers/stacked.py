@@ -16,7 +16,7 @@ __all__ = ["PREFIX", "StackedReader"]
 PREFIX = "stackedmnist:"
 NUM_TRIPLES = {"train": 120_000, "test": 20_000}
 SEED = 2021
-"""Part of the data: with another seed it would be another dataset."""
+"""Part of the dataset's definition: another seed would give other data."""
 SIDE, PADDING = 28, 2
 
 
@@ -50,13 +50,13 @@ class StackedReader(Reader):
 
 
 def _digit(item: Item) -> tuple[np.ndarray, int]:
-    """The pixels and the label of an MNIST digit, checked."""
+    """Check an MNIST digit; return its pixels and its label."""
     pixels = np.asarray(item.content)
     if pixels.shape != (SIDE, SIDE):
-        raise ValueError(f"StackedMNIST needs digits of 28 x 28 pixels, and '{item.name}' is {pixels.shape}")
+        raise ValueError(f"StackedMNIST needs digits of 28 x 28 pixels, but '{item.name}' is {pixels.shape}")
     if item.label is None or item.label > 9:
         raise ValueError(
-            f"StackedMNIST needs labels 0..9, and '{item.name}' has {item.label}; are the label files "
-            "beside the images?"
+            f"StackedMNIST needs labels 0..9, but '{item.name}' has {item.label}; put the label files "
+            "beside the images"
         )
     return pixels, item.label

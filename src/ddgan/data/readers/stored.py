@@ -1,4 +1,4 @@
-"""Arrays in files, read from front to back: no more than a row is in memory, however large the file is."""
+"""Arrays in files, read from front to back with only one row in memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["MAX_VALUES", "StoredArray", "npy_header", "stored_npy", "stored_npz"
 
 BUFFER = 1 << 20
 MAX_VALUES = 400_000_000
-"""A row with more is not read as an image: 100 million pixels with four channels."""
-CUT_SHORT = "cut short or damaged"
+"""Maximum number of values in a row: 100 million pixels with four channels."""
+CUT_SHORT = "truncated or damaged"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class StoredArray:
     Args:
         name: the file, for errors.
         shape: (N, ...).
-        dtype: of its values.
-        open: opens the file anew, at the first value.
+        dtype: dtype of the values.
+        open: opens the file again, at the first value.
     """
 
     name: str
@@ -42,10 +42,10 @@ class StoredArray:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The rows.
+        """Yield the rows.
 
         Raises:
-            ValueError: if the file is damaged, or has fewer or more values than its shape says.
+            ValueError: if the file is damaged, or has fewer or more values than its shape.
         """
         size = self.dtype.itemsize * math.prod(self.shape[1:])
         with reading(self.name, CUT_SHORT), self.open() as raw:
@@ -56,15 +56,15 @@ class StoredArray:
                     raise EOFError(f"it ends in row {index} of {self.shape[0]}")
                 yield np.frombuffer(row, self.dtype).reshape(self.shape[1:])
             if file.read(1):
-                raise EOFError(f"it has more than the {self.shape[0]} rows that it says")
+                raise EOFError(f"it has more than the {self.shape[0]} rows of its header")
 
     def whole(self) -> np.ndarray:
-        """All of it, for arrays that are small."""
+        """Read the whole array, for small arrays."""
         return np.array(list(self), self.dtype).reshape(self.shape)
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and type of the .npy at the file's place; it moves to the values.
+    """Read shape, Fortran order and dtype of the .npy at the file's position, which moves to the values.
 
     Raises:
         ValueError: if it is not a .npy.
@@ -75,7 +75,7 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def stored_npy(path: Path) -> StoredArray | np.ndarray:
-    """The array in a .npy; one in Fortran order, which has no rows one after the other, is mapped instead."""
+    """Open the array in a .npy; one in Fortran order has no contiguous rows and is mapped instead."""
 
     def opened() -> IO[bytes]:
         file = path.open("rb")
@@ -92,7 +92,7 @@ def stored_npy(path: Path) -> StoredArray | np.ndarray:
 
 
 def stored_npz(path: Path) -> dict[str, StoredArray]:
-    """The arrays in a .npz by name; none of their values is read yet."""
+    """Open the arrays in a .npz by name, without reading their values."""
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         return {info.filename[:-4]: _stored_member(path, archive, info) for info in members}
@@ -114,7 +114,7 @@ def _stored_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
 
 
 def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
-    """Complain where a file's size is not that of its array; what is pickled has no such size."""
+    """Check that a file has the size of its array; pickled arrays have no fixed size."""
     wanted = dtype.itemsize * math.prod(shape)
     if size != wanted and not dtype.hasobject:
-        raise ValueError(f"it has {size:,} bytes of values, but says a shape of {shape}, {wanted:,} bytes")
+        raise ValueError(f"it has {size:,} bytes of values, but shape {shape} needs {wanted:,} bytes")

@@ -14,15 +14,15 @@ from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 __all__ = ["ParquetReader"]
 
 BLOCK_BYTES = 8 << 20
-"""About so much of a table is in memory at a time."""
+"""Approximate size of a table's part in memory."""
 MOST_ROWS = 256
-NO_PARQUET = "not a whole parquet file"
+NO_PARQUET = "not a valid parquet file"
 
 
 class ParquetReader(Reader):
-    """Rows of parquet files: the image is {bytes, path}, or bytes, the label a number.
+    """Rows of parquet files: the image is {bytes, path} or bytes, the label a number.
 
-    The files of a split are named for it, or lie in a folder that is.
+    The name of a file, or of a folder above it, gives its split.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ParquetReader(Reader):
                 self._image, self._label, self.class_names = found_here
             elif found_here != (self._image, self._label, self.class_names):
                 raise ValueError(
-                    f"'{file}' has other columns or classes than '{self._files[0]}'; name one of them as "
+                    f"'{file}' and '{self._files[0]}' have different columns or classes; name one of them as "
                     "the source"
                 )
 
@@ -60,7 +60,7 @@ class ParquetReader(Reader):
 
     def _rows(self, file: Path) -> Iterator[dict[str, Any]]:
         columns = [self._image] + ([self._label] if self._label else [])
-        lean = {"buffer_size": 1 << 20, "pre_buffer": False}  # else whole row groups are read ahead
+        lean = {"buffer_size": 1 << 20, "pre_buffer": False}  # otherwise whole row groups are read ahead
         with reading(file, NO_PARQUET), self._parquet.ParquetFile(file, **lean) as opened:
             for batch in opened.iter_batches(_rows_at_a_time(opened.metadata), columns=columns):
                 yield from batch.to_pylist()
@@ -70,7 +70,7 @@ class ParquetReader(Reader):
 
 
 def _split_of(file: Path) -> str | None:
-    """The split that a file's name, or else the nearest folder above it, says."""
+    """Return the split named by a file, or else by the nearest folder above it."""
     names = (file.name, *reversed(file.parts[:-1]))
     return next((split for split in map(split_in, names) if split), None)
 
@@ -82,7 +82,7 @@ def _rows_at_a_time(metadata: Any) -> int:
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str | None) -> tuple[str, ...] | None:
-    """The names of classes that the Hub keeps in a parquet file's metadata."""
+    """Return the class names that the Hub stores in a parquet file's metadata."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(features[label]["names"])
