@@ -15,11 +15,11 @@ from torch import Tensor
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.diffusion.ancestral import ChainConfig
+from ddgan.models.checkpoint_file import METADATA_NAME, STATE_NAME
 from ddgan.models.gaussian import GaussianDiffusion
 from ddgan.models.model import Model
 from ddgan.models.one_step import OneStepGAN
 from ddgan.models.weights_file import metadata_of
-from ddgan.training.checkpoint import METADATA_NAME, STATE_NAME
 from filled import filled
 from other_methods import OTHERS, config_of, model_of
 

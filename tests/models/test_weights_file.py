@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,22 @@ from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN
-from ddgan.models.weights_file import METADATA, metadata_of, read_weights, write_weights
+from ddgan.models.weights_file import (
+    CHECKSUM,
+    METADATA,
+    checksum_of,
+    metadata_of,
+    read_weights,
+    write_weights,
+)
 
 
-def written(model: DDGAN, **changes: Any) -> dict[str, str]:
-    """The metadata of a weights file, with entries changed."""
-    metadata = metadata_of(model.config, model.sample_shape, "")
-    return {"ddgan": json.dumps(metadata | changes)}
+def save_changed(model: DDGAN, path: Path, tensors: dict[str, Tensor] | None = None, **changes: Any) -> None:
+    """Write a weights file with other tensors or entries of the metadata, and the checksum of those."""
+    tensors = model.generator.state_dict() if tensors is None else tensors
+    metadata = metadata_of(model.config, model.sample_shape, "") | changes
+    metadata |= {CHECKSUM: checksum_of(metadata, tensors)}
+    save_file(tensors, path, {METADATA: json.dumps(metadata)})
 
 
 def refused(path: Path, words: str) -> None:
@@ -37,7 +47,9 @@ def test_all_that_is_needed_stands_under_one_key(model: DDGAN, tmp_path: Path) -
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     assert list(metadata) == [METADATA] == ["ddgan"]
-    assert json.loads(metadata["ddgan"]) == {
+    found = json.loads(metadata["ddgan"])
+    assert len(found.pop("checksum")) == 64
+    assert found == {
         "format": 2,
         "config": model.config.to_dict(),
         "sample_shape": [3, 8, 8],
@@ -123,14 +135,14 @@ def test_settings_that_cannot_be_are_refused_by_name(
     model: DDGAN, tmp_path: Path, config: Any, words: str
 ) -> None:
     path = tmp_path / "odd.safetensors"
-    save_file(model.generator.state_dict(), path, written(model, config=config))
+    save_changed(model, path, config=config)
     refused(path, words)
 
 
 def test_a_component_that_is_not_registered_is_named_with_the_way_to_it(model: DDGAN, tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"
     settings = model.config.to_dict() | {"generator": {"kind": "dit", "depth": 3}}
-    save_file(model.generator.state_dict(), path, written(model, config=settings))
+    save_changed(model, path, config=settings)
     refused(path, r"must be one of mlp, ncsnpp.*--import PACKAGE")
 
 
@@ -154,7 +166,7 @@ def test_metadata_that_cannot_be_is_refused_by_name(
     model: DDGAN, tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     path = tmp_path / "odd.safetensors"
-    save_file(model.generator.state_dict(), path, written(model, **changes))
+    save_changed(model, path, **changes)
     refused(path, words)
 
 
@@ -197,13 +209,11 @@ def test_tensors_are_compared_before_the_memory_that_settings_claim_is_taken(
 ) -> None:
     path = tmp_path / "odd.safetensors"
     config = model.config.changed({"generator": HUGE[kind]})
-    save_file(model.generator.state_dict(), path, written(model, config=config.to_dict()))
+    save_changed(model, path, config=config.to_dict())
     refused(path, r"does not fit its own settings: \d+ tensors are missing, unknown or of another shape")
     shape = [2**20, 2**10]  # 2^30 numbers go into each of the 65,536 features of the first layer
-    claimed = written(
-        model, config=config.to_dict(), sample_shape=shape if kind == "mlp" else [7, 2**10, 2**20]
-    )
-    save_file(model.generator.state_dict(), path, claimed)
+    claimed = shape if kind == "mlp" else [7, 2**10, 2**20]
+    save_changed(model, path, config=config.to_dict(), sample_shape=claimed)
     refused(path, "does not fit its own settings: ")
 
 
@@ -212,15 +222,15 @@ def test_more_classes_than_the_tensors_have_are_refused(model: DDGAN, tmp_path: 
     config = model.config.changed(
         {"conditions.label": {"classes": 1_000_000}, "generator.mapping_features": 65_536}
     )
-    save_file(model.generator.state_dict(), path, written(model, config=config.to_dict()))
+    save_changed(model, path, config=config.to_dict())
     refused(path, "does not fit its own settings: ")
 
 
 def test_another_shape_of_samples_does_not_fit(model: DDGAN, tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"
-    save_file(model.generator.state_dict(), path, written(model, sample_shape=[7, 8, 8]))
+    save_changed(model, path, sample_shape=[7, 8, 8])
     refused(path, r"does not fit its own settings: 4 tensors .*, the first 'encoder\.8x8\.pyramid")
-    save_file(model.generator.state_dict(), path, written(model, sample_shape=[3, 7, 8]))
+    save_changed(model, path, sample_shape=[3, 7, 8])
     refused(path, "generator.channel_multipliers is .* halves the size 1 times, .* 7 x 8 pixels")
 
 
@@ -244,5 +254,36 @@ def test_tensors_that_do_not_fit_are_refused_by_name(
     expected = "unknown.weight" if change is add_one else min(tensors)
     change(tensors)
     path = tmp_path / "odd.safetensors"
-    save_file(tensors, path, written(model))
+    save_changed(model, path, tensors)
     refused(path, f"1 tensor is missing, unknown or of another shape, the first '{expected}'; fetch or save")
+
+
+def test_no_flipped_bit_of_a_file_passes(model: DDGAN, tmp_path: Path) -> None:
+    """Each is refused, or changes nothing that is read: a space between the parts of a header, say."""
+    path = model.save(tmp_path / "model.safetensors")
+    whole, before, rng = path.read_bytes(), read_weights(path), random.Random(0)
+    length = 8 + int.from_bytes(whole[:8], "little")
+    places = [rng.randrange(8 * length) for _ in range(300)]
+    places += [rng.randrange(8 * length, 8 * len(whole)) for _ in range(100)]
+    complaints: list[str] = []
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_weights(path)
+        except ValueError as error:
+            complaints.append(str(error))
+            continue
+        assert found[1:] == before[1:]
+        assert found.tensors.keys() == before.tensors.keys()
+        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in before.tensors.items())
+    assert len(complaints) > 390
+    assert all(str(path) in complaint and "\n" not in complaint for complaint in complaints)
+
+
+def test_a_file_without_checksum_is_refused(model: DDGAN, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    metadata = metadata_of(model.config, model.sample_shape, "")
+    save_file(model.generator.state_dict(), path, {METADATA: json.dumps(metadata)})
+    refused(path, "is damaged: its checksum is wrong; fetch or save it again")

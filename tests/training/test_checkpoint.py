@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,31 @@ def test_what_a_kill_left_half_written_is_removed(tiny_config: RunConfig, tmp_pa
     (half / STATE_NAME).write_bytes(b"half")
     checkpoints.clean()
     assert list(tmp_path.iterdir()) == [good]
+
+
+def test_no_flipped_bit_of_the_metadata_passes(tiny_config: RunConfig, tmp_path: Path) -> None:
+    path = Checkpoints(tmp_path).save(fresh(tiny_config), METADATA | {"score": 0.25})
+    file, before = path / METADATA_NAME, read_checkpoint(path).metadata
+    whole, rng, complaints = file.read_bytes(), random.Random(0), list[str]()
+    places = rng.sample(range(8 * len(whole)), 1500)
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        try:
+            assert read_checkpoint(path).metadata == before  # white space between the entries
+        except ValueError as error:
+            complaints.append(str(error))
+    assert len(complaints) > 0.6 * len(places)
+    assert all(str(path) in complaint for complaint in complaints)
+
+
+def test_a_score_that_was_damaged_does_not_keep_a_checkpoint(tiny_config: RunConfig, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    file = checkpoints.save(fresh(tiny_config), METADATA | {"score": 0.25}) / METADATA_NAME
+    assert checkpoints.scores() == {0: 0.25}
+    file.write_text(file.read_text().replace('"score": 0.25', '"score": 0.05'))
+    assert checkpoints.scores() == {}
 
 
 def test_another_architecture_is_refused(tiny_config: RunConfig, tmp_path: Path) -> None:

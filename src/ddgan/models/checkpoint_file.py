@@ -6,7 +6,9 @@ RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksu
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,20 @@ from torch import Tensor
 from ddgan.models.weights_file import FORMAT
 from ddgan.system.files import read_tensors, sha256_of
 
-__all__ = ["METADATA_NAME", "STATE_NAME", "Checkpoint", "DamagedError", "is_checkpoint", "read_checkpoint"]
+__all__ = [
+    "METADATA_NAME",
+    "STATE_NAME",
+    "Checkpoint",
+    "DamagedError",
+    "is_checkpoint",
+    "read_checkpoint",
+    "read_own_metadata",
+    "write_metadata",
+]
 
 STATE_NAME, METADATA_NAME = "state.safetensors", "checkpoint.json"
+OWN_CHECKSUM = "metadata_sha256"
+"""Entry of the metadata: the SHA-256 of all other entries."""
 
 
 class DamagedError(ValueError):
@@ -50,6 +63,40 @@ def is_checkpoint(path: Path) -> bool:
     return (path / METADATA_NAME).is_file()
 
 
+def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write the metadata of the checkpoint in folder `path`, with their checksum."""
+    text = json.dumps({**metadata, OWN_CHECKSUM: _checksum(metadata)}, indent=2)
+    (path / METADATA_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_own_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of the checkpoint in folder `path`, and verify their checksum.
+
+    Raises:
+        DamagedError: if they are incomplete or damaged.
+        ValueError: if they are from another version.
+        OSError: if they cannot be read at the moment.
+    """
+    try:
+        metadata: dict[str, Any] = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
+        found = metadata["format"]
+        checksum = metadata.pop(OWN_CHECKSUM, None)
+    except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedError(f"'{path}' is damaged: {error}") from None
+    if found != FORMAT:
+        raise ValueError(
+            f"'{path}' has format {str(found)[:20]}, but this version of ddgan reads format {FORMAT}; resume "
+            "it with the version that wrote it"
+        )
+    if checksum != _checksum(metadata):
+        raise DamagedError(f"'{path / METADATA_NAME}' is damaged: its checksum is wrong")
+    return metadata
+
+
+def _checksum(metadata: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+
+
 def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
     """Read a checkpoint and verify its checksum; only tensors whose names begin with `prefix` are read.
 
@@ -58,18 +105,12 @@ def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:
         ValueError: if it is from another version.
         OSError: if it cannot be read at the moment.
     """
+    metadata = read_own_metadata(path)
     try:
-        metadata = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
-        is_ours = metadata["format"] == FORMAT
-        is_whole = is_ours and sha256_of(path / STATE_NAME) == metadata["sha256"]
+        is_whole = sha256_of(path / STATE_NAME) == metadata["sha256"]
         tensors = read_tensors(path / STATE_NAME, prefix)[0] if is_whole else {}
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
-    if not is_ours:
-        raise ValueError(
-            f"'{path}' has format {str(metadata['format'])[:20]}, but this version of ddgan reads "
-            f"format {FORMAT}; resume it with the version that wrote it"
-        )
     if not is_whole:
         raise DamagedError(f"'{path / STATE_NAME}' is damaged: its checksum is wrong")
     return Checkpoint(path, metadata, tensors)

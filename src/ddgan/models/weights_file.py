@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
@@ -19,6 +21,7 @@ __all__ = [
     "WEIGHTS_NAME",
     "Weights",
     "check_weights",
+    "checksum_of",
     "ema_file_name",
     "in_words",
     "misfits",
@@ -30,6 +33,8 @@ WEIGHTS_NAME = "model.safetensors"
 DISCRIMINATOR_NAME = "discriminator.safetensors"
 """File beside a weights file: discriminators that a later run can start from."""
 FORMAT = 2
+CHECKSUM = "checksum"
+"""Entry of the metadata: the SHA-256 of everything else in the file."""
 METADATA = "ddgan"
 """The only key of the metadata; its value is sorted JSON, so that equal models give equal files."""
 MOST_VALUES = 2**36
@@ -60,7 +65,17 @@ def write_weights(
 ) -> None:
     """Write a weights file atomically."""
     metadata = metadata_of(config, sample_shape, license)
+    metadata[CHECKSUM] = checksum_of(metadata, tensors)
     save_tensors(path, tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def checksum_of(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of metadata and of the names, types, shapes and bytes of tensors."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def ema_file_name(half_life: float | None) -> str:
@@ -113,6 +128,9 @@ def read_weights(path: Path) -> Weights:
     if found is None:
         raise ValueError(f"'{path}' was not written by ddgan: its metadata has no entry {METADATA}")
     config, sample_shape, license = read_metadata(found, f"'{path}'")
+    checksum = found.pop(CHECKSUM, None)
+    if checksum != checksum_of(found, tensors):
+        raise ValueError(f"'{path}' is damaged: its checksum is wrong; fetch or save it again")
     return Weights(tensors, config, sample_shape, license)
 
 

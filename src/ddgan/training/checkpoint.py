@@ -9,7 +9,6 @@ never interrupted.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -19,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ddgan.models.checkpoint_file import (
-    METADATA_NAME,
     STATE_NAME,
     Checkpoint,
     DamagedError,
     read_checkpoint,
+    read_own_metadata,
+    write_metadata,
 )
 from ddgan.models.weights_file import in_words, misfits
 from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
@@ -126,7 +126,7 @@ class Checkpoints:
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))
             known["sha256"] = sha256_of(partial / STATE_NAME)
-            (partial / METADATA_NAME).write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+            write_metadata(partial, known)
         self._prune()
         return path
 
@@ -173,7 +173,7 @@ def _step(path: Path) -> int:
 
 def _score(path: Path) -> float | None:
     try:
-        score: float | None = json.loads((path / METADATA_NAME).read_text(encoding="utf-8")).get("score")
+        score: float | None = read_own_metadata(path).get("score")
     except (OSError, ValueError):
         return None
     return score
