@@ -1,4 +1,4 @@
-"""Watch a run by a callback of your own: the same noise as samples, from iteration to iteration.
+"""Watch a run with your own callback: samples of the same noise as training proceeds.
 
 python examples/own_callback.py --out runs/watched        # two minutes on a CPU
 """
@@ -13,7 +13,7 @@ from ddgan.system.images import grid, save_png, to_uint8
 
 
 class Filmstrip(ddgan.Callback):
-    """Keeps a row of samples after iterations 1, 2, 4, 8, ..., and adds to the log how much they vary."""
+    """Keeps a row of samples after iterations 1, 2, 4, 8, ..., and logs their variance."""
 
     def __init__(self, columns: int = 12) -> None:
         self.columns, self.rows = columns, list[torch.Tensor]()
@@ -36,7 +36,7 @@ class Filmstrip(ddgan.Callback):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("runs/watched"))
-    parser.add_argument("--smoke", action="store_true", help="a few iterations, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only a few iterations, as a test")
     options = parser.parse_args()
     settings = {
         "training.num_iterations": 16 if options.smoke else 2048,

@@ -1,4 +1,4 @@
-"""Train on a PyTorch Dataset of your own: two-digit numbers, 8 x 16 pixels, with the number as the class.
+"""Train on your own PyTorch Dataset: two-digit numbers, 8 x 16 pixels, with the number as the class.
 
 python examples/own_dataset.py --out runs/numbers        # three minutes on a CPU
 """
@@ -33,7 +33,7 @@ class Numbers(Dataset):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("runs/numbers"))
-    parser.add_argument("--smoke", action="store_true", help="a few iterations, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only a few iterations, as a test")
     options = parser.parse_args()
     settings = {"training.num_iterations": 20 if options.smoke else 2000, "training.score_samples": 0}
 
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     samples = run.model.sample(100, seed=0, classes=range(100))
     path = options.out / "numbers.png"
     save_png(grid(to_uint8(samples), columns=10, zoom=4, gap=4), path)
-    print(f"the numbers 0 to 99, as asked for, are in {path}")
+    print(f"samples of the classes 0 to 99 are in {path}")

@@ -1,4 +1,4 @@
-"""Train a generator and a discriminator of your own: a few convolutions each, on scanned digits.
+"""Train your own generator and discriminator: a few convolutions each, on scanned digits.
 
 python examples/own_networks.py --out runs/own_networks        # two minutes on a CPU
 """
@@ -22,7 +22,7 @@ class Convolutions(nn.Module):
 
     def forward(self, *inputs):
         maps, size = [], inputs[0].shape[2:]
-        for x in inputs[:-1]:  # t (B,) and z (B, nz) become channels; the condition comes last, None here
+        for x in inputs[:-1]:  # t (B,) and z (B, nz) become channels; the last input, the condition, is None
             maps.append(x if x.ndim == 4 else x.reshape(len(x), -1, 1, 1).expand(-1, -1, *size))
         return self.layers(torch.cat(maps, dim=1))
 
@@ -40,7 +40,7 @@ class GeneratorSettings:
 
 @ddgan.register("discriminator", "convolutions")
 class DiscriminatorSettings:
-    """Gives a logit (B,) for each pair: the mean of a map."""
+    """Outputs a logit (B,) per pair: the mean of a map."""
 
     width: int = 48
 
@@ -51,7 +51,7 @@ class DiscriminatorSettings:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", default="runs/own_networks")
-    parser.add_argument("--smoke", action="store_true", help="a few iterations, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only a few iterations, as a test")
     options = parser.parse_args()
     networks = {"generator": {"kind": "convolutions"}, "method.discriminators.pair": {"kind": "convolutions"}}
     length = {"training.num_iterations": 10 if options.smoke else 1500, "training.batch_size": 64}

@@ -1,9 +1,9 @@
-"""Train, look and score step by step; in an editor that knows `# %%`, each part is a cell of a notebook.
+"""Train, plot and score step by step; in an editor that supports `# %%`, each part is a notebook cell.
 
 python examples/training_with_plots.py --out runs/plots        # three minutes on a CPU
 """
 
-# %% What is trained, and where
+# %% Options
 import argparse
 import json
 import math
@@ -16,8 +16,8 @@ from ddgan.data.digits import load_digits
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", type=Path, default=Path("runs/plots"))
-parser.add_argument("--smoke", action="store_true", help="a few iterations, to see that it runs")
-options, _ = parser.parse_known_args()  # a notebook has arguments of its own
+parser.add_argument("--smoke", action="store_true", help="only a few iterations, as a test")
+options, _ = parser.parse_known_args()  # a notebook has its own arguments
 run_folder, plots = options.out / "run", options.out / "plots"
 plots.mkdir(parents=True, exist_ok=True)
 
@@ -40,7 +40,7 @@ log = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().split
 figure, axis = plt.subplots(layout="constrained")
 for name, network in (("loss_d", "discriminator"), ("loss_g", "generator")):
     axis.plot([record["step"] for record in log], [record[name] for record in log], label=network)
-axis.axhline(2 * math.log(2), color="black", linestyle=":", label="of a discriminator that cannot tell")
+axis.axhline(2 * math.log(2), color="black", linestyle=":", label="a discriminator that cannot tell")
 axis.set(xlabel="iteration", ylabel="loss")
 axis.legend()
 figure.savefig(plots / "losses.png")

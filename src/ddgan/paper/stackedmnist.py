@@ -29,7 +29,7 @@ COLUMNS = {
     "modes": ("modes of 1,000", ".0f"),
     "confident_modes": ("high-confidence modes", ".0f"),
     "kl": ("KL", ".3f"),
-    "confident": ("channels read with confidence", ".1%"),
+    "confident": ("high-confidence channels", ".1%"),
 }
 """Score -> title and format of its column."""
 
