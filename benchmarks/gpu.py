@@ -60,8 +60,6 @@ FORMS: dict[str, dict[str, bool]] = {
     "replayed": {"training.compile": False, "training.cuda_graphs": True},
     "compiled and replayed": {"training.compile": True, "training.cuda_graphs": True},
 }
-CLASSIFIER_EPOCHS = 24
-"""Twice as many as on a CPU: about half a minute."""
 NUM_PROBED = 20
 """Smallest number of timed iterations; rounded up to whole periods of the penalty."""
 LEAST_SECONDS = 10.0
@@ -148,7 +146,7 @@ def classifier(book: Playbook, seconds: float) -> dict[str, Any]:
         return {"done": True, "summary": "already present"}
     name = book.options.features.removesuffix("_classifier")
     script = ["docs/results/classifiers.py", name, "--data", book.options.data]
-    script += ["--out", str(book.work / f"{name}.safetensors"), "--epochs", str(CLASSIFIER_EPOCHS)]
+    script += ["--out", str(book.work / f"{name}.safetensors")]
     status = book.call("classifier", script, seconds)
     return {"done": has_features(book), "status": status, "summary": last_line(book.log_of("classifier"))}
 

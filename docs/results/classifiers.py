@@ -40,18 +40,16 @@ class Recipe(NamedTuple):
     widths: tuple[int, ...] = (64, 256, 256)
     batch_size: int = 512
     lr: float = 0.4
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
 
 
 RECIPES = {
-    "cifar10": Recipe(epochs=12, flips=True, batch_size=1024, lr=1.5, momentum=0.85, weight_decay=1.3e-3),
+    "cifar10": Recipe(epochs=24, flips=True),
     "emoji": Recipe(epochs=40, flips=True, widths=(32, 128, 256), batch_size=64, lr=0.1),
     "mnist": Recipe(epochs=3, flips=False, widths=(32, 64, 128)),
 }
 WARM_UP = 0.2
 """The learning rate rises over this share of training, then falls to 0."""
-SMOOTHING, SHIFT = 0.2, 2
+MOMENTUM, WEIGHT_DECAY, SMOOTHING, SHIFT = 0.9, 5e-4, 0.2, 2
 WHITENED = 5000
 """Images whose patches the first layer whitens."""
 
@@ -90,9 +88,9 @@ def train(
     optimizer = torch.optim.SGD(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=recipe.lr,
-        momentum=recipe.momentum,
+        momentum=MOMENTUM,
         nesterov=True,
-        weight_decay=recipe.weight_decay,
+        weight_decay=WEIGHT_DECAY,
     )
     is_mirrored = torch.rand(count, generator=rng, device=device) < 0.5
     losses: list[Tensor] = []
