@@ -396,6 +396,6 @@ def test_values_a_little_outside_are_rounding_errors(pixels: np.ndarray) -> None
 
 def test_data_is_named_where_it_may_not_be_given() -> None:
     with pytest.raises(
-        ValueError, match=re.escape("pass --data with one of digits, gaussians, single_digits")
+        ValueError, match=re.escape("pass --data with one of digits, emoji, gaussians, single_digits")
     ):
         ImagesConfig().check()

@@ -296,7 +296,7 @@ def test_models_of_other_methods_are_refused_by_name(method: str, pictures: Tens
         lambda: editing.filmstrip(model, 1),
     ]
     for edit in edits:
-        with pytest.raises(ValueError, match=rf"trained by the method {method}, but an edit takes a de"):
+        with pytest.raises(ValueError, match=rf"trained by the method {method}, but an edit needs a de"):
             edit()
 
 

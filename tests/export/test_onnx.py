@@ -133,7 +133,7 @@ def test_a_graph_that_differs_is_not_kept(
 
 @pytest.mark.parametrize("method", OTHERS)
 def test_models_of_other_methods_are_refused_by_name(method: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"trained by the method {method}, but an export to ONNX takes"):
+    with pytest.raises(ValueError, match=rf"trained by the method {method}, but an export to ONNX needs"):
         export_onnx(model_of(method), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

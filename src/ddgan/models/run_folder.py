@@ -33,7 +33,7 @@ FOLDERS = ("checkpoints", "grids", "trackers")
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 
 
-def read_log(path: Path, on_damage: Callable[[str], object] = lambda line: None) -> list[dict[str, Any]]:
+def read_log(path: Path, on_damage: Callable[[str], object] | None = None) -> list[dict[str, Any]]:
     """Read the records of a log file, in order; each has an integer `step`.
 
     A line that is not a record is skipped and passed to `on_damage`, unless it is the last and has no end: a
@@ -49,6 +49,6 @@ def read_log(path: Path, on_damage: Callable[[str], object] = lambda line: None)
             is_record = False
         if is_record:
             records.append(record)
-        elif line.strip() and number < len(lines) - 1:
+        elif on_damage is not None and line.strip() and number < len(lines) - 1:
             on_damage(line)
     return records
