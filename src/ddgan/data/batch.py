@@ -1,4 +1,4 @@
-"""What training data is: batches by iteration, of samples and their conditions."""
+"""Training data: batches of samples and their conditions, by iteration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     condition: Condition | None = None
 
     def rows(self, rows: slice | Tensor) -> Batch:
-        """Some of the samples."""
+        """Select some of the samples."""
         return Batch(self.x[rows], None if self.condition is None else self.condition.rows(rows))
 
     @property
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Training data, opened.
+    """Open training data.
 
     Attributes:
         sample_shape: the shape of a sample, (C, *spatial) or (F,).
@@ -51,11 +51,11 @@ class Dataset(Protocol):
     def checksum(self) -> str: ...
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-        """Batch `step` of `size` samples, or these rows of it; it depends on (seed, step) alone."""
+        """Return batch `step` of `size` samples, or the given rows of it, from (seed, step) alone."""
         ...
 
     def held_out(self, size: int) -> Batch | None:
-        """Up to `size` samples that no batch ever has, always the same; None where there are none."""
+        """Return up to `size` held-out samples, always the same; None if there are none."""
         ...
 
 
@@ -66,11 +66,11 @@ class DataConfig(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person calls it, and `--data` takes: a kind, or a path."""
+        """The name that `--data` accepts: a kind or a path."""
         ...
 
     def check(self) -> None:
-        """Complain where there is no such data, before any work is done.
+        """Check that the data exists, before any work is done.
 
         Raises:
             ValueError: saying what data may be.
@@ -86,7 +86,7 @@ class DataConfig(Protocol):
         num_held_out: int = 0,
         progress: bool = False,
     ) -> Dataset:
-        """The data, in an order that depends on `seed`.
+        """Open the data; `seed` decides its order.
 
         Args:
             seed: of the order.
@@ -102,9 +102,9 @@ class DataConfig(Protocol):
 
 
 def shuffled_indices(seed: int, step: int, size: int, count: int) -> Tensor:
-    """Which of `count` samples batch `step` of `size` has, int64 (size,).
+    """Return which of `count` samples are in batch `step` of `size`, int64 (size,).
 
-    Every epoch shows each sample once, in an order that depends on (seed, epoch) alone; batches run over the
+    Every epoch contains each sample once, in an order that depends on (seed, epoch) alone; batches cross the
     ends of epochs.
     """
     place = torch.arange(step * size, (step + 1) * size)

@@ -30,17 +30,17 @@ SHARE_OF_DEVICE = 0.4
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether a folder is, or was meant to be, a prepared dataset."""
+    """Whether a folder is a prepared dataset, complete or not."""
     if not path.is_dir() or (path / IMAGES_NAME).is_file():
         return path.is_dir()
-    try:  # other programs have a dataset.json too
+    try:  # other programs also write a dataset.json
         return '"format"' in (path / INFO_NAME).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
 
 
 class ImageDataset:
-    """A prepared dataset, opened.
+    """An open prepared dataset.
 
     Args:
         path: its folder.
@@ -98,29 +98,29 @@ class ImageDataset:
 
     @property
     def conditions(self) -> ConditionShapes:
-        """The classes, where there are labels."""
+        """The number of classes, if there are labels."""
         return ConditionShapes(num_classes=int(self.info["num_classes"]))
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; 0 without labels."""
+        """Number of classes; 0 without labels."""
         return self.conditions.num_classes
 
     @property
     def checksum(self) -> str:
-        """Of the images and labels, as they were written."""
+        """SHA-256 of the images and labels, recorded when they were written."""
         return str(self.info["checksum"])
 
     def indices(self, step: int, size: int) -> Tensor:
-        """Which images batch `step` has, int64 (size,), see `shuffled_indices`."""
+        """Return the indices of the images in batch `step`, int64 (size,), see `shuffled_indices`."""
         return self._trained[shuffled_indices(self._seed, step, size, len(self._trained))]
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-        """Batch `step` of `size` images, or these rows of it, on the device."""
+        """Return batch `step` of `size` images, or the given rows of it, on the device."""
         return self._at(self.indices(step, size)[rows])
 
     def held_out(self, size: int) -> Batch | None:
-        """Up to `size` of the images kept from training, or None."""
+        """Return up to `size` held-out images, or None."""
         return self._at(self._held_out[:size]) if len(self._held_out) else None
 
     def _at(self, indices: Tensor) -> Batch:
@@ -131,7 +131,7 @@ class ImageDataset:
         return Batch(pixels.float().div_(127.5).sub_(1), condition)
 
     def checksum_now(self) -> str:
-        """The checksum of the images and labels as they are now, to compare with `checksum`."""
+        """Compute the checksum of the current images and labels, to compare with `checksum`."""
         digest = hashlib.sha256()
         with (self.path / IMAGES_NAME).open("rb") as file:
             while block := file.read(1 << 20):
@@ -142,7 +142,7 @@ class ImageDataset:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """dataset.json, checked.
+    """Read and check dataset.json.
 
     Raises:
         ValueError: if it is missing, damaged or of another version.
@@ -173,7 +173,7 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def _split(count: int, num_held_out: int) -> tuple[Tensor, Tensor]:
-    """The indices held out, and those trained on, which stay in order."""
+    """Return the held-out indices and the training indices, the latter in order."""
     if not num_held_out:
         return torch.zeros(0, dtype=torch.int64), torch.arange(count)
     shuffled = torch.randperm(count, generator=generator_for(0, "held out"))
@@ -181,7 +181,7 @@ def _split(count: int, num_held_out: int) -> tuple[Tensor, Tensor]:
 
 
 def _as_tensor(array: np.memmap) -> Tensor:
-    """A tensor over the mapped file; nothing writes to it."""
+    """Return a tensor that shares the memory of the mapped file; it must not be written to."""
     import warnings
 
     with warnings.catch_warnings():

@@ -38,13 +38,13 @@ __all__ = [
 
 NUM_CLASSES = 10
 CONFIDENT = 0.9
-"""A digit is classified with high confidence when its largest class probability is at least this."""
+"""A digit is classified with high confidence if its largest class probability is at least this."""
 DIGITS_VERSION = 1
-"""Grows whenever training would give another classifier of digits."""
+"""Incremented whenever training would give another classifier of digits."""
 LARGEST_NOISE = 0.3
-"""Standard deviation of the strongest noise on a digit that the classifier must still read."""
+"""Standard deviation of the strongest noise in which the classifier must recognise a digit."""
 PURPOSE = "judge"
-"""Keys the random numbers of training; another word would give other classifiers."""
+"""Key of the random numbers of training; another word would give other classifiers."""
 
 
 class DigitClassifier(nn.Module):
@@ -82,7 +82,7 @@ class ImageClassifier(nn.Module):
     WIDTHS = (32, 64, 128, 128)
     LARGEST = 32
     HALVING_FIRST = (2, 1, 0, 3)
-    """Which convolutions halve, where fewer than all need to."""
+    """The order in which convolutions are chosen to halve the size."""
 
     def __init__(self, channels: int, size: int, num_classes: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ImageClassifier(nn.Module):
         return self.WIDTHS[-1]
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classes are told from, (B, 128)."""
+        """Return the features (B, 128) before the last layer."""
         if max(images.shape[2:]) > self.LARGEST:
             images = F.adaptive_avg_pool2d(images, self.LARGEST)
         maps: Tensor = self.layers(images)
@@ -130,7 +130,7 @@ class MeasuredClassifier:
 
     @torch.no_grad()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Digits int64 (B, C) and their probabilities (B, C) in each channel of images (B, C, H, W)."""
+        """Classify each channel of images (B, C, H, W): digits int64 (B, C) and probabilities (B, C)."""
         device = next(self.network.parameters()).device
         grey = images.flatten(0, 1).unsqueeze(1).float()
         logits = torch.cat([self.network(part.to(device)).cpu() for part in grey.split(4096)])
@@ -140,13 +140,13 @@ class MeasuredClassifier:
 
 
 def shuffle_pixels(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image (B, 1, H, W) with its own pixels in random order."""
+    """Shuffle the pixels of each image (B, 1, H, W)."""
     order = torch.rand(len(images), images[0].numel(), generator=rng).argsort(dim=1)
     return images.flatten(1).gather(1, order).view_as(images)
 
 
 def non_digits(images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """As many images that are not digits: shuffled pixels, smooth blobs, blends of two digits."""
+    """Make images that are not digits: shuffled pixels, smooth blobs, blends of two digits."""
     third = len(images) // 3
     shuffled = shuffle_pixels(images[:third], rng)
     noise = torch.randn(images[third : 2 * third].shape, generator=rng)
@@ -183,7 +183,7 @@ def fit_classifier(
 ) -> Network:
     """Train a new classifier on uint8 images (N, C, H, W) with labels (N,).
 
-    With `reject` it learns digits under noise, and to read nothing in what is not a digit.
+    With `reject` it learns noisy digits, and a uniform prediction for images that are not digits.
     """
     y = torch.from_numpy(labels)
     rng = generator_for(seed, PURPOSE)
@@ -214,12 +214,12 @@ def fit_classifier(
 
 
 def from_uint8(images: np.ndarray) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [-1, 1]."""
+    """Convert uint8 (N, C, H, W) to float32 in [-1, 1]."""
     return torch.from_numpy(images).float() / 127.5 - 1
 
 
 def measured(network: nn.Module, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> MeasuredClassifier:
-    """A classifier with the accuracy and confidence that it has on held-out uint8 images (N, 1, H, W)."""
+    """Measure the accuracy and confidence of a classifier on held-out uint8 images (N, 1, H, W)."""
     real = from_uint8(images)
     unmeasured = MeasuredClassifier(network, 0.0, 0.0, 0.0)
     digit, confidence = unmeasured.read(real)
@@ -233,11 +233,11 @@ def measured(network: nn.Module, images: np.ndarray, labels: np.ndarray, seed: i
 
 
 METADATA = "facts"
-"""The key of what is known of a classifier, in its file."""
+"""Key of the metadata in the file of a classifier."""
 
 
 def keep_classifier(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    """Write a trained network and what is known of it; the file appears whole or not at all."""
+    """Write a trained network and its metadata atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, network.state_dict(), {METADATA: json.dumps(about)})
 
@@ -245,7 +245,7 @@ def keep_classifier(path: Path, network: nn.Module, about: dict[str, Any]) -> No
 def kept_classifier(
     path: Path, remedy: str = "delete it, and it will be made again"
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights that `keep_classifier` wrote, and what is known of them.
+    """Read the weights and metadata that `keep_classifier` wrote.
 
     Args:
         path: the file.
@@ -263,7 +263,7 @@ def kept_classifier(
 
 @cache
 def digits_classifier(seed: int = 0) -> MeasuredClassifier:
-    """The classifier of stacked digits: trained on the train split once, and measured on the test split."""
+    """Return the classifier of stacked digits, trained on the train split, measured on the test split."""
     path = cache_folder() / "classifiers" / f"digits-{DIGITS_VERSION}-{seed}.safetensors"
     images, labels = split_digits("test")
     if path.is_file():

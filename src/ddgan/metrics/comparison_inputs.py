@@ -1,4 +1,4 @@
-"""What an evaluation compares with what: samples, real data, features; the costly parts made when needed."""
+"""The inputs of an evaluation: samples, real data, features; costly parts are computed when needed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["AUTO", "Inputs"]
 AUTO = "auto"
 """Stands for the features that suit the data."""
 AUTO_INCEPTION_SIZE = 32
-"""Colour images from this size on are compared by Inception features unless others are asked for."""
+"""Colour images of at least this size are compared by Inception features by default."""
 NEEDED = ("name", "checksum", "batch_size", "has_probabilities", "metadata")
-"""What all features say of themselves."""
+"""Attributes of all features."""
 
 
 @dataclass
 class Inputs:
-    """The arguments of `evaluate`, opened.
+    """The opened arguments of `evaluate`.
 
     Attributes:
         samples: what is scored.
@@ -56,7 +56,7 @@ class Inputs:
 
     @property
     def data_name(self) -> str:
-        """What a person calls the data."""
+        """Name of the data for a reader."""
         return self.data if isinstance(self.data, str) else self.data.name
 
     @property
@@ -66,14 +66,14 @@ class Inputs:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where features are computed: where the model is, if distances in float64 can be had there."""
+        """Device for features: that of the model, if it supports float64."""
         model = self.samples.model
         device = self.asked_device if model is None else model.device
         return torch.device("cpu") if device is None or device.type == "mps" else device
 
     @cached_property
     def published(self) -> Statistics | None:
-        """The statistics, if there is a file of them instead of data."""
+        """The statistics, if a file of them was given instead of data."""
         return published_statistics(self.data)
 
     @cached_property
@@ -86,7 +86,7 @@ class Inputs:
 
     @cached_property
     def training(self) -> RealData:
-        """What classifiers learn from and samples may have been copied from.
+        """The training data, which classifiers learn from and samples may copy.
 
         Raises:
             ValueError: if there are only statistics of it.
@@ -126,7 +126,7 @@ class Inputs:
 
     @cached_property
     def features(self) -> Features:
-        """The features that distributions are compared by."""
+        """The features that distributions are compared in."""
         asked = features_named(self._suitable()) if self.asked_features == AUTO else self.asked_features
         config: FeaturesConfig = asked
         if config.kind == ClassifierFeatures.name:
@@ -150,14 +150,14 @@ class Inputs:
 
     @cached_property
     def classifier_features(self) -> ClassifierFeatures:
-        """Those of a classifier of the labelled training data."""
+        """Features of a classifier of the labelled training data."""
         return classifier_features(self)
 
     @property
     def classifier(self) -> TrainedClassifier:
-        """The classifier itself."""
+        """The classifier of these features."""
         return self.classifier_features.classifier
 
     def real_features(self, real: RealData, features: Features) -> RealFeatures:
-        """Of real data, from the cache or computed now."""
+        """Features of real data, cached or computed now."""
         return real_features(real, features, self.device, progress=self.progress)

@@ -1,4 +1,4 @@
-"""Features: what the scores compare instead of pixels. The slot `features`, and how a kind is named.
+"""Features, which scores compare instead of pixels: the slot `features` and the names of its kinds.
 
     inception       2,048 features of the network of all published FIDs, from inception-2015-12-05.pt
     vgg16           4,096 features of the network of the paper's recall
@@ -53,14 +53,14 @@ NAMES = (
 """The kinds that come with ddgan and need no settings."""
 TORCHSCRIPT = "torchscript"
 ENDINGS = (".pt", ".pth", ".ts")
-"""What ends the name of a TorchScript file."""
+"""File name endings of TorchScript files."""
 SHORTHANDS["features"] = lambda text: (
     {"kind": TORCHSCRIPT, "path": text} if Path(text).suffix in ENDINGS else {"kind": text}
 )
 
 
 class FeatureBatch(NamedTuple):
-    """Features float32 (B, D), and class probabilities (B, K) if they were asked for."""
+    """Features float32 (B, D), and class probabilities (B, K) if requested."""
 
     features: Tensor
     probabilities: Tensor | None = None
@@ -84,7 +84,7 @@ class Features:
     metadata: Mapping[str, Any] = MappingProxyType({})
 
     def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
-        """Features of uint8 images (B, C, H, W), or of float32 points (B, ...)."""
+        """Compute features of uint8 images (B, C, H, W) or float32 points (B, ...)."""
         raise NotImplementedError
 
     def to(self, device: torch.device) -> Self:
@@ -93,7 +93,7 @@ class Features:
 
 
 class Compared(Protocol):
-    """What an evaluation tells features that are opened for it."""
+    """What features may use of the evaluation that they are opened for."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Compared(Protocol):
 
     @property
     def training(self) -> RealData:
-        """The real images to learn from.
+        """The real training images.
 
         Raises:
             ValueError: if there are only statistics of them.
@@ -121,7 +121,7 @@ class FeaturesConfig(Protocol):
     kind: ClassVar[str]
 
     def open(self, inputs: Compared) -> Features:
-        """The features, for an evaluation.
+        """Open the features for an evaluation.
 
         Raises:
             ValueError: if they cannot be had.
@@ -130,12 +130,12 @@ class FeaturesConfig(Protocol):
 
 
 def known_features() -> list[str]:
-    """The kinds that can be named without settings: those of ddgan, then those of other packages."""
+    """Return the kinds that need no settings: those of ddgan, then those of other packages."""
     return [*NAMES, *(kind for kind in kinds("features") if kind not in (*NAMES, TORCHSCRIPT))]
 
 
 def features_named(given: str | FeaturesConfig) -> Any:
-    """The settings of features: a kind, the path of a TorchScript file, or settings themselves.
+    """Return the settings of features given as a kind, the path of a TorchScript file, or settings.
 
     Raises:
         ValueError: saying what features may be.
@@ -166,11 +166,11 @@ def _unknown(given: Any, problem: str) -> ValueError:
 
 
 def did_you_mean(given: Any, known: Iterable[str]) -> str:
-    """The beginning of advice: the known name that is nearest to an unknown one, if one is near."""
+    """Return a hint that names the known name closest to an unknown one, or nothing if none is close."""
     near = difflib.get_close_matches(given, known, 1, 0.6) if isinstance(given, str) else []
     return f"did you mean {near[0]}? " if near else ""
 
 
 def score_name(features: Features, published: str, plain: str) -> str:
-    """What a score of these features is called: `published`, such as FID, for Inception's alone."""
+    """Return the name of a score: `published`, such as FID, for Inception features, else `plain`."""
     return published if features.name == "inception" else f"{plain} ({features.name} features)"

@@ -21,7 +21,7 @@ from ddgan.system.images import to_uint8
 __all__ = ["RealData", "open_real"]
 
 FEWEST_ENDLESS = 10_000
-"""Real samples that are taken at least of data that is made without end."""
+"""Minimum number of real samples drawn from endless data."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class RealData:
         return len(self.images)
 
     def batches(self, size: int = 1024) -> Iterator[Tensor]:
-        """All images in batches."""
+        """Yield all images in batches."""
         for first in range(0, len(self), size):
             yield torch.from_numpy(np.array(self.images[first : first + size]))
 
     def class_shares(self) -> Tensor:
-        """How often each class occurs, float64 (K,)."""
+        """Return the share of each class, float64 (K,)."""
         assert self.labels is not None
         counts = torch.bincount(torch.from_numpy(self.labels), minlength=self.num_classes)
         return counts.double() / len(self)
@@ -69,9 +69,9 @@ def open_real(
     *,
     progress: bool = False,
 ) -> RealData:
-    """Real data, for comparison with samples of `sample_shape`.
+    """Open real data for comparison with samples of `sample_shape`.
 
-    Of data that is made without end, as many are taken as there are samples, but no fewer than 10,000.
+    From endless data, as many are drawn as there are samples, but at least 10,000.
 
     Args:
         data: what `--data` takes, or the settings of data.
@@ -86,7 +86,7 @@ def open_real(
     config = data_named(data)
     dataset = open_data(
         config, seed=1, sample_shape=sample_shape, split=split, progress=progress
-    )  # the seed of training is another
+    )  # not the seed of training
     if isinstance(dataset, ImageDataset):
         info = dataset.info
         return RealData(
