@@ -217,6 +217,14 @@ def test_an_unknown_source_lists_the_presets(source: str) -> None:
     assert all(name in str(caught.value) for name in preset_names())
 
 
+@pytest.mark.parametrize(("source", "meant"), [("digitz", "digits"), ("cifar-10", "cifar10")])
+def test_a_preset_that_was_meant_is_suggested(source: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{source}' is neither .*; did you mean {meant}\?$"):
+        read_settings(source)
+    with pytest.raises(ValueError, match="nor a configuration file$"):
+        read_settings("photos/")
+
+
 def test_load_takes_a_configuration_a_name_and_a_path(tmp_path: Path) -> None:
     config = dataclasses.replace(RunConfig.load("gaussians"), seed=9)
     path = tmp_path / "mine.yaml"

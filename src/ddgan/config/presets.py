@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from functools import cache
@@ -102,8 +103,10 @@ def read_settings(source: str | Path) -> dict[str, Any]:
                 f"'{source}' has more than {MOST_CHARACTERS:,} characters; it is not a configuration"
             )
     else:
+        near = difflib.get_close_matches(str(source), preset_names(), 1, 0.6)
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"'{source}' is neither a preset ({', '.join(preset_names())}) nor a configuration file"
+            f"'{source}' is neither a preset ({', '.join(preset_names())}) nor a configuration file{hint}"
         )
     settings = parse_yaml(text, f"'{source}'") or {}
     if not isinstance(settings, dict):
