@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 import ddgan
-from ddgan.system.images import grid, save_png, to_uint8
 
 
 class Filmstrip(ddgan.Callback):
@@ -29,8 +29,12 @@ class Filmstrip(ddgan.Callback):
 
     def on_end(self, session):
         if self.rows:
-            picture = grid(to_uint8(torch.cat(self.rows)), columns=self.columns, zoom=4, gap=4)
-            save_png(picture, session.path / "filmstrip.png")
+            rows = [torch.cat(list(row), dim=2) for row in self.rows]  # (1, 8, 8 columns)
+            picture = (torch.cat(rows, dim=1)[0] + 1) * 127.5
+            image = Image.fromarray(picture.clamp(0, 255).byte().numpy())
+            image.resize((4 * image.width, 4 * image.height), Image.Resampling.NEAREST).save(
+                session.path / "filmstrip.png"
+            )
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ def test_an_unknown_source_lists_the_presets(source: str) -> None:
 def test_a_preset_that_was_meant_is_suggested(source: str, meant: str) -> None:
     with pytest.raises(ValueError, match=rf"'{source}' is neither .*; did you mean {meant}\?$"):
         read_settings(source)
-    with pytest.raises(ValueError, match="nor a configuration file$"):
+    with pytest.raises(ValueError, match=r"nor a configuration file$"):
         read_settings("photos/")
 
 

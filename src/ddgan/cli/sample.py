@@ -30,7 +30,8 @@ def run(arguments: list[str]) -> int:
         "--class",
         type=whole(0),
         metavar="N",
-        help="the class of all images (default: image i has class i modulo the number of classes)",
+        help="the number of the class of all images, from 0; the number of classes means no class "
+        "(default: image i has class i modulo the number of classes)",
     )
     text = "compile the generator first, which takes minutes: yes, no, or auto: on a GPU, for many images"
     parser.add_argument(

@@ -19,7 +19,8 @@ from ddgan.training.trainer import Run, configured, resume, train
 __all__ = ["run"]
 
 DESCRIPTION = (
-    "Train a model, then sample and score it. Change any setting of the preset or configuration file by "
+    "Train a model, then sample it, and score it if training.score_samples is above 0. "
+    "Change any setting of the preset or configuration file by "
     "its dotted name, as in --training.batch_size 32 or --method.penalties '[{kind: r1, gamma: 0.1}]'; "
     "'ddgan train --help --preset NAME' lists the settings."
 )

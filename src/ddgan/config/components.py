@@ -54,7 +54,8 @@ def register(slot: str, kind: str) -> Callable[[type[C]], type[C]]:
     """Register a class as the settings of a new kind of component.
 
     Args:
-        slot: the slot of the component: one of the names in `ROOMS`.
+        slot: the slot of the component: generator, discriminator, adversarial, penalty, reconstruction,
+            schedule, method, optimizer, augmentation, data, features or metric.
         kind: its name in configurations.
 
     Returns:

@@ -82,7 +82,7 @@ def train(
         out: the run folder to create.
         data: what to train on, instead of the configuration's: a kind that comes with the package, a path, an
             array or tensor of images, a tuple of one and its labels, or a map-style dataset of PyTorch or
-            Hugging Face. `ddgan.data.from_python.kept` says what such an object may hold and what is checked.
+            Hugging Face. docs/training.md says what such an object may hold and what is checked.
             It is read once and kept in the cache; resuming needs it again only if that copy is gone.
         seed: instead of the configuration's.
         init: start from the weights of this run, checkpoint or weights file instead of random ones.
