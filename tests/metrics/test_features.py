@@ -46,7 +46,7 @@ def test_pixels_are_in_the_range_of_networks_and_points_as_they_are() -> None:
     signals = torch.randn(4, 2, 8)
     assert torch.equal(PixelFeatures()(signals).features, signals.flatten(1))
     assert PixelFeatures()(images, with_probabilities=True).probabilities is None
-    with pytest.raises(ValueError, match="but these have 12,288 values, more than 8,192; use inception"):
+    with pytest.raises(ValueError, match="but these have 12,288 values, more than 8,192; use classifier if"):
         PixelFeatures()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 

@@ -75,7 +75,7 @@ class Weights:
             raise ValueError(
                 f"features {self.name} need {path.name}, which could not be downloaded from {self.url} "
                 f"({reason}); download it elsewhere and put its path in {self.variable}, or use --features "
-                "classifier or pixels, which need no download"
+                "classifier (of labelled data) or pixels (up to 8,192 values), which need no download"
             ) from None
         finally:
             Path(partial).unlink(missing_ok=True)

@@ -71,8 +71,8 @@ class Labelled:
         """
         if data.labels is None:
             raise ValueError(
-                f"'{data.name}' has no labels, which a classifier needs; use the features inception, "
-                "vgg16 or pixels"
+                f"'{data.name}' has no labels, which a classifier needs; use the features inception or "
+                "vgg16, whose weights are downloaded, or pixels (up to 8,192 values)"
             )
         if data.images.ndim != 4:
             raise ValueError(

@@ -27,7 +27,8 @@ class PixelFeatures(Features):
         if flat.shape[1] > MOST_PIXELS:
             raise ValueError(
                 f"features pixels are for small images, but these have {flat.shape[1]:,} values, more than "
-                f"{MOST_PIXELS:,}; use inception, vgg16 or classifier"
+                f"{MOST_PIXELS:,}; use classifier if the data has labels, else inception or vgg16, "
+                "whose weights are downloaded"
             )
         return FeatureBatch(flat if flat.is_floating_point() else flat.float() / 127.5 - 1)
 
