@@ -153,6 +153,12 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch, cap
 # --- packages of users --------------------------------------------------------------------------------
 
 
+def test_the_name_of_a_file_is_not_that_of_a_module(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--import", "my_losses.py", "--preset", "digits", "--print_config"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "ddgan: --import is 'my_losses.py'; give the name of the module, without .py"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("form", [["--import", "no_such_package"], ["--import=no_such_package"]], ids=str)
 def test_a_package_that_is_not_there_is_one_line_for_every_command(
@@ -161,7 +167,8 @@ def test_a_package_that_is_not_there_is_one_line_for_every_command(
     assert main([command, *form, "X"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "ddgan: --import no_such_package failed: ModuleNotFoundError: No module named 'no_such_package'"
+        "ddgan: --import no_such_package failed: No module named 'no_such_package'; it must be in the "
+        "current folder, installed, or on PYTHONPATH"
     )
 
 

@@ -111,12 +111,21 @@ def import_named(arguments: list[str]) -> list[str]:
         name = name if equals else next(remaining, "")
         if not name:
             raise ValueError("--import has no value; give it the name of a package")
+        if name.endswith(".py"):
+            raise ValueError(f"--import is '{name}'; give the name of the module, without .py")
         if "" not in sys.path:
             sys.path.append("")  # for the ddgan script, whose path lacks the current folder
         try:
             import_module(name)
         except ValueError as error:  # the message suffices, such as a kind that is registered twice
             raise ValueError(f"--import {name} failed: {error}") from error
+        except ModuleNotFoundError as error:
+            where = (
+                "; it must be in the current folder, installed, or on PYTHONPATH"
+                if error.name == name
+                else ""
+            )
+            raise ValueError(f"--import {name} failed: {error}{where}") from error
         except (Exception, SystemExit) as error:
             raise ValueError(f"--import {name} failed: {type(error).__name__}: {error}") from error
     return others
