@@ -143,7 +143,11 @@ class Session:
 
 
 class Callback:
-    """The base of all callbacks, which does nothing."""
+    """The base of all callbacks, which does nothing; override what you need.
+
+    Every process calls it: write files only where `session.processes.is_main`. In a record, values whose
+    names end in `_by_t` are lists over t, with None where there is no finite mean.
+    """
 
     def on_start(self, session: Session) -> None:
         """Called before the first iteration."""
