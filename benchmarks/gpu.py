@@ -60,6 +60,8 @@ FORMS: dict[str, dict[str, bool]] = {
     "replayed": {"training.compile": False, "training.cuda_graphs": True},
     "compiled and replayed": {"training.compile": True, "training.cuda_graphs": True},
 }
+CLASSIFIER = "_classifier"
+"""Ends the names of features whose weights are trained here if the package lacks them."""
 NUM_PROBED = 20
 """Smallest number of timed iterations; rounded up to whole periods of the penalty."""
 LEAST_SECONDS = 10.0
@@ -86,6 +88,11 @@ class Playbook:
     @property
     def run(self) -> Path:
         return self.work / "run"
+
+    @property
+    def classifier_weights(self) -> Path:
+        """The weights that the stage `classifier` writes."""
+        return self.work / f"{self.options.features.removesuffix(CLASSIFIER)}.safetensors"
 
     @property
     def seconds_left(self) -> float:
@@ -144,9 +151,8 @@ def classifier(book: Playbook, seconds: float) -> dict[str, Any]:
     """Train the classifier that computes features for the scores, unless the package has its weights."""
     if has_features(book):
         return {"done": True, "summary": "already present"}
-    name = book.options.features.removesuffix("_classifier")
-    script = ["docs/results/classifiers.py", name, "--data", book.options.data]
-    script += ["--out", str(book.work / f"{name}.safetensors")]
+    made = book.classifier_weights
+    script = ["docs/results/classifiers.py", made.stem, "--data", book.options.data, "--out", str(made)]
     status = book.call("classifier", script, seconds)
     return {"done": has_features(book), "status": status, "summary": last_line(book.log_of("classifier"))}
 
@@ -156,13 +162,14 @@ def has_features(book: Playbook) -> bool:
 
     A later call may find the package as it was, without them.
     """
-    name = book.options.features.removesuffix("_classifier")
-    place = ROOT / "src/ddgan/metrics/weights" / f"{name}.safetensors"
-    made = book.work / place.name
-    if name != book.options.features and not place.is_file() and made.is_file():
+    if not book.options.features.endswith(CLASSIFIER):
+        return True
+    made = book.classifier_weights
+    place = ROOT / "src/ddgan/metrics/weights" / made.name
+    if not place.is_file() and made.is_file():
         place.parent.mkdir(exist_ok=True)
         shutil.copy(made, place)
-    return name == book.options.features or place.is_file()
+    return place.is_file()
 
 
 def probe(book: Playbook, seconds: float) -> dict[str, Any]:
@@ -308,7 +315,7 @@ def pack(book: Playbook) -> None:
     back.mkdir(parents=True, exist_ok=True)
     if (book.run / WEIGHTS_NAME).is_file():
         pack_weights(book)
-    if (made := book.work / f"{book.options.features.removesuffix('_classifier')}.safetensors").is_file():
+    if (made := book.classifier_weights).is_file():
         shutil.copy(made, back / "classifier.safetensors")
     for picture in (book.work / "pictures").glob("*.png"):
         shutil.copy(picture, back / picture.name)

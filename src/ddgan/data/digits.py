@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch
-from ddgan.data.embedded import EmbeddedConfig
+from ddgan.data.embedded import EmbeddedConfig, test_rows
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
@@ -51,10 +51,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 def split_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the single digits of split "train" or "test" (a fixed random choice of 36 of each class)."""
     images, labels = load_digits()
-    order = np.random.default_rng(0).permutation(len(labels))
-    held_out = np.zeros(len(labels), dtype=bool)
-    for digit in range(10):
-        held_out[order[labels[order] == digit][:HELD_OUT_PER_CLASS]] = True
+    held_out = test_rows(labels, 10, lambda size: HELD_OUT_PER_CLASS)
     chosen = held_out if split == "test" else ~held_out
     return images[chosen], labels[chosen]
 

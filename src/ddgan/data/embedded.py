@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from ddgan.data.batch import Dataset
 
-__all__ = ["EmbeddedConfig", "is_embedded"]
+__all__ = ["EmbeddedConfig", "is_embedded", "test_rows"]
 
 SPLITS = ("train", "test")
+
+
+def test_rows(labels: np.ndarray, num_classes: int, count_of: Callable[[int], int]) -> np.ndarray:
+    """Return which samples are the split "test", bool (N,): a fixed random choice from each class.
+
+    Args:
+        labels: class of each sample (N,).
+        num_classes: number of classes.
+        count_of: size of a class -> number of its samples to hold out.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    held_out = np.zeros(len(labels), dtype=bool)
+    for number in range(num_classes):
+        members = order[labels[order] == number]
+        held_out[members[: count_of(len(members))]] = True
+    return held_out
 
 
 class EmbeddedConfig:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch, shuffled_indices
-from ddgan.data.embedded import EmbeddedConfig
+from ddgan.data.embedded import EmbeddedConfig, test_rows
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 
@@ -54,11 +54,7 @@ def load_emoji() -> tuple[np.ndarray, np.ndarray]:
 def split_emoji(split: str) -> tuple[np.ndarray, np.ndarray]:
     """The images and labels of the split "train" or "test", in the order of Unicode."""
     images, labels = load_emoji()
-    order = np.random.default_rng(0).permutation(len(labels))
-    held_out = np.zeros(len(labels), dtype=bool)
-    for group in range(len(GROUPS)):
-        members = order[labels[order] == group]
-        held_out[members[: len(members) // HELD_OUT]] = True
+    held_out = test_rows(labels, len(GROUPS), lambda size: size // HELD_OUT)
     chosen = held_out if split == "test" else ~held_out
     return images[chosen], labels[chosen]
 

@@ -66,8 +66,8 @@ class GivenConfig(Preparation, Selection, _Contents):
     @property
     def folder(self) -> Path:
         """Its folder in the cache."""
-        parts = json.dumps([FORMAT, self.count, list(self.shape), self.num_classes, self.checksum])
-        return cache_folder() / "datasets" / f"python-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"
+        parts = [FORMAT, self.count, list(self.shape), self.num_classes, self.checksum]
+        return cache_folder() / "datasets" / f"python-{_digest(parts)}"
 
     def check(self) -> None:
         if not self._is_kept():

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from ddgan.config.components import register
 from ddgan.metrics.classifier import kept_classifier
 from ddgan.metrics.features import Compared, FeatureBatch, Features
+from ddgan.models.weights_file import misfits
 from ddgan.system.files import sha256_of
 
 __all__ = [
@@ -140,8 +141,7 @@ def open_classifier(path: Path) -> tuple[CompactClassifier, dict[str, Any]]:
         is_ours = False
     if not is_ours:
         raise ValueError(f"'{path}' does not hold the classifier {path.stem}; {REMEDY}")
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+    if misfits(network, tensors):
         raise ValueError(f"'{path}' does not hold the tensors that its metadata describes; {REMEDY}")
     floats = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()

@@ -19,6 +19,7 @@ from ddgan.data.decode import decode
 from ddgan.data.readers.arrays import ArrayReader, is_channels_first
 from ddgan.data.readers.columns import find_columns
 from ddgan.data.readers.reader import Item, Reader
+from ddgan.system.text import one_line
 
 __all__ = ["mended_in_python", "read_object"]
 
@@ -277,8 +278,9 @@ class DatasetReader(Reader):
         try:
             return self._data[index]
         except Exception as error:
-            words = " ".join(str(error).split())
-            raise ValueError(f"{SOURCE}[{index}] cannot be read: {type(error).__name__}: {words}") from error
+            raise ValueError(
+                f"{SOURCE}[{index}] cannot be read: {type(error).__name__}: {one_line(error)}"
+            ) from error
 
     def _image_at(self, index: int) -> tuple[Any, Any]:
         """Return an image and its label or None."""
@@ -320,7 +322,7 @@ class DatasetReader(Reader):
             self._class_names = tuple(map(str, range(len(array))))
             return f"one-hot of {len(array)}", int(array.argmax())
         raise ValueError(
-            f"{name} has the label {' '.join(str(label).split())[:60]}; a label must be an integer from 0, "
+            f"{name} has the label {one_line(label)[:60]}; a label must be an integer from 0, "
             "a string or one-hot; to drop labels, set data.labels to none"
         )
 
