@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from ddgan import DDGAN, RunConfig
-from ddgan.models.sample_files import RECORD_NAME, check_output, check_pictures, save_samples
+from ddgan.models.sample_files import RECORD_NAME, check_pictures, save_samples
 from ddgan.system.images import to_uint8
+from ddgan.system.outputs import MARK
 
 
 def test_npz_holds_uint8_images(model: DDGAN, tmp_path: Path) -> None:
@@ -22,7 +23,8 @@ def test_npz_holds_uint8_images(model: DDGAN, tmp_path: Path) -> None:
         assert list(file) == ["images"]
         assert file["images"].dtype == np.uint8
         np.testing.assert_array_equal(file["images"], to_uint8(model.sample(5, seed=3)))
-    assert json.loads((tmp_path / "new" / "x.npz.json").read_text()) == json.loads(json.dumps(record))
+    beside = json.loads((tmp_path / "new" / "x.npz.json").read_text())
+    assert beside == {"software": MARK} | json.loads(json.dumps(record))
     assert (record["n"], record["seed"], record["nfe"]) == (5, 3, 3)
     assert RunConfig.from_dict(record["config"]) == model.config
 
@@ -36,15 +38,20 @@ def test_a_folder_holds_one_png_per_image(model: DDGAN, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), image)
 
 
-def test_a_folder_of_fewer_samples_keeps_none_of_the_old_and_all_else(model: DDGAN, tmp_path: Path) -> None:
+def test_a_folder_of_fewer_samples_keeps_none_of_the_old(model: DDGAN, tmp_path: Path) -> None:
     save_samples(model, 4, 0, tmp_path / "out")
-    for name in ("notes.txt", "1.png", "holiday.png"):
-        (tmp_path / "out" / name).write_text("mine")
     save_samples(model, 2, 1, tmp_path / "out")
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {"000000.png", "000001.png", "samples.json", "notes.txt", "1.png", "holiday.png"}
+    assert names == {"000000.png", "000001.png", "samples.json"}
     first = np.asarray(Image.open(tmp_path / "out" / "000000.png"))
     np.testing.assert_array_equal(first, to_uint8(model.sample(2, seed=1))[0])
+
+
+def test_a_grid_that_no_viewer_opens_is_refused(model: DDGAN, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"a grid of 100,000 images, which would have .* pixels; choose X.npz"
+    ):
+        save_samples(model, 100_000, 0, tmp_path / "x.png")
 
 
 def test_png_is_one_grid_of_enlarged_images(model: DDGAN, tmp_path: Path) -> None:
@@ -89,28 +96,6 @@ def test_five_channels_have_no_png(
     save_samples(model, 1, 0, tmp_path / "x.npz")
 
 
-def test_outputs_that_exist_are_refused(tmp_path: Path) -> None:
-    file, empty, used = tmp_path / "x.npz", tmp_path / "empty", tmp_path / "used"
-    file.touch()
-    empty.mkdir()
-    (used / "inside").mkdir(parents=True)
-    assert check_output(tmp_path / "new.png", overwrite=False) == tmp_path / "new.png"
-    assert check_output(empty, overwrite=False) == empty
-    for path in (file, used):
-        with pytest.raises(ValueError, match=r"exists; choose another name or pass --overwrite"):
-            check_output(path, overwrite=False)
-        assert check_output(path, overwrite=True) == path
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ValueError, match="which is a folder"):
-        check_output(tmp_path / "folder.png", overwrite=True)
-
-
-def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="file' is not a writable folder"):
-        check_output(tmp_path / "file" / "new" / "x.png", overwrite=False)
-
-
 @pytest.mark.parametrize("name", ["x.jpg", "x.PNG", "paths.gif", "file"])
 def test_samples_have_a_form_that_their_name_tells(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
@@ -125,11 +110,15 @@ def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path:
     save_samples(model, 3, 0, folder)
     assert check_pictures(folder, overwrite=True) == folder
     (folder / "holiday.png").touch()
-    with pytest.raises(ValueError, match=r"is not a folder of samples: it has a file 'holiday.png'"):
-        check_pictures(folder, overwrite=True)
+    for refuses in (
+        lambda: check_pictures(folder, overwrite=True),
+        lambda: save_samples(model, 3, 0, folder),
+    ):
+        with pytest.raises(ValueError, match=r"is not a folder of samples: it has a file 'holiday.png'"):
+            refuses()
     (folder / "holiday.png").unlink()
     (folder / RECORD_NAME).unlink()
-    with pytest.raises(ValueError, match=r"is not a folder of samples: it has no samples.json"):
+    with pytest.raises(ValueError, match=r"is not a folder of samples: it has no samples.json of ddgan"):
         check_pictures(folder, overwrite=True)
 
 

@@ -12,7 +12,8 @@ from ddgan.interop.conversion import LICENSE, SamplingSettings, describe, save_p
 from ddgan.interop.published_checkpoints import read_checkpoint
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN
-from ddgan.models.sample_files import check_output, write_record
+from ddgan.system.files import write_atomically
+from ddgan.system.outputs import check_output, record_beside, write_record
 
 __all__ = ["run"]
 
@@ -30,9 +31,8 @@ def run(arguments: list[str]) -> int:
     out = Path(options.out)
     if out.suffix != suffix:
         raise ValueError(f"out is '{out}'; with --to {options.to} it must end in {suffix}")
-    check_output(out, options.overwrite)
-    if options.to == "ddgan":
-        check_output(out.with_suffix(".md"), options.overwrite)
+    card = [out.with_suffix(".md")] if options.to == "ddgan" else []
+    check_output(out, options.overwrite, also=[record_beside(out), *card])
     model = (_to_ddgan if options.to == "ddgan" else _to_nvlabs)(options, out)
     record = {
         "from": options.file,
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
         "license": model.license,
         "config": model.config.to_dict(),
     }
-    write_record(record, out)
+    write_record(record_beside(out), record)
     print(f"converted to {out}; licence: {model.license or 'not stated'}", file=sys.stderr)
     return 0
 
@@ -103,7 +103,7 @@ def _to_ddgan(options: Any, out: Path) -> DDGAN:
             file=sys.stderr,
         )
     model.save(out)
-    out.with_suffix(".md").write_text(model_card(model, str(out)), encoding="utf-8")
+    write_atomically(out.with_suffix(".md"), model_card(model, str(out)))
     return model
 
 

@@ -16,7 +16,7 @@ from ddgan import editing
 from ddgan.cli.options import Parser, model_parser, open_ddgan, whole
 from ddgan.editing.inputs import read_images
 from ddgan.models.ddgan import DDGAN
-from ddgan.models.sample_files import as_array, check_form, check_pictures, write_arrays, write_record
+from ddgan.models.sample_files import Samples, as_array, check_form, check_pictures, write_arrays
 from ddgan.system.images import finite
 from ddgan.system.progress import progress_bar
 
@@ -82,8 +82,7 @@ def run(arguments: list[str]) -> int:
         "seconds": time.perf_counter() - start,
         "config": model.config.to_dict(),
     }
-    write_arrays(as_array(finite(results)), out, columns)
-    write_record(record, out)
+    write_arrays(Samples.of(as_array(finite(results))), out, columns, record)
     print(f"{len(results)} images in {out}", file=sys.stderr)
     return 0
 

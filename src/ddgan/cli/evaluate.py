@@ -11,8 +11,8 @@ from ddgan.metrics import evaluate, known_metrics
 from ddgan.metrics.evaluation import DEFAULT_SAMPLES, check_metrics
 from ddgan.metrics.features import known_features
 from ddgan.metrics.samples import holds_samples
-from ddgan.models.sample_files import check_output
 from ddgan.system.devices import choose_device
+from ddgan.system.outputs import check_output
 
 __all__ = ["run"]
 
@@ -69,7 +69,9 @@ def _evaluate(arguments: list[str]) -> int:
         raise ValueError(
             f"--{next(iter(requested))} applies to models, but '{options.model}' holds samples; leave it out"
         )
-    out = None if options.out is None else check_output(Path(options.out), options.overwrite)
+    out = None if options.out is None else Path(options.out)
+    if out is not None:
+        check_output(out, options.overwrite, also=[out.with_suffix(".neighbours.png")])
     check_metrics(options.metrics)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are in the table
@@ -110,7 +112,8 @@ def _compare(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out is None or Path(options.out).suffix != ".html":
         raise ValueError(f"{COMPARE} needs --out X.html")
-    out = check_output(Path(options.out), options.overwrite)
+    out = Path(options.out)
+    check_output(out, options.overwrite, also=[out.with_suffix(".png")])
     comparison = compare([Path(path) for path in options.compare], out)
     for row in comparison.lines():
         print(row)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ddgan.cli.options import Parser, add_model, one_of
 from ddgan.export import require
 from ddgan.models.ddgan import DDGAN
-from ddgan.models.sample_files import check_output
+from ddgan.system.outputs import check_output
 
 __all__ = ["run"]
 

@@ -11,7 +11,7 @@ from ddgan.data.inspection import check_dataset, contact_sheet
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import FORMS
-from ddgan.models.sample_files import check_output
+from ddgan.system.outputs import check_output
 
 __all__ = ["run"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ddgan.cli.options import add_chain, model_parser, one_of, open_model, whole
 from ddgan.models.precision import repays_compiling
 from ddgan.models.sample_files import check_pictures, save_samples
+from ddgan.models.sample_store import unfinished
 
 __all__ = ["run"]
 
@@ -50,8 +51,23 @@ def run(arguments: list[str]) -> int:
     calls = len(model.split(options.n, options.batch_size)) * model.nfe
     if repays_compiling(options.compile, model.device, calls):
         model.compile()
-    record = save_samples(
-        model, options.n, options.seed, out, options.batch_size, classes=vars(options)["class"], progress=True
-    )
+    try:
+        record = save_samples(
+            model,
+            options.n,
+            options.seed,
+            out,
+            options.batch_size,
+            classes=vars(options)["class"],
+            progress=True,
+            on_continue=lambda done: print(f"continuing after {done:,} samples", file=sys.stderr),
+        )
+    except (KeyboardInterrupt, OSError):
+        if unfinished(out).is_dir():
+            print(
+                f"the samples so far are kept in '{unfinished(out)}'; the same command continues",
+                file=sys.stderr,
+            )
+        raise
     print(f"{options.n} samples in {out} ({record['images_per_second']:.0f} images/s)", file=sys.stderr)
     return 0

@@ -7,7 +7,6 @@ Converted weights keep their own licence.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -27,7 +26,7 @@ from ddgan.interop.published_checkpoints import Checkpoint
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.networks.conditions import ConditionShapes
 from ddgan.networks.ncsnpp import Generator, NCSNppConfig
-from ddgan.system.files import flush
+from ddgan.system.files import file_made_atomically
 
 __all__ = ["LICENSE", "SamplingSettings", "describe", "published_tensors", "save_published", "to_model"]
 
@@ -102,14 +101,8 @@ def save_published(model: DDGAN, path: Path) -> None:
         ValueError: if the published code does not support the model.
     """
     tensors = published_tensors(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with file_made_atomically(path) as partial:
         torch.save(tensors, partial)
-        flush(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from ddgan.metrics.modes import CoverageScore
 from ddgan.metrics.precision_recall import DensityScore, ManifoldScore
 from ddgan.metrics.speed import SpeedScore
 from ddgan.system import images
-from ddgan.system.files import write_atomically
+from ddgan.system.outputs import check_output, write_record
 from ddgan.system.version import __version__
 
 __all__ = ["PROTOCOL", "FeaturesUsed", "Report", "plain_score", "versions"]
@@ -147,11 +146,17 @@ class Report:
         return found
 
     def save(self, path: Path) -> None:
-        """Write the report as JSON, and pictures as X.NAME.png beside X.json."""
+        """Write the report as JSON, and pictures as X.NAME.png beside X.json.
+
+        Raises:
+            ValueError: if a file is there that ddgan did not write.
+        """
+        check_output(path, overwrite=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for name, picture in self.pictures.items():
-            images.save_png(picture, path.with_suffix(f".{name}.png"))
-        write_atomically(path, json.dumps(self.to_dict(), indent=2) + "\n")
+        pictures = {path.with_suffix(f".{name}.png"): picture for name, picture in self.pictures.items()}
+        for file, picture in pictures.items():
+            images.save_png(picture, check_output(file, overwrite=True))
+        write_record(path, self.to_dict())
 
     def table(self) -> list[tuple[str, str]]:
         """Return rows (name, value) for a table."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ddgan.config.settings import plain
 from ddgan.models.model import TrainedModel
+from ddgan.system.outputs import MARK
 
 __all__ = ["model_card", "properties"]
 
@@ -56,6 +57,7 @@ def model_card(
         f"## Model\n\n{_table(properties(model))}",
         f"## Scores\n\n{_table(_flat(scores))}" if scores else "",
         f"## Settings\n\n```yaml\n{model.config.to_yaml()}```",
+        f"<!-- {MARK} -->",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
+from ddgan.config.settings import plain
 from ddgan.diffusion.ancestral import ChainConfig, ancestral_chain, chosen_steps, signal_powers
 from ddgan.diffusion.chain import Noise
 from ddgan.models.model import TrainedModel
@@ -49,6 +51,10 @@ class GaussianDiffusion(TrainedModel):
         other = GaussianDiffusion(self.generator, self.config, self.sample_shape, self.license, chain)
         other.source = self.source
         return other.set_precision(self.precision)
+
+    @property
+    def chain_settings(self) -> dict[str, Any]:
+        return dict(plain(self.chain))
 
     @property
     def nfe(self) -> int:

@@ -148,6 +148,11 @@ class TrainedModel(ABC):
         """Generate samples (B, *sample_shape) from this noise, on the model's device."""
 
     @property
+    def chain_settings(self) -> dict[str, Any]:
+        """Settings of the sampling chain that are not in the configuration, as plain values."""
+        return {}
+
+    @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return next(self.generator.parameters()).device
@@ -306,17 +311,21 @@ class TrainedModel(ABC):
         batch_size: int | None = None,
         on_batch: Callable[[int], None] | None = None,
         classes: Classes = None,
+        *,
+        start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield n samples in batches (B, *sample_shape), on the model's device.
 
-        `on_batch` is called with the number of samples of each finished batch; for the other arguments and
-        errors see `sample`.
+        `on_batch` is called with the number of samples of each finished batch; batches that end at or before
+        sample `start` are skipped. For the other arguments and errors see `sample`.
         """
         parts = self.split(n, batch_size)
         check_seed(seed)
         condition = self.condition_for(n, classes)
         with kernels_kept(self._network):
             for indices in parts:
+                if indices.stop <= start:
+                    continue
                 count = len(indices)
                 if self.is_compiled:
                     indices = range(indices.start, indices.start + len(parts[0]))

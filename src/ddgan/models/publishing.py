@@ -14,6 +14,7 @@ from ddgan.models.hub import hub_reason
 from ddgan.models.model import TrainedModel
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.system.files import write_atomically
 
 __all__ = ["push_to_hub"]
 
@@ -61,15 +62,15 @@ def push_to_hub(
 def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
     """Write the files of a repository: weights, settings, a grid of samples, scores of the run, card."""
     model.save(folder / WEIGHTS_NAME)
-    (folder / CONFIG_NAME).write_text(model.config.to_yaml(), encoding="utf-8")
+    write_atomically(folder / CONFIG_NAME, model.config.to_yaml())
     picture = GRID_NAME if has_png_form(model) else ""
     if picture:
         save_grid(model, folder / GRID_NAME)
     scores = _scores(model)
     if scores is not None:
-        (folder / SCORES_NAME).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / SCORES_NAME, json.dumps(scores, indent=2) + "\n")
     card = model_card(model, name, scores=scores, picture=picture)
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    write_atomically(folder / CARD_NAME, card)
 
 
 def licensed(model: TrainedModel, license: str | None) -> TrainedModel:

@@ -8,6 +8,7 @@ RUN/model-ema50k.safetensors  an additional EMA, by its half-life in thousands o
 RUN/best.safetensors   the EMA weights with the best score during training, if scores are taken
 RUN/samples.png        a grid of samples (images only); RUN/grids/ has those made during training
 RUN/scores.json        the scores, and RUN/report.html, the report (if scores are taken)
+RUN/.ddgan-run         marks the folder as a run; --overwrite replaces no folder without it
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ddgan.models.weights_file import WEIGHTS_NAME
 
 __all__ = ["CONFIG_NAME", "LOG_NAME", "REPORT_NAME", "SCORES_NAME", "read_log"]
 
-CONFIG_NAME, LOG_NAME, LOCK_NAME = "config.yaml", "log.jsonl", ".lock"
+CONFIG_NAME, LOG_NAME, LOCK_NAME, MARK_NAME = "config.yaml", "log.jsonl", ".lock", ".ddgan-run"
 BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "best.safetensors",
     "samples.png",
@@ -29,7 +30,9 @@ BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "report.html",
 )
 
-FOLDERS = ("checkpoints", "grids", "trackers")
+CHECKPOINTS_NAME = "checkpoints"
+FOLDERS = {CHECKPOINTS_NAME: "*step-*", "grids": "*.png", "trackers": "*"}
+"""The folders of a run, and the names of what it writes there."""
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 
 

@@ -12,6 +12,7 @@ from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.provenance import commit, machine
 from ddgan.system.files import write_atomically
+from ddgan.system.outputs import write_record
 
 __all__ = ["reproduce"]
 
@@ -19,16 +20,33 @@ FILES = ("result.json", "figure.png", "figure.svg", "report.md")
 
 
 def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
-    """Run an experiment and write its result; returns its folder."""
-    start = time.monotonic()
+    """Run an experiment and write its result; returns its folder.
+
+    Raises:
+        ValueError: if the folder has a file of one of these names that is not of this experiment.
+    """
+    start, folder = time.monotonic(), request.out / experiment.name
+    if (taken := [name for name in FILES if (folder / name).exists()]) and not _is_result(folder, experiment):
+        raise ValueError(
+            f"'{folder / taken[0]}' exists, but '{folder}' has no result of {experiment.name}; choose "
+            "another --out"
+        )
     outcome = experiment.run(request)
-    folder = request.out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     record = record_of(experiment, request, command, (time.monotonic() - start) / 60, outcome)
     plots.save(outcome.figure, folder)
-    write_atomically(folder / "result.json", json.dumps(record, indent=2) + "\n")
+    write_record(folder / "result.json", record)
     write_atomically(folder / "report.md", report(experiment, outcome, record))
     return folder
+
+
+def _is_result(folder: Path, experiment: Experiment) -> bool:
+    """Whether a folder has a result of this experiment."""
+    try:
+        found = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("experiment") == experiment.name
 
 
 def record_of(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ddgan.reports.page import COLORS
 from ddgan.system import images
+from ddgan.system.files import file_made_atomically
+from ddgan.system.outputs import MARK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,8 +106,9 @@ def save(figure: Figure, folder: Path, name: str = "figure") -> None:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
-        figure.savefig(folder / f"{name}.svg", dpi=DPI, metadata={"Date": None})
+        for form, metadata in (("png", {"Software": MARK}), ("svg", {"Creator": MARK, "Date": None})):
+            with file_made_atomically(folder / f"{name}.{form}") as partial:
+                figure.savefig(partial, format=form, dpi=DPI, metadata=metadata)
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float, float]:

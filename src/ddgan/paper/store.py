@@ -169,7 +169,8 @@ class Store:
         )
         if is_main():
             (path / TRAINED_NAME).unlink(missing_ok=True)  # left by a model whose weights are missing
-        if checkpoints_of(path, config.training).newest()[0] is not None:
+        is_run = (path / CONFIG_NAME).is_file()
+        if is_run and checkpoints_of(path, config.training).newest()[0] is not None:
             return resume(path, verbose=False)
         shutil.rmtree(path / SCORES_FOLDER, ignore_errors=True)
         return train(config, path, verbose=False, overwrite=True)

@@ -17,6 +17,7 @@ from ddgan.metrics import METRICS, Figure, known_metrics
 from ddgan.models.run_folder import SCORES_NAME
 from ddgan.reports.page import COLORS, Section, page, png, table
 from ddgan.system.files import write_atomically
+from ddgan.system.outputs import MARK
 
 __all__ = ["Comparison", "compare", "read_reports"]
 
@@ -220,7 +221,7 @@ def compare(paths: list[Path], out: Path) -> Comparison:
     ]
     lead = [f"Not comparable: {text}" for text in comparison.differences()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".png").write_bytes(plot)
+    write_atomically(out.with_suffix(".png"), plot)
     write_atomically(out, page("ddgan: comparison", " · ".join(comparison.names), lead, sections))
     return comparison
 
@@ -266,7 +267,7 @@ def paint(comparison: Comparison) -> bytes:
     }
     plot.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9)
     buffer = io.BytesIO()
-    plot.savefig(buffer, format="png", dpi=130)
+    plot.savefig(buffer, format="png", dpi=130, metadata={"Software": MARK})
     return buffer.getvalue()
 
 

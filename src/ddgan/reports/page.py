@@ -12,6 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from ddgan.system.images import to_pil
+from ddgan.system.outputs import MARK
 
 __all__ = ["COLORS", "Section", "page", "picture", "plot", "png", "table"]
 
@@ -19,7 +20,8 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#00
 """The Okabe-Ito palette, safe for colour-blind readers."""
 TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 PAGE = TEMPLATES.from_string("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{{ mark }}">
+<title>{{ title }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto;
@@ -78,7 +80,7 @@ def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Secti
         lead: paragraphs below the heading.
         sections: sections below the lead.
     """
-    return PAGE.render(title=title, heading=heading, lead=lead, sections=sections)
+    return PAGE.render(mark=MARK, title=title, heading=heading, lead=lead, sections=sections)
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:

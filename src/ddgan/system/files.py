@@ -14,8 +14,10 @@ from pathlib import Path
 from torch import Tensor
 
 __all__ = [
+    "file_made_atomically",
     "flush",
     "folder_made_atomically",
+    "is_partial",
     "read_tensors",
     "remove_partial",
     "save_tensors",
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 BLOCK = 1 << 20
+PARTIAL = ".partial-"
+"""Part of the hidden name of a file or folder that is being written."""
 ASIDE = ".aside"
 """Suffix of the hidden name of a folder while its replacement is moved into place."""
 
@@ -41,19 +45,30 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file; at any moment it holds the whole old text or the whole new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
+@contextmanager
+def file_made_atomically(path: Path) -> Iterator[Path]:
+    """Yield the path of a new, empty file to write; it becomes `path` when the block ends.
+
+    If the block fails, or the disk is full, it is deleted and an existing `path` is kept. Missing folders
+    are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}")
+    os.close(handle)
     partial = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
+        flush(partial)
         partial.chmod(0o644)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file; at any moment it holds the whole old content or the whole new one."""
+    with file_made_atomically(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -65,16 +80,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
-        flush(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with file_made_atomically(path) as partial:
+        try:
+            save_file(
+                {name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata
+            )
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
 
 
 def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -103,7 +115,7 @@ def folder_made_atomically(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_partial(path.parent, path.name)
-    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
     aside = path.with_name(f".{path.name}{ASIDE}")
     try:
         partial.chmod(0o755)
@@ -125,6 +137,11 @@ def folder_made_atomically(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def is_partial(name: str) -> bool:
+    """Whether this is the name of a partial file or folder; a killed process leaves those."""
+    return name.startswith(".") and PARTIAL in name
+
+
 def remove_partial(folder: Path, name: str = "*") -> None:
     """Remove partial files and folders of this name (default: any) that a killed process left in `folder`.
 
@@ -137,7 +154,7 @@ def remove_partial(folder: Path, name: str = "*") -> None:
             shutil.rmtree(aside, ignore_errors=True)
         else:
             os.rename(aside, whole)
-    for partial in folder.glob(f".{pattern}.partial-*"):
+    for partial in folder.glob(f".{pattern}{PARTIAL}*"):
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
         else:

@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
+
+from ddgan.system.files import file_made_atomically
+from ddgan.system.outputs import MARK
 
 __all__ = ["finite", "grid", "has_png_form", "save_png", "to_levels", "to_pil", "to_uint8", "zoom_for"]
 
@@ -77,8 +81,11 @@ def to_pil(image: np.ndarray) -> Image.Image:
 
 
 def save_png(image: np.ndarray, path: Path) -> None:
-    """Write uint8 (H, W, C) as PNG."""
-    to_pil(image).save(path, format="PNG")
+    """Write uint8 (H, W, C) as PNG, atomically, with the mark of an output."""
+    picture, software = to_pil(image), PngInfo()
+    software.add_text("Software", MARK)
+    with file_made_atomically(path) as partial:
+        picture.save(partial, format="PNG", pnginfo=software)
 
 
 def zoom_for(size: int, target: int = 64) -> int:

@@ -36,7 +36,7 @@ from ddgan.training.setup import check_batch, create_state, resolved, training_i
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import StatisticsMeter, rewind_log
 from ddgan.training.tracking import check_trackers
-from ddgan.training.workspace import check_folder, checkpoints_of, clear, locked
+from ddgan.training.workspace import check_folder, checkpoints_of, clear, locked, mark_as_run
 
 __all__ = ["Run", "resume", "train"]
 
@@ -188,6 +188,7 @@ def resume(
         until = f"of {end}" if end else f"(time budget: {config.training.max_minutes:g} min)"
         log(f"resuming at iteration {state.step} {until}")
         if processes.is_main:
+            mark_as_run(path)
             if data is not None:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())
             if damaged := rewind_log(path / LOG_NAME, state.step):
