@@ -199,7 +199,7 @@ def write_arrays(samples: Samples, out: Path, columns: int | None, record: dict[
     else:
         with folder_made_atomically(out) as partial:
             for index, image in enumerate(samples):
-                images.save_png(image, partial / f"{index:06d}.png")
+                (partial / f"{index:06d}.png").write_bytes(images.to_png(image))
             write_record(partial / RECORD_NAME, record)
         return
     write_record(record_beside(out), record)

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 
-from ddgan.system.images import to_pil
+from ddgan.system.images import to_png
 from ddgan.system.outputs import MARK
 
 __all__ = ["COLORS", "Section", "page", "picture", "plot", "png", "table"]
@@ -96,9 +96,7 @@ def png(data: bytes, alt: str, css: str = "wide") -> Markup:
 
 def picture(image: np.ndarray, alt: str, css: str = "wide") -> Markup:
     """Embed uint8 (H, W, C) as an HTML image."""
-    buffer = io.BytesIO()
-    to_pil(image).save(buffer, format="PNG")
-    return png(buffer.getvalue(), alt, css)
+    return png(to_png(image), alt, css)
 
 
 def plot(paint: Callable[[Any], None], width: float, height: float, alt: str) -> Markup:

@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 BLOCK = 1 << 20
+MANY = 64
+"""Files from which on everything is flushed at once."""
 PARTIAL = ".partial-"
 """Part of the hidden name of a file or folder that is being written."""
 ASIDE = ".aside"
@@ -120,9 +122,7 @@ def folder_made_atomically(path: Path) -> Iterator[Path]:
     try:
         partial.chmod(0o755)
         yield partial
-        for file in partial.iterdir():
-            flush(file)
-        flush(partial)
+        flush_all(partial)
         if path.exists():
             os.rename(path, aside)
         try:
@@ -159,6 +159,17 @@ def remove_partial(folder: Path, name: str = "*") -> None:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def flush_all(folder: Path) -> None:
+    """Flush a folder and the files in it to disk."""
+    files = list(folder.iterdir())
+    if len(files) > MANY and hasattr(os, "sync"):
+        os.sync()  # once for all: thousands of small files would take minutes one by one
+    else:
+        for file in files:
+            flush(file)
+    flush(folder)
 
 
 def flush(path: Path) -> None:

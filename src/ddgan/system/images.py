@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,20 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from ddgan.system.files import file_made_atomically
+from ddgan.system.files import write_atomically
 from ddgan.system.outputs import MARK
 
-__all__ = ["finite", "grid", "has_png_form", "save_png", "to_levels", "to_pil", "to_uint8", "zoom_for"]
+__all__ = [
+    "finite",
+    "grid",
+    "has_png_form",
+    "save_png",
+    "to_levels",
+    "to_pil",
+    "to_png",
+    "to_uint8",
+    "zoom_for",
+]
 
 
 def finite(samples: Tensor) -> Tensor:
@@ -80,12 +91,17 @@ def to_pil(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image[..., 0] if channels == 1 else image)
 
 
-def save_png(image: np.ndarray, path: Path) -> None:
-    """Write uint8 (H, W, C) as PNG, atomically, with the mark of an output."""
-    picture, software = to_pil(image), PngInfo()
+def to_png(image: np.ndarray) -> bytes:
+    """Convert uint8 (H, W, C) to the content of a PNG file, with the mark of an output."""
+    buffer, software = io.BytesIO(), PngInfo()
     software.add_text("Software", MARK)
-    with file_made_atomically(path) as partial:
-        picture.save(partial, format="PNG", pnginfo=software)
+    to_pil(image).save(buffer, format="PNG", pnginfo=software)
+    return buffer.getvalue()
+
+
+def save_png(image: np.ndarray, path: Path) -> None:
+    """Write uint8 (H, W, C) as PNG, atomically."""
+    write_atomically(path, to_png(image))
 
 
 def zoom_for(size: int, target: int = 64) -> int:
