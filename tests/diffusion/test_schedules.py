@@ -6,9 +6,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ddgan.config.components import find
-from ddgan.diffusion.schedules import SMALLEST_TIME, GeometricConfig, VPConfig, step_betas
+from ddgan.diffusion.process import Diffusion, DiffusionConfig
+from ddgan.diffusion.schedules import MOST_STEPS, SMALLEST_TIME, GeometricConfig, VPConfig, step_betas
 
 
 def test_the_variance_preserving_schedule_integrates_a_linear_rate() -> None:
@@ -37,9 +40,70 @@ def test_steps_are_read_off_the_schedule_from_the_smallest_time_on() -> None:
     assert betas.tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_schedule_that_leaves_no_signal_is_refused() -> None:
+class Constant:
+    """A user's schedule, which checks nothing itself."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def signal_power(self, u: float) -> float:
+        return math.exp(-self.rate * u)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-12, 100.0, 5000.0, math.inf, math.nan, -1.0])
+def test_a_schedule_that_adds_no_noise_or_leaves_no_signal_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="has steps without noise, or leaves no signal; lower beta_max"):
-        step_betas(VPConfig(0.1, 999.0), 1)
+        step_betas(Constant(rate), 4)
+    assert step_betas(Constant(1.0), 4).tolist() == pytest.approx([1 - math.exp(-0.999 / 4)] * 4)
+
+
+@pytest.mark.parametrize(
+    ("cls", "low", "high", "words"),
+    [
+        (VPConfig, 0.1, 5000.0, "beta_max is 5000.0; it must be at most 55"),
+        (VPConfig, 30.0, 54.0, r"beta_max is 54.0 and .* a signal power of 5.9e-19 at the end, .* lower beta_max"),
+        (VPConfig, 1e-9, 1e-8, "beta_min is 1e-09 and .* a noise variance of .* 10,000 steps, .* raise beta_min"),
+        (GeometricConfig, 0.1, 1 - 1e-13, "beta_max is 0.9999999999999 and .* lower beta_max"),
+        (GeometricConfig, 1e-12, 0.5, "beta_min is 1e-12 and .* raise beta_min"),
+        (GeometricConfig, 0.5, 0.5 + 1e-9, "beta_min is 0.5 and .* raise beta_min"),
+    ],
+)
+def test_settings_whose_levels_cannot_be_represented_are_refused(
+    cls: type, low: float, high: float, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{words}"):
+        cls(low, high)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cls=st.sampled_from([VPConfig, GeometricConfig]),
+    low=st.floats(-13, 2),
+    high=st.floats(-13, 2),
+    gap=st.booleans(),
+    num_steps=st.sampled_from([1, 2, 3, 17, 1000, MOST_STEPS]),
+)
+def test_whatever_is_accepted_gives_a_finite_process_for_every_number_of_steps(
+    cls: type, low: float, high: float, gap: bool, num_steps: int
+) -> None:
+    """In float32, for schedules at the edges of what is allowed and any T."""
+    upper = 1 - 10**high if cls is GeometricConfig and gap else 10**high
+    try:
+        schedule = cls(10**low, upper)
+    except ValueError:
+        return
+    process = Diffusion(DiffusionConfig(num_steps, schedule, "noise"))
+    tables = dict(process.named_buffers())
+    assert all(bool(table.isfinite().all()) for table in tables.values())
+    smallest = math.sqrt(torch.finfo(torch.float32).tiny)
+    for name in ("signal_scale", "noise_scale", "step_signal", "step_noise"):
+        assert float(tables[name][1:].min()) > smallest, name
+    assert bool((tables["noise_scale"].diff() >= 0).all())
+    t = torch.tensor([1, (num_steps + 1) // 2, num_steps])
+    x, noise = torch.ones(3, 4), torch.full((3, 4), 5.0)
+    x_prev, x_t = process.pair(x, t, noise, noise)
+    assert bool(x_prev.isfinite().all() & x_t.isfinite().all())
+    assert bool(process.denoise(-noise, x_t, t, noise).isfinite().all())
 
 
 @pytest.mark.parametrize(("kind", "cls"), [("vp", VPConfig), ("geometric", GeometricConfig)])

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ddgan.config.settings import Interval, SettingError, settings
 from ddgan.diffusion.chain import Noise
-from ddgan.diffusion.process import MOST_STEPS, DiffusionConfig
-from ddgan.diffusion.schedules import step_betas
+from ddgan.diffusion.process import DiffusionConfig
+from ddgan.diffusion.schedules import MOST_STEPS, step_betas
 
 __all__ = ["ChainConfig", "ancestral_chain", "chosen_steps", "signal_powers"]
 

@@ -18,11 +18,9 @@ from torch import Tensor, nn
 
 from ddgan.config.components import Component, default
 from ddgan.config.settings import Interval, settings
-from ddgan.diffusion.schedules import Schedule, step_betas
+from ddgan.diffusion.schedules import MOST_STEPS, Schedule, step_betas
 
 __all__ = ["Diffusion", "DiffusionConfig", "at"]
-
-MOST_STEPS = 10_000
 
 
 @settings

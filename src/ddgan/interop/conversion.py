@@ -20,7 +20,8 @@ from ddgan.config.components import find
 from ddgan.config.presets import preset_names
 from ddgan.config.run_config import ConditionsConfig, RunConfig
 from ddgan.config.settings import Interval, SettingError, settings
-from ddgan.diffusion.process import MOST_STEPS, DiffusionConfig
+from ddgan.diffusion.process import DiffusionConfig
+from ddgan.diffusion.schedules import MOST_STEPS
 from ddgan.interop.nvlabs import PREFIX, generator_from_state_dict, published_state_dict
 from ddgan.interop.published_checkpoints import Checkpoint
 from ddgan.models.ddgan import DDGAN, check_ddgan
