@@ -61,8 +61,18 @@ def test_a_schedule_that_adds_no_noise_or_leaves_no_signal_is_refused(rate: floa
     ("cls", "low", "high", "words"),
     [
         (VPConfig, 0.1, 5000.0, "beta_max is 5000.0; it must be at most 55"),
-        (VPConfig, 30.0, 54.0, r"beta_max is 54.0 and .* a signal power of 5.9e-19 at the end, .* lower beta_max"),
-        (VPConfig, 1e-9, 1e-8, "beta_min is 1e-09 and .* a noise variance of .* 10,000 steps, .* raise beta_min"),
+        (
+            VPConfig,
+            30.0,
+            54.0,
+            r"beta_max is 54.0 and .* a signal power of 5.9e-19 at the end, .* lower beta_max",
+        ),
+        (
+            VPConfig,
+            1e-9,
+            1e-8,
+            "beta_min is 1e-09 and .* a noise variance of .* 10,000 steps, .* raise beta_min",
+        ),
         (GeometricConfig, 0.1, 1 - 1e-13, "beta_max is 0.9999999999999 and .* lower beta_max"),
         (GeometricConfig, 1e-12, 0.5, "beta_min is 1e-12 and .* raise beta_min"),
         (GeometricConfig, 0.5, 0.5 + 1e-9, "beta_min is 0.5 and .* raise beta_min"),

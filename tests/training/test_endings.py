@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ import torch
 import yaml
 
 import ddgan
-from ddgan import DDGAN, RunConfig, TrainingError
+from ddgan import DDGAN, Callback, RunConfig, TrainingError
 from ddgan.cli import main
 from ddgan.config.training import UNMEASURED
+from ddgan.data.batch import Batch
 from ddgan.data.preparation import prepare
 from ddgan.models.run_folder import read_log
 from ddgan.networks.resnet import Discriminator
 from ddgan.paper.store import ModelSpec, Store
+from ddgan.training.callbacks import Session, StuckStop
 from ddgan.training.checkpoint import Checkpoints
 from ddgan.training.iteration import iterate
+from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines
 from steps import changed
 
@@ -70,6 +74,175 @@ def test_a_run_that_is_stuck_keeps_its_last_good_state(
     assert newest is not None
     assert newest.metadata["step"] == 11
     assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+
+
+def spoiling(bad: set[int]) -> Callable[..., object]:
+    """`iterate`, but with NaN in the batches of these iterations (from 1)."""
+
+    def spoiled(state: TrainState, batch: Batch, *others: object) -> object:
+        if state.step + 1 in bad:
+            batch = batch._replace(x=batch.x * float("nan"))
+        return iterate(state, batch, *others)  # type: ignore[arg-type]
+
+    return spoiled
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 4, 100])
+@pytest.mark.parametrize("looks_always", [True, False])
+def test_too_many_skipped_iterations_fail_wherever_log_lines_fall(
+    tiny_points_config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log_every: int,
+    looks_always: bool,
+) -> None:
+    """Iterations 4 to 8 of 14 are bad, and 10 to 13; a GPU looks at log lines and at the end only."""
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiling({4, 5, 6, 7, 8, 10, 11, 12, 13}))
+    if not looks_always:
+        monkeypatch.setattr(StuckStop, "_interval", lambda self, session: session.config.training.log_every)
+    few = changed(tiny_points_config, num_iterations=14, max_skipped=6, log_every=log_every)
+    assert not ddgan.train(few, tmp_path / "few", verbose=False).interrupted
+    found = 8 if looks_always else min(-(-8 // log_every) * log_every, 14)
+    with pytest.raises(TrainingError, match=f"stopped at iteration {found}: 5 iterations in a row"):
+        ddgan.train(changed(few, max_skipped=5), tmp_path / "run", verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("stop", "interval", "found"),
+    [(4, 1, 8), (7, 1, 8), (4, 100, 14), (7, 100, 14), (8, 100, 14), (9, 100, 14)],
+)
+def test_skipped_iterations_are_counted_across_a_resume(
+    tiny_points_config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: int,
+    interval: int,
+    found: int,
+) -> None:
+    """Iterations 4 to 8 of 14 are bad; the process dies within or right after them."""
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiling({4, 5, 6, 7, 8}))
+    monkeypatch.setattr(StuckStop, "_interval", lambda self, session: interval)
+
+    class Dying(Callback):
+        def on_step(self, session: Session) -> None:
+            if session.state.step == stop:
+                session.save()
+                raise RuntimeError("power failure")
+
+    config = changed(tiny_points_config, num_iterations=14, max_skipped=5, log_every=100)
+    with pytest.raises(RuntimeError, match="power failure"):
+        ddgan.train(config, tmp_path / "run", verbose=False, callbacks=[Dying()])
+    with pytest.raises(TrainingError, match=f"stopped at iteration {found}: 5 iterations in a row"):
+        ddgan.resume(tmp_path / "run", verbose=False)
+
+
+def test_a_run_that_failed_at_its_last_iteration_is_not_trained_when_resumed(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiling({5, 6, 7, 8, 9, 10}))
+    config = changed(tiny_points_config, num_iterations=10, max_skipped=6, log_every=7)
+    for attempt in (
+        lambda: ddgan.train(config, tmp_path / "run", verbose=False),
+        lambda: ddgan.resume(tmp_path / "run", verbose=False),
+    ):
+        with pytest.raises(TrainingError, match="stopped at iteration 10: 6 iterations in a row"):
+            attempt()
+
+
+def test_a_run_that_was_stuck_may_recover_when_resumed(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that computed nonsense was replaced."""
+    config = changed(tiny_points_config, num_iterations=10, max_skipped=3, log_every=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("ddgan.training.trainer.iterate", spoiling({4, 5, 6}))
+        with pytest.raises(TrainingError, match="stopped at iteration 6: 3 iterations in a row"):
+            ddgan.train(config, tmp_path / "run", verbose=False)
+    assert not ddgan.resume(tmp_path / "run", verbose=False).interrupted
+
+
+def test_a_short_run_that_skipped_most_of_its_iterations_is_not_trained(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    config = changed(tiny_points_config, num_iterations=6, max_skipped=100)
+    with monkeypatch.context() as patch:
+        patch.setattr("ddgan.training.trainer.iterate", spoiling({4, 5, 6}))
+        with pytest.raises(TrainingError, match="stopped at iteration 6: 3 iterations in a row"):
+            ddgan.train(config, tmp_path / "run", verbose=False)
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiling({5, 6}))
+    ddgan.train(config, tmp_path / "other")
+    said = capsys.readouterr().err
+    assert "warning: a gradient was not finite in each of the last 2 iterations; lower the learning" in said
+
+
+def test_learning_rates_that_are_far_too_high_fail_in_words(tmp_path: Path, capsys: Capture) -> None:
+    start = [
+        "train",
+        "--preset",
+        "digits_quick",
+        "--training.num_iterations",
+        "12",
+        "--training.score_samples",
+        "0",
+    ]
+    start += ["--training.batch_size", "32", "--training.max_skipped", "5"]
+
+    def code(rate: str) -> int:
+        rates = [f"--optimization.{name}.lr={rate}" for name in ("generator", "discriminator")]
+        return main([*start, "--out", str(tmp_path / "run"), *rates])
+
+    assert code("1e6") == 2
+    assert "optimization.generator.lr is 1000000.0; it must be at most 100" in capsys.readouterr().err
+    assert code("100") == 1
+    said = capsys.readouterr().err
+    assert "5 iterations in a row had a non-finite gradient" in said
+    assert "trained after" not in said
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator", "ema0"])
+def test_weights_that_are_not_finite_are_never_trained(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    def spoiled(state: TrainState, *others: object) -> object:
+        statistics = iterate(state, *others)  # type: ignore[arg-type]
+        if state.step == 5:
+            next(state.saved_networks()[network].parameters()).data.view(-1)[0] = float("inf")
+        return statistics
+
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiled)
+    config = changed(tiny_points_config, keep_every=1)
+    with pytest.raises(TrainingError, match="ended at iteration 5 with weights that are not finite"):
+        ddgan.train(config, tmp_path / "run", verbose=False)
+    newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    assert newest.metadata["step"] == 4
+    assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+
+
+def test_a_model_whose_samples_are_not_finite_is_not_trained(
+    tiny_points_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(state: TrainState, *others: object) -> object:
+        statistics = iterate(state, *others)  # type: ignore[arg-type]
+        for parameter in state.ema.parameters():
+            parameter.data.fill_(1e38)
+        return statistics
+
+    monkeypatch.setattr("ddgan.training.trainer.iterate", spoiled)
+    with pytest.raises(TrainingError, match="ended at iteration 5 with samples that are not finite"):
+        ddgan.train(tiny_points_config, tmp_path / "run", verbose=False)
+
+
+def test_an_ema_longer_than_the_run_is_told_at_the_start(
+    tiny_points_config: RunConfig, tmp_path: Path, capsys: Capture
+) -> None:
+    slow = tiny_points_config.changed({"optimization.ema.decay": 0.9999})
+    ddgan.train(slow, tmp_path / "run")
+    words = "warning: optimization.ema.decay 0.9999 is a half-life of 6,931 iterations, but the run has"
+    assert f"{words} 5" in capsys.readouterr().err
+    ddgan.train(changed(slow, max_minutes=0.01), tmp_path / "budget")  # known after the warm-up
+    said = capsys.readouterr().err
+    assert said.index("time budget of 0.01 min") < said.index(words)
 
 
 def test_a_budget_of_minutes_knows_no_other_end(tiny_points_config: RunConfig, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ddgan.training.health import SIGNS, Health, memorised
+from ddgan.config.optimization import EMAConfig
+from ddgan.training.health import SIGNS, Health, memorised, slow_emas
 
 HEALTHY: dict[str, Any] = {
     "step": 5000,
@@ -66,3 +67,24 @@ def test_memory_is_a_share_of_the_way_to_the_fakes() -> None:
     assert memorised(record) == pytest.approx(0.25)
     assert memorised(record | {"d_fake": 1.9}) is None  # D cannot tell real from fake at all
     assert memorised({"d_real": 2.0, "d_fake": -2.0}) is None
+
+
+def test_an_ema_that_averages_over_more_than_the_run_is_told_with_one_that_fits() -> None:
+    assert slow_emas(EMAConfig(decay=0.9999), 256, 351_000) == []
+    assert slow_emas(EMAConfig(decay=0.9999), 256, 6932) == []  # its half-life is 6,931 iterations
+    (warning,) = slow_emas(EMAConfig(decay=0.9999), 256, 1000)
+    assert warning.startswith(
+        "optimization.ema.decay 0.9999 is a half-life of 6,931 iterations, but the run has 1,000"
+    )
+    assert "; 0.9862 would fit, or optimization.ema.rampup 0.05" in warning
+    assert slow_emas(EMAConfig(decay=0.9862), 256, 1000) == []
+    assert slow_emas(EMAConfig(decay=0.9999, rampup=0.05), 256, 1000) == []
+    assert len(slow_emas(EMAConfig(decay=0.9999, rampup=2.0), 256, 1000)) == 1
+    assert slow_emas(EMAConfig(decay=0.0), 256, 1000) == []
+
+
+def test_an_additional_ema_is_compared_in_images() -> None:
+    assert slow_emas(EMAConfig(decay=0.9, half_lives=(50.0, 250.0)), 256, 1000) == []
+    (warning,) = slow_emas(EMAConfig(decay=0.9, half_lives=(50.0, 512.0)), 256, 1000)
+    assert warning.startswith("optimization.ema.half_lives 512 is a half-life of 2,000 iterations")
+    assert "; 13 would fit" in warning  # thousand images, 50 iterations

@@ -30,8 +30,8 @@ MOST_STEPS = 10_000
 LEAST_SIGNAL, LEAST_NOISE = 1e-12, 1e-10
 """Signal power that must be left at the end, and noise variance that each step must add.
 
-Signals of 1e-6 beside noise of 1 are about the smallest that float32 represents; 1 - beta keeps four digits of
-either in double precision.
+Signals of 1e-6 beside noise of 1 are about the smallest that float32 represents, and in double precision
+1 - beta keeps four digits of either.
 """
 
 

@@ -44,7 +44,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        metadata: step, num_iterations, streak, seconds, score, and the metadata of a weights file.
+        metadata: step, num_iterations, streaks, seconds, score, and the metadata of a weights file.
         tensors: all tensors or the selected ones, see `ddgan.training.checkpoint.state_tensors`.
     """
 

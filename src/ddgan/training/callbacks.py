@@ -30,9 +30,10 @@ from ddgan.models.run_folder import BEST_NAME, GRID_NAME, LOG_NAME
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
 from ddgan.system.processes import Processes, TrainingError
+from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import LR_NAMES, Logger, memory_gb, summary, time_left
-from ddgan.training.health import Health, memorised
+from ddgan.training.health import Health, memorised, slow_emas
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines, finite
 from ddgan.training.tracking import Trackers
@@ -80,6 +81,7 @@ class Session:
         self._checkpoints = checkpoints_of(path, config.training)
         self.scores = self._checkpoints.scores()
         self.saved_at, self.saving_took = self._start, 0.0
+        self._unwritten = set[str]()
 
     @property
     def seconds(self) -> float:
@@ -108,17 +110,17 @@ class Session:
         metadata |= {"seconds": self.seconds, "data": self.dataset.checksum}
         if self.state.step in self.scores:
             metadata["score"] = self.scores[self.state.step]
-        written = self._is_finite()  # after a streak of bad gradients the last good checkpoint is worth more
+        written = self.state.is_finite()  # the last good checkpoint is worth more than one that is not
         if written:
-            written = self.attempt(lambda: self._checkpoints.save(self.state, metadata))
-            written &= self.attempt(self._save_weights)
+            written = self.attempt(lambda: self._checkpoints.save(self.state, metadata), "a checkpoint")
+            written &= self.attempt(self._save_weights, "the weights")
+        else:
+            self.log(
+                f"warning: weights are not finite at iteration {self.state.step}; no checkpoint is written"
+            )
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - began
         return written
-
-    def _is_finite(self) -> bool:
-        norms = torch._foreach_norm(list(self.state.generator.parameters()), 1)
-        return bool(torch.stack(norms).sum().isfinite())
 
     def _save_weights(self) -> None:
         """Write each EMA as a model."""
@@ -130,15 +132,22 @@ class Session:
         """Write a grid of samples, always from the same noise; does nothing for points."""
         model = self.model()
         if has_png_form(model):
-            self.attempt(lambda: save_grid(model, path))
+            self.attempt(lambda: save_grid(model, path), "a grid of samples")
 
-    def attempt(self, write: Callable[[], object]) -> bool:
-        """Call `write` and return whether it succeeded; a full or broken disk must not end training."""
+    def attempt(self, write: Callable[[], object], what: str = "a file") -> bool:
+        """Call `write`, which writes `what`, and return whether it succeeded.
+
+        A full or broken disk must not end training: it is logged, once until `what` is written again.
+        """
         try:
             write()
         except OSError as error:
-            self.log(f"warning: could not write in '{self.path}': {error}; training goes on")
+            if what not in self._unwritten:
+                reason = one_line(error)
+                self.log(f"warning: could not write {what} in '{self.path}': {reason}; training goes on")
+            self._unwritten.add(what)
             return False
+        self._unwritten.discard(what)
         return True
 
 
@@ -209,19 +218,45 @@ class HealthWatch(Callback):
 
 
 class StuckStop(Callback):
-    """Stops a run after too many consecutive iterations with a non-finite gradient."""
+    """Stops a run after too many consecutive iterations with a non-finite gradient.
 
-    def on_log(self, session: Session, record: dict[str, Any]) -> None:
-        streak = int(session.state.streak)  # the same in every process
-        if streak < session.config.training.max_skipped:
-            return
-        if session.processes.is_main:
-            session.save()
-        raise TrainingError(
-            f"stopped at iteration {session.state.step}: {streak} iterations in a row had a non-finite "
-            f"gradient; the last good state is in '{session.path}'. Look for bad images "
-            "with ddgan prepare --check, lower the learning rates, or use --training.precision float32"
-        )
+    They are counted on the device. Reading the count would make a GPU wait, so there it is read when a log
+    line has waited already; `check_trained` reads it at the end.
+    """
+
+    def on_step(self, session: Session) -> None:
+        if session.state.step % self._interval(session) == 0:
+            check_skipped(session)
+
+    def _interval(self, session: Session) -> int:
+        return 1 if session.processes.device.type == "cpu" else session.config.training.log_every
+
+
+def check_skipped(session: Session) -> None:
+    """Check that gradients are finite often enough; every process must call it, and all decide alike.
+
+    Raises:
+        TrainingError: after too many consecutive iterations with a non-finite gradient.
+    """
+    count = session.state.most_skipped()
+    if count >= session.config.training.max_skipped:
+        raise stuck(session, count)
+
+
+def stuck(session: Session, count: int) -> TrainingError:
+    """Save the state of a run in which `count` consecutive iterations were skipped, and return the error."""
+    session.state.longest_streak.zero_()  # it has been reported; a run that recovers may be resumed
+    if session.processes.is_main:
+        session.save()
+    return TrainingError(
+        f"stopped at iteration {session.state.step}: {count} iterations in a row had a non-finite "
+        f"gradient; the last good state is in '{session.path}'. Look for bad images "
+        f"with ddgan prepare --check, {REMEDY}"
+    )
+
+
+REMEDY = "lower the learning rates, or use --training.precision float32"
+"""What helps against numbers that are not finite."""
 
 
 class LogFile(Callback):
@@ -236,17 +271,14 @@ class LogFile(Callback):
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         if self._file is not None:
-            session.attempt(lambda: self._write(record))
-
-    def _write(self, record: dict[str, Any]) -> None:
-        assert self._file is not None
-        self._file.write(record)
-        self._trackers.log(record)
+            file = self._file
+            session.attempt(lambda: file.write(record), LOG_NAME)
+            session.attempt(lambda: self._trackers.log(record), "to the trackers")
 
     def on_end(self, session: Session) -> None:
         if self._file is not None:
-            session.attempt(self._file.close)
-            session.attempt(self._trackers.close)
+            session.attempt(self._file.close, LOG_NAME)
+            session.attempt(self._trackers.close, "to the trackers")
 
 
 class Progress(Callback):
@@ -283,6 +315,21 @@ class Budget(Callback):
         session.log(f"time budget of {session.config.training.max_minutes:g} min: {end} iterations")
         if session.processes.is_main:
             session.save()
+
+
+class SlowEMAs(Callback):
+    """Warns of EMAs that average over more than the whole run, as soon as its length is known."""
+
+    def on_start(self, session: Session) -> None:
+        self._is_due = True
+        self.on_step(session)
+
+    def on_step(self, session: Session) -> None:
+        training, end = session.config.training, known_end(session.state.num_iterations)
+        if self._is_due and end is not None:
+            self._is_due = False
+            for warning in slow_emas(session.config.optimization.ema, training.batch_size, end):
+                session.log(f"warning: {warning}")
 
 
 class Grids(Callback):
@@ -322,7 +369,7 @@ class ScoresAndCheckpoints(Callback):
         session.log(f"iteration {step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
         if score is not None:
             if score < min(session.scores.values(), default=math.inf):
-                session.attempt(lambda: session.model().save(session.path / BEST_NAME))
+                session.attempt(lambda: session.model().save(session.path / BEST_NAME), BEST_NAME)
             session.scores[step] = score
         session.save()
 
@@ -330,7 +377,34 @@ class ScoresAndCheckpoints(Callback):
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
     """Return all callbacks of a run, in order."""
     measuring = [Figures(), HeldOutLogits(), Progress(), Budget()]
-    return [*measuring, *added, HealthWatch(), LogFile(), StuckStop(), Grids(), ScoresAndCheckpoints()]
+    watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
+    return [*measuring, *added, *watching, Grids(), ScoresAndCheckpoints()]
+
+
+def check_trained(session: Session, *, is_finished: bool) -> None:
+    """Check that the state can be called trained, at the end; every process must call it.
+
+    Args:
+        session: the run.
+        is_finished: whether all iterations are done; otherwise the run was stopped and may be resumed.
+
+    Raises:
+        TrainingError: if too many updates were skipped, or weights or samples are not finite.
+    """
+    check_skipped(session)
+    state = session.state
+    if is_finished and (count := int(state.streak)) > 0:
+        if 2 * count >= state.num_iterations:
+            raise stuck(session, count)
+        session.log(f"warning: a gradient was not finite in each of the last {count} iterations; {REMEDY}")
+    what = "weights" if not state.is_finite() else ""
+    if not what and is_finished and not bool(session.model().sample(1).isfinite().all()):
+        what = "samples"
+    if what:
+        raise TrainingError(
+            f"training ended at iteration {state.step} with {what} that are not finite; an earlier state is "
+            f"in '{session.path}'. Train again: {REMEDY}"
+        )
 
 
 def save_at_the_end(session: Session) -> None:

@@ -77,6 +77,7 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
     state.step, state.num_iterations = metadata["step"], metadata["num_iterations"]
     state.is_budgeted = metadata["is_budgeted"]
     state.streak.fill_(metadata["streak"])
+    state.longest_streak.fill_(metadata.get("longest_streak", 0))
     state.license = metadata.get("license", "")
 
 
@@ -122,6 +123,7 @@ class Checkpoints:
         path = self.path(state.step)
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
+        known["longest_streak"] = int(state.longest_streak)
         known |= metadata
         with folder_made_atomically(path) as partial:
             save_tensors(partial / STATE_NAME, state_tensors(state))

@@ -1,4 +1,4 @@
-"""The health of a run, judged from its log records.
+"""The health of a run, judged from its log records, and of its EMAs, judged from the settings.
 
 In healthy adversarial training D tells real from fake a little better than chance, G's images vary as much as
 real ones, and D rates held-out images like its training images. Signs of trouble:
@@ -13,10 +13,13 @@ real ones, and D rates held-out images like its training images. Signs of troubl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Health", "memorised"]
+from ddgan.config.optimization import EMAConfig
+
+__all__ = ["Health", "memorised", "slow_emas"]
 
 PATIENCE = 3
 """Consecutive records that must show a sign before it is reported."""
@@ -26,6 +29,8 @@ SMALLEST_SPREAD = 0.2
 LARGEST_MEMORY = 0.5
 GRACE = 1000
 """Iterations before G's images are expected to vary; those of an untrained generator are all grey."""
+FITTING_SHARE = 0.05
+"""Half-life of an EMA that fits a run, as a share of its iterations."""
 LEAST_MARGIN = 0.5
 """Overfitting is only measured if D's mean logits on real and fake differ by at least this."""
 
@@ -115,3 +120,24 @@ class Health:
             if self._seen[name] == self._patience:
                 found.append(words)
         return found
+
+
+def slow_emas(ema: EMAConfig, batch_size: int, num_iterations: int) -> list[str]:
+    """Warn of each EMA whose half-life at the end of a run exceeds the run: it still holds early weights."""
+    found = []
+    names = ("optimization.ema.decay", *(f"optimization.ema.half_lives {h:g}" for h in ema.half_lives))
+    fitting = max(FITTING_SHARE * num_iterations, 1)
+    for index, (name, decay) in enumerate(
+        zip(names, ema.decays(batch_size, num_iterations - 1), strict=True)
+    ):
+        half_life = math.log(0.5) / math.log(decay) if decay > 0 else 0.0
+        if half_life <= num_iterations:
+            continue
+        value = f" {ema.decay:g}" if index == 0 else ""
+        fits = f"{0.5 ** (1 / fitting):.4g}" if index == 0 else f"{fitting * batch_size / 1000:.2g}"
+        found.append(
+            f"{name}{value} is a half-life of {half_life:,.0f} iterations, but the run has "
+            f"{num_iterations:,}, so the EMA mostly holds weights of its start; {fits} would fit, or "
+            f"optimization.ema.rampup {FITTING_SHARE:g}"
+        )
+    return found

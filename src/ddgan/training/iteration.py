@@ -76,6 +76,7 @@ def finish_iteration(state: TrainState, num_samples: int, skipped: Tensor) -> No
     for ema, decay in zip(state.emas, decays, strict=True):
         update_ema(ema, state.generator, decay)
     state.streak = torch.where(skipped > 0, state.streak + 1, 0)
+    state.longest_streak = torch.maximum(state.longest_streak, state.streak)
     state.step += 1
 
 

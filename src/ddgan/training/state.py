@@ -7,6 +7,7 @@ Everything else, from the data to the checkpoints, is common to all.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
@@ -131,6 +132,7 @@ class TrainState:
         average_: replaces gradients by their mean over all processes.
         step: finished iterations.
         streak: number of consecutive iterations up to now that skipped an update, int64 ().
+        longest_streak: the largest `streak` so far, int64 (); both stay on the device.
         license: of the weights that training started from; the new weights derive from them.
     """
 
@@ -148,6 +150,7 @@ class TrainState:
     average_: Callable[[Iterable[Tensor]], None] = field(default_factory=lambda: leave_alone)
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    longest_streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     license: str = ""
 
     @classmethod
@@ -163,6 +166,7 @@ class TrainState:
         generator = networks[GENERATOR]
         configs = {GENERATOR: optimization.generator, DISCRIMINATOR: optimization.discriminator}
         emas = (copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(optimization.ema.count))
+        device = next(generator.parameters()).device
         return cls(
             method,
             networks,
@@ -171,7 +175,8 @@ class TrainState:
             diffusion,
             optimization,
             num_iterations,
-            streak=torch.zeros((), dtype=torch.int64, device=next(generator.parameters()).device),
+            streak=torch.zeros((), dtype=torch.int64, device=device),
+            longest_streak=torch.zeros((), dtype=torch.int64, device=device),
         )
 
     @property
@@ -190,6 +195,16 @@ class TrainState:
     def ema(self) -> nn.Module:
         """The EMA that becomes the model of the run."""
         return self.emas[0]
+
+    def most_skipped(self) -> int:
+        """Return how many consecutive iterations skipped an update, at most; waits for the device."""
+        return int(torch.maximum(self.longest_streak, self.streak))
+
+    def is_finite(self) -> bool:
+        """Whether no weight, of any network or EMA, is infinite or NaN; waits for the device."""
+        networks = self.saved_networks().values()
+        tensors: list[Tensor] = [p for network in networks for p in network.parameters()]
+        return bool(torch.stack(torch._foreach_norm(tensors, math.inf)).isfinite().all())
 
     def saved_networks(self) -> dict[str, nn.Module]:
         """Return the networks whose weights a checkpoint holds, by name."""

@@ -25,7 +25,7 @@ from ddgan.models.weights_file import WEIGHTS_NAME, metadata_of, read_metadata
 from ddgan.system.files import write_atomically
 from ddgan.system.processes import Processes, join_processes
 from ddgan.system.progress import progress_bar
-from ddgan.training.callbacks import Callback, Session, callbacks_of, save_at_the_end, scored
+from ddgan.training.callbacks import Callback, Session, callbacks_of, check_trained, save_at_the_end, scored
 from ddgan.training.checkpoint import restore
 from ddgan.training.console import Logger
 from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
@@ -287,6 +287,7 @@ def carry_on(
             for callback in every:
                 callback.on_end(session)
         ended_by = processes.largest(received()) if state.step < state.num_iterations else 0
+        check_trained(session, is_finished=not ended_by)
         report = None
         if processes.is_main:
             save_at_the_end(session)
