@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,14 +12,23 @@ from torch import Tensor
 from ddgan import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.data.digits import StackedDigits
+from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 from ddgan.training.iteration import take
 from ddgan.training.setup import create_state
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import Statistics
 
+TIMES = ("seconds", "iterations_per_second", "images_per_second", "memory_gb")
+"""Values of a log record that depend on the machine."""
 ALONE = Processes(torch.device("cpu"))
 SHAPE = (3, 8, 8)
+
+
+def untimed(run: Path) -> list[list[tuple[str, object]]]:
+    """The log of a run without times and memory; what is left, in its order, follows from the settings."""
+    records = read_log(run / "log.jsonl")
+    return [[pair for pair in record.items() if pair[0] not in TIMES] for record in records]
 
 
 def changed(config: RunConfig, **training: object) -> RunConfig:

@@ -16,8 +16,9 @@ from torch import distributed as dist
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
 from ddgan.system.processes import Processes
-from ddgan.training.checkpoint import Checkpoints, read_checkpoint
+from ddgan.training.checkpoint import STATISTICS, Checkpoints, read_checkpoint
 from forked import Forked, forked
+from steps import untimed
 
 STORES: list[dist.TCPStore] = []
 """Where processes find each other; they last, as the launcher's does, whichever process ends first."""
@@ -79,6 +80,31 @@ def test_a_run_of_two_processes_ends_as_that_of_one(tiny_config: RunConfig, tmp_
     assert main([*command, "--out", str(tmp_path / "one")]) == 0
     one, two = (DDGAN.from_pretrained(tmp_path / name).sample(4) for name in ("one", "two"))
     torch.testing.assert_close(two, one, atol=1e-3, rtol=0)
+
+
+def test_two_processes_that_were_interrupted_log_what_they_would_have_logged(
+    tiny_points_config: RunConfig, tmp_path: Path
+) -> None:
+    """Stopped by a signal in the middle of an interval of the log, of which each has half."""
+    config = tiny_points_config.changed({"training.num_iterations": 300, "training.log_every": 299})
+    path = tmp_path / "tiny.yaml"
+    path.write_text(config.to_yaml())
+    command = ["train", "--config", str(path)]
+    finished(together(tmp_path, main, [*command, "--out", str(tmp_path / "whole")]))
+    run = tmp_path / "run"
+    processes = together(tmp_path, main, [*command, "--out", str(run), "--training.keep_every", "1"])
+    wait_until(lambda: len(Checkpoints(run / "checkpoints").paths()) > 3, processes)
+    for process in processes:
+        process.process.terminate()
+    said = [process.ended() for process in processes]
+    assert "stopped by SIGTERM" in said[0], said
+    newest, _ = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert 3 <= newest.metadata["step"] < 299
+    assert all(len(rows) == 2 for rows in newest.weights(STATISTICS).values())
+    finished(together(tmp_path, main, ["train", "--resume", str(run)]))
+    assert [dict(record)["step"] for record in untimed(run)] == [299, 300]
+    assert untimed(run) == untimed(tmp_path / "whole")
 
 
 def test_data_from_python_is_read_by_the_main_process(tiny_config: RunConfig, tmp_path: Path) -> None:

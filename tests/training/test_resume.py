@@ -17,15 +17,17 @@ import yaml
 from torch import Tensor
 
 import ddgan
-from ddgan import Run, RunConfig, TrainingError
+from ddgan import Callback, Run, RunConfig, TrainingError
 from ddgan.cli import main
 from ddgan.data.batch import Batch
 from ddgan.models.checkpoint_file import read_checkpoint
 from ddgan.models.run_folder import read_log
+from ddgan.training.callbacks import Session
 from ddgan.training.checkpoint import Checkpoints
 from ddgan.training.iteration import iterate
 from ddgan.training.workspace import locked
 from forked import forked
+from steps import untimed
 
 
 def kept_config(tiny_config: RunConfig, **training: object) -> RunConfig:
@@ -63,6 +65,7 @@ def assert_same(run: Path, whole: Path) -> None:
     for half_life in (None, 0.02):
         one, other = (ddgan.DDGAN.from_pretrained(path, ema=half_life) for path in (run, whole))
         assert torch.equal(one.sample(2), other.sample(2))
+    assert untimed(run) == untimed(whole)
     for picture in whole.glob("*.png"):
         assert (run / picture.name).read_bytes() == picture.read_bytes()
 
@@ -82,7 +85,7 @@ def test_from_any_step_it_ends_bit_for_bit_the_same(whole: Path, tmp_path: Path,
     result = ddgan.resume(run, verbose=False)
     assert not result.interrupted
     assert_same(run, whole)
-    assert [r["step"] for r in read_log(run / "log.jsonl")] == [2, 4, 5]
+    assert [dict(record)["step"] for record in untimed(run)] == [2, 4, 5]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -105,8 +108,35 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on(
     assert newest is not None
     assert newest.metadata["step"] == 3
     ddgan.resume(run, verbose=False)
-    ours, theirs = final(run), final(points)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert_same(run, points)
+
+
+def test_a_warning_that_began_before_an_interruption_goes_on_after_it(
+    tiny_points_config: RunConfig, tmp_path: Path
+) -> None:
+    """Three records in a row of updates that are skipped, before and after; each episode is told once."""
+
+    class Skipping(Callback):
+        def on_log(self, session: Session, record: dict[str, object]) -> None:
+            record["skipped"] = float(record["step"] not in (7, 8))  # type: ignore[operator]
+
+    class Dying(Callback):
+        def on_step(self, session: Session) -> None:
+            if session.state.step in (2, 4, 9):
+                session.save()
+                raise RuntimeError("power failure")
+
+    config = kept_config(tiny_points_config, num_iterations=12, log_every=1)
+    ddgan.train(config, tmp_path / "whole", verbose=False, callbacks=[Skipping()])
+    warned = [record["step"] for record in read_log(tmp_path / "whole" / "log.jsonl") if "warnings" in record]
+    assert warned == [3, 11]
+    with pytest.raises(RuntimeError, match="power"):
+        ddgan.train(config, tmp_path / "run", verbose=False, callbacks=[Skipping(), Dying()])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="power"):
+            ddgan.resume(tmp_path / "run", verbose=False, callbacks=[Skipping(), Dying()])
+    ddgan.resume(tmp_path / "run", verbose=False, callbacks=[Skipping()])
+    assert untimed(tmp_path / "run") == untimed(tmp_path / "whole")
 
 
 def test_a_truncated_checkpoint_costs_only_the_steps_since_the_one_before(

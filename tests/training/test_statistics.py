@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ddgan.models.run_folder import read_log
-from ddgan.training.statistics import JsonLines, StatisticsMeter, rewind_log
+from ddgan.system.processes import Processes
+from ddgan.training.statistics import JsonLines, Statistics, StatisticsMeter, rewind_log
 
 
 def test_the_meter_averages_overall_and_per_t() -> None:
@@ -44,6 +45,46 @@ def test_reading_resets_the_meter() -> None:
     assert meter.read() == {}
     meter.add({"discriminator": {"t": t, "loss_d": torch.tensor([7.0])}})
     assert meter.read() == {"loss_d": 7.0, "loss_d_by_t": [7.0]}
+
+
+def some(seed: int, *, penalty: bool) -> Statistics:
+    rng = torch.Generator().manual_seed(seed)
+    values = {"t": torch.randint(1, 4, (6,), generator=rng), "loss_d": torch.randn(6, generator=rng)}
+    values |= {"r1": torch.randn(6, generator=rng)} if penalty else {}
+    return {"discriminator": values, "iteration": {"skipped": torch.tensor(float(seed % 2))}}
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_an_interrupted_interval_goes_on_to_the_bit_and_in_the_same_order(cut: int) -> None:
+    meter, other = StatisticsMeter(3), StatisticsMeter(3)
+    for seed in range(4):
+        if seed == cut:
+            meter, kept = StatisticsMeter(3), meter.unfinished()
+            meter.restore(dict(reversed(kept.items())))  # a file may have them in any order
+        meter.add(some(seed, penalty=seed == 1))
+        other.add(some(seed, penalty=seed == 1))
+    assert list(meter.read().items()) == list(other.read().items())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_interval_goes_on_with_another_number_of_processes(count: int) -> None:
+    """Two processes are interrupted; the sums over all are the same on any number."""
+    cpu, alone = torch.device("cpu"), StatisticsMeter(3)
+    kept: dict[str, torch.Tensor] = {}
+    for rank in range(2):
+        meter = StatisticsMeter(3, Processes(cpu, rank, 2))
+        meter.add(some(rank, penalty=True))
+        alone.add(some(rank, penalty=True))
+        for name, rows in meter.unfinished(together=False).items():
+            kept[name] = kept.get(name, torch.zeros_like(rows)) + rows  # what is gathered from all
+    parts = []
+    for rank in range(count):
+        meter = StatisticsMeter(3, Processes(cpu, rank, count))
+        meter.restore(kept)
+        parts.append(meter.unfinished(together=False))
+    total = {name: sum(part[name].sum(dim=0) for part in parts) for name in kept}
+    for name, value in alone.unfinished().items():
+        torch.testing.assert_close(total[name], value[0])
 
 
 def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A checkpoint on disk: a folder, written atomically.
 
-RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments
+RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments, sums of the log
 RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the state; no pickle
 """
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
 from ddgan.metrics import Report, evaluate
-from ddgan.models.run_folder import BEST_NAME, GRID_NAME, LOG_NAME
+from ddgan.models.run_folder import BEST_NAME, GRID_NAME, LOG_NAME, read_log
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
 from ddgan.system.processes import Processes, TrainingError
@@ -35,7 +35,7 @@ from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import LR_NAMES, Logger, memory_gb, summary, time_left
 from ddgan.training.health import Health, memorised, slow_emas
 from ddgan.training.state import TrainState
-from ddgan.training.statistics import JsonLines, finite
+from ddgan.training.statistics import JsonLines, StatisticsMeter, finite
 from ddgan.training.tracking import Trackers
 from ddgan.training.workspace import checkpoints_of
 
@@ -58,6 +58,7 @@ class Session:
         path: the run folder.
         log: prints lines for the user.
         advance: moves the progress bar.
+        meter: averages the statistics until the next log record.
         seconds: training time before this start.
 
     Attributes:
@@ -73,9 +74,11 @@ class Session:
         path: Path,
         log: Logger,
         advance: Callable[..., None],
+        meter: StatisticsMeter,
         seconds: float = 0.0,
     ) -> None:
         self.config, self.state, self.dataset = config, state, dataset
+        self._meter = meter
         self.processes, self.path, self.log, self.advance = processes, path, log, advance
         self._seconds, self._start = seconds, time.monotonic()
         self._checkpoints = checkpoints_of(path, config.training)
@@ -102,9 +105,20 @@ class Session:
     def save(self) -> bool:
         """Write a checkpoint and the EMA weights; a full or broken disk is logged, not raised.
 
+        Only the main process must call it. With several processes, the first log record after resuming from
+        the checkpoint then lacks the others' samples of the time before it; see `save_together`.
+
         Returns:
             Whether everything was written.
         """
+        return self._save(self._meter.unfinished(together=False))
+
+    def save_together(self) -> bool:
+        """Do the same with the statistics of all processes, which must all call it; the main one writes."""
+        unfinished = self._meter.unfinished()
+        return self._save(unfinished) if self.processes.is_main else True
+
+    def _save(self, unfinished: dict[str, Tensor]) -> bool:
         began = time.monotonic()
         metadata = metadata_of(self.config, self.dataset.sample_shape, self.state.license)
         metadata |= {"seconds": self.seconds, "data": self.dataset.checksum}
@@ -112,7 +126,8 @@ class Session:
             metadata["score"] = self.scores[self.state.step]
         written = self.state.is_finite()  # the last good checkpoint is worth more than one that is not
         if written:
-            written = self.attempt(lambda: self._checkpoints.save(self.state, metadata), "a checkpoint")
+            saved = self._checkpoints.save
+            written = self.attempt(lambda: saved(self.state, metadata, unfinished), "a checkpoint")
             written &= self.attempt(self._save_weights, "the weights")
         else:
             self.log(
@@ -207,7 +222,9 @@ class HealthWatch(Callback):
     """Warns about signs of trouble."""
 
     def on_start(self, session: Session) -> None:
-        self._health = Health()
+        self._health, log = Health(), session.path / LOG_NAME
+        for record in read_log(log) if session.processes.is_main and log.is_file() else ():
+            self._health.warnings(record)  # a resumed run remembers them
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         found = self._health.warnings(record) if session.processes.is_main else []
@@ -246,8 +263,7 @@ def check_skipped(session: Session) -> None:
 def stuck(session: Session, count: int) -> TrainingError:
     """Save the state of a run in which `count` consecutive iterations were skipped, and return the error."""
     session.state.longest_streak.zero_()  # it has been reported; a run that recovers may be resumed
-    if session.processes.is_main:
-        session.save()
+    session.save_together()
     return TrainingError(
         f"stopped at iteration {session.state.step}: {count} iterations in a row had a non-finite "
         f"gradient; the last good state is in '{session.path}'. Look for bad images "
@@ -313,8 +329,7 @@ class Budget(Callback):
         session.state.num_iterations, session.state.is_budgeted = end, True  # saved in checkpoints
         self._is_measuring = False
         session.log(f"time budget of {session.config.training.max_minutes:g} min: {end} iterations")
-        if session.processes.is_main:
-            session.save()
+        session.save_together()
 
 
 class SlowEMAs(Callback):
@@ -345,13 +360,13 @@ class ScoresAndCheckpoints(Callback):
     """Scores the model during training, and saves checkpoints: scored ones, permanent ones, and by time."""
 
     def on_step(self, session: Session) -> None:
-        training, step = session.config.training, session.state.step
-        if not session.processes.is_main:
-            return
-        if training.score_every and step % training.score_every == 0:
+        training, step, processes = session.config.training, session.state.step, session.processes
+        is_scored = training.score_every and step % training.score_every == 0
+        if is_scored and processes.is_main:
             self._score(session)
-        elif (training.keep_every and step % training.keep_every == 0) or self._is_due(session):
-            session.save()
+        is_kept = training.keep_every and step % training.keep_every == 0
+        if is_scored or is_kept or processes.any(processes.is_main and self._is_due(session)):
+            session.save_together()
 
     def _is_due(self, session: Session) -> bool:
         wait = max(60 * session.config.training.checkpoint_minutes, session.saving_took / SAVING_SHARE)
@@ -363,7 +378,6 @@ class ScoresAndCheckpoints(Callback):
             report = scored(session.model())
         except (ValueError, OSError) as error:  # features that are not available, say
             session.log(f"warning: could not score at iteration {step}: {error}; training goes on")
-            session.save()
             return
         score = headline(report)
         session.log(f"iteration {step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
@@ -371,7 +385,6 @@ class ScoresAndCheckpoints(Callback):
             if score < min(session.scores.values(), default=math.inf):
                 session.attempt(lambda: session.model().save(session.path / BEST_NAME), BEST_NAME)
             session.scores[step] = score
-        session.save()
 
 
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
@@ -408,17 +421,18 @@ def check_trained(session: Session, *, is_finished: bool) -> None:
 
 
 def save_at_the_end(session: Session) -> None:
-    """Write the final checkpoint, weights and grid of samples.
+    """Write the final checkpoint, weights and grid of samples; every process must call it.
 
     Raises:
         TrainingError: if they cannot be written; an earlier checkpoint may exist.
     """
-    if not session.save():
+    if not session.save_together():
         raise TrainingError(
             f"training ended at iteration {session.state.step}, but its weights could not be written "
             f"to '{session.path}'; free some space, then --resume continues from the last checkpoint there"
         )
-    session.save_grid(session.path / GRID_NAME)
+    if session.processes.is_main:
+        session.save_grid(session.path / GRID_NAME)
 
 
 def scored(model: Any, *, progress: bool = False) -> Report:

@@ -1,6 +1,6 @@
 """Checkpoints: everything that training changes, in folders that are either complete or absent.
 
-RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments
+RUN/checkpoints/step-00001200/state.safetensors   networks, EMAs, the optimizers' moments, sums of the log
 RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksum of the tensors; no pickle
 
 Everything else in an iteration follows from (seed, step), so a resumed run is exactly the run that was
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from ddgan.models.weights_file import in_words, misfits
 from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
 from ddgan.training.state import TrainState
 
-__all__ = ["Checkpoints", "restore"]
+__all__ = ["STATISTICS", "Checkpoints", "restore"]
 
 NAME = re.compile(r"step-\d+")
 OPTIMIZER = "optimizer."
 """Prefix of the names of optimizer moments; an optimizer has the name of the network it trains."""
+STATISTICS = "statistics"
+"""Prefix of the names of the sums of an unfinished interval of the log, see `StatisticsMeter`."""
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -109,13 +112,16 @@ class Checkpoints:
         """Return the folder of the checkpoint at an iteration."""
         return self.folder / f"step-{step:08d}"
 
-    def save(self, state: TrainState, metadata: dict[str, Any]) -> Path:
+    def save(
+        self, state: TrainState, metadata: dict[str, Any], statistics: Mapping[str, Tensor] | None = None
+    ) -> Path:
         """Write a checkpoint, remove those no longer needed, and return its folder.
 
         Args:
             state: what to save.
             metadata: stored beside it, including that of a weights file; the checkpoint with the lowest
                 `score` is never removed.
+            statistics: sums of the log's unfinished interval, by name.
 
         Raises:
             OSError: if it cannot be written; earlier checkpoints are untouched.
@@ -126,7 +132,8 @@ class Checkpoints:
         known["longest_streak"] = int(state.longest_streak)
         known |= metadata
         with folder_made_atomically(path) as partial:
-            save_tensors(partial / STATE_NAME, state_tensors(state))
+            sums = {f"{STATISTICS}.{name}": value for name, value in (statistics or {}).items()}
+            save_tensors(partial / STATE_NAME, state_tensors(state) | sums)
             known["sha256"] = sha256_of(partial / STATE_NAME)
             write_metadata(partial, known)
         self._prune()

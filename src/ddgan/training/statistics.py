@@ -71,6 +71,38 @@ class StatisticsMeter:
         self._sums.clear()
         return means
 
+    def unfinished(self, *, together: bool = True) -> dict[str, Tensor]:
+        """Return the sums since the last `read`, of each process (processes, 2, bins), for a checkpoint.
+
+        Args:
+            together: gather those of every process, which must all call this; otherwise only this process's.
+        """
+        rank, count = (0, 1) if self._processes is None else (self._processes.rank, self._processes.count)
+        found: dict[str, Tensor] = {}
+        for place, (name, sums) in enumerate(self._sums.items()):  # a log line has them in this order
+            found[f"{place:03}.{name}"] = rows = sums.new_zeros(count, *sums.shape)
+            rows[rank] = sums
+        if together and found and self._processes is not None:
+            self._processes.sum_(found[name] for name in sorted(found, key=_name))
+        return found
+
+    def restore(self, unfinished: dict[str, Tensor]) -> None:
+        """Go on from the sums that `unfinished` returned, on any number of processes.
+
+        On as many as before, the means will be those of a run that was never interrupted.
+        """
+        rank, count = (0, 1) if self._processes is None else (self._processes.rank, self._processes.count)
+        device = torch.device("cpu") if self._processes is None else self._processes.device
+        for key in sorted(unfinished):
+            rows = unfinished[key]
+            if len(rows) != count:
+                rows = torch.cat([rows.sum(dim=0, keepdim=True), rows.new_zeros(count - 1, *rows.shape[1:])])
+            self._sums[_name(key)] = rows[rank].to(device, copy=True)
+
+
+def _name(key: str) -> str:
+    return key.partition(".")[2]
+
 
 UNBINNED = {"skipped"}
 """Statistics of a whole iteration, which have no t."""

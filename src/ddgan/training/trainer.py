@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import plain
 from ddgan.config.training import known_end
@@ -26,7 +28,7 @@ from ddgan.system.files import write_atomically
 from ddgan.system.processes import Processes, join_processes
 from ddgan.system.progress import progress_bar
 from ddgan.training.callbacks import Callback, Session, callbacks_of, check_trained, save_at_the_end, scored
-from ddgan.training.checkpoint import restore
+from ddgan.training.checkpoint import STATISTICS, restore
 from ddgan.training.console import Logger
 from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
 from ddgan.training.iteration import iterate
@@ -195,7 +197,8 @@ def resume(
                 lines = "1 line" if damaged == 1 else f"{damaged} lines"
                 log(f"warning: dropped {lines} of {path / LOG_NAME}, damaged since the log was written")
         seconds = newest.metadata["seconds"]
-        return carry_on(config, state, dataset, processes, path, log, seconds, callbacks)
+        unfinished = newest.weights(STATISTICS)
+        return carry_on(config, state, dataset, processes, path, log, seconds, callbacks, unfinished)
 
 
 @contextmanager
@@ -251,16 +254,19 @@ def carry_on(
     log: Logger,
     seconds: float = 0.0,
     callbacks: Sequence[Callback] = (),
+    unfinished: dict[str, Tensor] | None = None,
 ) -> Run:
     """Train from the current step to the end, then sample and score."""
     training, every = config.training, callbacks_of(callbacks)
+    meter = StatisticsMeter(config.method.num_bins(config), processes)
+    meter.restore(unfinished or {})
     updates = ReplayedUpdates() if training.cuda_graphs else None
     with (
         tf32(training.tf32),
         graceful_stop(verbose=log.verbose) as received,
         progress_bar("training", known_end(state.num_iterations), state.step, enabled=log.verbose) as advance,
     ):
-        session = Session(config, state, dataset, processes, path, log, advance, seconds)
+        session = Session(config, state, dataset, processes, path, log, advance, meter, seconds)
 
         def on_log(record: dict[str, Any]) -> None:
             for callback in every:
@@ -277,7 +283,7 @@ def carry_on(
                 state,
                 lambda state, batch, noise: iterate(state, batch, noise, updates),
                 training_inputs(config, dataset, processes),
-                StatisticsMeter(config.method.num_bins(config), processes),
+                meter,
                 log_every=training.log_every,
                 on_log=on_log,
                 on_step=on_step,
@@ -289,8 +295,8 @@ def carry_on(
         ended_by = processes.largest(received()) if state.step < state.num_iterations else 0
         check_trained(session, is_finished=not ended_by)
         report = None
+        save_at_the_end(session)
         if processes.is_main:
-            save_at_the_end(session)
             done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
             log(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
             if ended_by:
