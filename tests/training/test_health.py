@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddgan.config.components import find
 from ddgan.config.optimization import EMAConfig
-from ddgan.training.health import SIGNS, Health, memorised, slow_emas
+from ddgan.models.run_folder import read_log
+from ddgan.training.health import IDLE, SIGNS, Health, is_idle, memorised, slow_emas
 
 HEALTHY: dict[str, Any] = {
     "step": 5000,
@@ -54,6 +58,54 @@ def test_a_young_generator_may_be_grey() -> None:
     health = Health()
     young = HEALTHY | SICK["collapsed"] | {"step": 100}
     assert all(health.warnings(young) == [] for _ in range(5))
+
+
+GUESSING = 2 * math.log(2)
+IDLE_RECORD = HEALTHY | {"loss_d": 1.3863, "d_real": 0.012, "d_fake": 0.006}
+
+
+def idle(record: dict[str, Any], guessing: float | None = GUESSING) -> bool:
+    health = Health(guessing=guessing)
+    return [health.warnings(record) for _ in range(4)] == [[], [], [IDLE], []]
+
+
+def test_a_discriminator_that_learns_nothing_is_told() -> None:
+    assert idle(IDLE_RECORD)
+    assert idle(IDLE_RECORD | {"loss_d": 1.43})  # worse than guessing
+    assert not idle(HEALTHY)
+    assert not idle(IDLE_RECORD | {"loss_d": 1.372})
+    assert not idle(IDLE_RECORD | {"d_real": 0.05})
+    assert not idle(IDLE_RECORD | {"step": 1999})  # it may still begin
+    assert not idle(IDLE_RECORD, guessing=None)
+    assert not idle(IDLE_RECORD | {"loss_d": None})
+    marginal = {"loss_d_marginal": 1.386, "d_real_marginal": 0.0, "d_fake_marginal": 0.0}
+    assert idle(HEALTHY | marginal)
+    assert not idle(HEALTHY | {"loss_d_by_t": [1.386], "d_real_by_t": [0.0], "d_fake_by_t": [0.0]})
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ({"kind": "denoising_gan"}, GUESSING),
+        ({"kind": "denoising_gan", "adversarial": "relativistic"}, math.log(2)),
+        ({"kind": "one_step_gan"}, GUESSING),
+        ({"kind": "wgan_gp"}, None),  # its unit is the critic's own
+        ({"kind": "gaussian_diffusion"}, None),
+    ],
+)
+def test_guessing_costs_what_equal_logits_cost(method: dict[str, Any], loss: float | None) -> None:
+    found = find("method", method["kind"])(**{k: v for k, v in method.items() if k != "kind"})
+    assert found.guessing_loss() == (loss if loss is None else pytest.approx(loss))
+
+
+def test_the_recorded_runs_show_it_until_the_discriminator_awakes() -> None:
+    """CIFAR-10 with D's rate at 5e-4: at 2 ln 2 until the rate had decayed below 1e-4; then it learns."""
+    path = Path(__file__).parents[2] / "docs" / "results" / "gpu" / "cifar10" / "first" / "log.jsonl"
+    records = read_log(path)
+    health = Health(guessing=GUESSING)
+    told = [record["step"] for record in records if IDLE in health.warnings(record)]
+    assert told[0] < 3000
+    assert not any(is_idle(record, GUESSING) for record in records if record["lr_d"] < 5e-5)
 
 
 def test_missing_numbers_are_no_signs() -> None:

@@ -222,7 +222,8 @@ class HealthWatch(Callback):
     """Warns about signs of trouble."""
 
     def on_start(self, session: Session) -> None:
-        self._health, log = Health(), session.path / LOG_NAME
+        self._health = Health(guessing=session.config.method.guessing_loss())
+        log = session.path / LOG_NAME
         for record in read_log(log) if session.processes.is_main and log.is_file() else ():
             self._health.warnings(record)  # a resumed run remembers them
 

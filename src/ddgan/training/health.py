@@ -6,6 +6,7 @@ real ones, and D rates held-out images like its training images. Signs of troubl
 - skipped updates, because a gradient was not finite;
 - logits or losses far outside the range of balanced training, most often from too high a learning rate;
 - D has won: it is nearly always right, so G gets little gradient;
+- D is idle: long after the start its loss is that of guessing, so G learns from the other terms alone;
 - G has collapsed: its predictions of x_0 hardly differ, over all t together (at t = T alone they may be
   almost equal in a healthy run, where the posterior's noise makes the difference);
 - overfitting: D's logit on held-out real images falls from that of training images towards that of fakes.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ddgan.config.optimization import EMAConfig
@@ -27,6 +29,10 @@ LARGEST_LOGIT = 50.0
 WON_LOSS, LOST_LOSS = 0.05, 4.0
 SMALLEST_SPREAD = 0.2
 LARGEST_MEMORY = 0.5
+IDLE_GRACE = 2000
+"""Iterations before D is expected to tell real from fake, once G has left its start."""
+IDLE_LOSS, IDLE_MARGIN = 0.01, 0.03
+"""D is idle if its loss is less than this below that of guessing, and its mean logits differ by less."""
 GRACE = 1000
 """Iterations before G's images are expected to vary; those of an untrained generator are all grey."""
 FITTING_SHARE = 0.05
@@ -76,6 +82,22 @@ def memorised(record: Record) -> float | None:
     return float((real - held_out) / (real - fake))
 
 
+def is_idle(record: Record, guessing: float) -> bool:
+    """Whether a D learns nothing; `guessing` is the loss of a D that cannot tell real from fake."""
+    if record["step"] < IDLE_GRACE:
+        return False
+    for name, loss in record.items():
+        if not name.startswith("loss_d") or name.endswith("_by_t"):
+            continue
+        role = name.removeprefix("loss_d")
+        real, fake = record.get(f"d_real{role}"), record.get(f"d_fake{role}")
+        if loss is None or real is None or fake is None:
+            continue
+        if guessing - loss < IDLE_LOSS and abs(real - fake) < IDLE_MARGIN:
+            return True
+    return False
+
+
 SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
     "skipping": (
         is_skipping,
@@ -105,17 +127,31 @@ SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
 }
 
 
-class Health:
-    """Watches the records of a run; warns once per episode."""
+IDLE = (
+    "D learns nothing: it cannot tell real from fake, and its loss stays at that of guessing; lower "
+    "optimization.discriminator.lr (tenfold, say)"
+)
 
-    def __init__(self, patience: int = PATIENCE) -> None:
+
+class Health:
+    """Watches the records of a run; warns once per episode.
+
+    Args:
+        patience: consecutive records that must show a sign.
+        guessing: the loss of a D that cannot tell real from fake, see `Method.guessing_loss`.
+    """
+
+    def __init__(self, patience: int = PATIENCE, guessing: float | None = None) -> None:
         self._patience = patience
-        self._seen = dict.fromkeys(SIGNS, 0)
+        self._signs = dict(SIGNS)
+        if guessing is not None:
+            self._signs["idle"] = (partial(is_idle, guessing=guessing), IDLE)
+        self._seen = dict.fromkeys(self._signs, 0)
 
     def warnings(self, record: Record) -> list[str]:
         """Return the warnings that begin with this record."""
         found = []
-        for name, (shows, words) in SIGNS.items():
+        for name, (shows, words) in self._signs.items():
             self._seen[name] = self._seen[name] + 1 if shows(record) else 0
             if self._seen[name] == self._patience:
                 found.append(words)

@@ -101,6 +101,10 @@ class Method:
         """Number of iterations after which the kinds repeat."""
         return 1
 
+    def guessing_loss(self) -> float | None:
+        """Return the loss of a D whose logits on real and fake are equal; None if that has no meaning."""
+        return None
+
     def held_out_logits(self, state: TrainState, batch: Batch, seed: int) -> Tensor | None:
         """Return D's logits (B,) on held-out real samples, always with the same noise.
 

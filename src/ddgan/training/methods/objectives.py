@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import Annotated, Any
 
+import torch
 from annotated_types import Len
 from torch import Tensor
 
@@ -62,6 +63,10 @@ class AdversarialMethod(Method):
             Update(DISCRIMINATOR, self.discriminator_loss),
             Update(GENERATOR, self.generator_loss, freezes=(DISCRIMINATOR,)),
         )
+
+    def guessing_loss(self) -> float | None:
+        loss: AdversarialLoss | None = getattr(self, "adversarial", None)
+        return None if loss is None else float(loss.discriminator(torch.zeros(1), torch.zeros(1)))
 
     def discriminator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Tensor, UpdateStatistics]:
         """Return L_D (B,) and statistics."""
