@@ -21,7 +21,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
 
-__all__ = ["MOST_STEPS", "GeometricConfig", "Schedule", "VPConfig", "step_betas"]
+__all__ = ["GeometricConfig", "Schedule", "VPConfig", "step_betas"]
 
 SMALLEST_TIME = 1e-3
 """epsilon."""
