@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from ddgan.system import images
-from ddgan.system.outputs import MARK, check_output, is_marked, record_beside, write_record
+from ddgan.system.outputs import (
+    MARK,
+    check_output,
+    is_marked,
+    read_record,
+    record_beside,
+    write_record,
+)
 
 
 def test_outputs_that_exist_need_overwrite(tmp_path: Path) -> None:
@@ -64,8 +71,24 @@ def test_marks_are_found_at_both_ends_and_beside(tmp_path: Path) -> None:
         assert is_marked(path) is expected
     write_record(record_beside(path), {"n": 1})
     assert is_marked(path)
-    assert json.loads((tmp_path / "x.bin.json").read_text()) == {"software": MARK, "n": 1}
+    found = json.loads((tmp_path / "x.bin.json").read_text())
+    assert found.items() >= {"software": MARK, "n": 1}.items()
+    assert read_record(tmp_path / "x.bin.json") == {"n": 1}
     assert not is_marked(tmp_path / "missing")
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    write_record(file, {"kl": 0.25})
+    file.write_text(file.read_text().replace("0.25", "0.05"))
+    with pytest.raises(ValueError, match=r"x.json' was changed since it was written: its checksum is wrong"):
+        read_record(file)
+    for text in ("[1]", "{", "[" * 100_000):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"x.json' cannot be read"):
+            read_record(file)
+    file.write_text('{"kl": 1}')  # another program's
+    assert read_record(file) == {"kl": 1}
 
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:

@@ -124,11 +124,22 @@ def test_a_damaged_one_is_passed_over(tiny_config: RunConfig, tmp_path: Path, da
 
 def test_one_of_another_version_is_kept_and_refused(tiny_config: RunConfig, tmp_path: Path) -> None:
     checkpoints, _, newer = two_saved(tiny_config, tmp_path)
-    metadata = json.loads((newer / METADATA_NAME).read_text())
-    (newer / METADATA_NAME).write_text(json.dumps(metadata | {"format": 99, "sha256": "of another kind"}))
+    metadata = json.loads((newer / METADATA_NAME).read_text()) | {"format": 99, "sha256": "of another kind"}
+    del metadata["checksum"]
+    (newer / METADATA_NAME).write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="has format 99, but this version of ddgan reads format 2"):
         checkpoints.newest()
     assert newer.is_dir()
+
+
+def test_a_damaged_format_is_damage_and_not_another_version(tiny_config: RunConfig, tmp_path: Path) -> None:
+    checkpoints, older, newer = two_saved(tiny_config, tmp_path)
+    text = (newer / METADATA_NAME).read_text()
+    (newer / METADATA_NAME).write_text(text.replace('"format": 2', '"format": 3'))
+    newest, problems = checkpoints.newest()
+    assert newest is not None
+    assert newest.path == older
+    assert "its checksum is wrong" in problems[0]
 
 
 def test_one_that_cannot_be_read_now_is_passed_over_and_kept(

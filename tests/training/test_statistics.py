@@ -10,6 +10,7 @@ import torch
 
 from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
+from ddgan.system.seal import sealed
 from ddgan.training.statistics import JsonLines, Statistics, StatisticsMeter, rewind_log
 
 
@@ -96,6 +97,7 @@ def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path: Path) -> None:
         '{"stfp": 3}',
         '{"step": true}',
         '{"step": 2.0}',
+        json.dumps(sealed({"step": 2, "loss": 0.5})).replace("0.5", "0.4"),
         '{"step": 2, "lo',
         "[" * 100_000,
         "\xff",
@@ -106,7 +108,7 @@ def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path: Path) -> None:
     assert [record["step"] for record in read_log(path, found.append)] == [1, 2, 3, 4]
     assert len(found) == len(bad)
     assert rewind_log(path, 3) == len(bad)
-    assert path.read_text() == "".join(line + "\n" for line in good[:3])
+    assert path.read_text() == "".join(json.dumps(sealed(json.loads(line))) + "\n" for line in good[:3])
     assert rewind_log(path, 3) == 0
 
 

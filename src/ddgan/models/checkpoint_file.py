@@ -6,7 +6,6 @@ RUN/checkpoints/step-00001200/checkpoint.json     step, settings, score, checksu
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ddgan.models.weights_file import FORMAT
 from ddgan.system.files import read_tensors, sha256_of
+from ddgan.system.seal import SEAL, sealed, unsealed
 
 __all__ = [
     "METADATA_NAME",
@@ -30,8 +30,6 @@ __all__ = [
 ]
 
 STATE_NAME, METADATA_NAME = "state.safetensors", "checkpoint.json"
-OWN_CHECKSUM = "metadata_sha256"
-"""Entry of the metadata: the SHA-256 of all other entries."""
 
 
 class DamagedError(ValueError):
@@ -65,8 +63,7 @@ def is_checkpoint(path: Path) -> bool:
 
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Write the metadata of the checkpoint in folder `path`, with their checksum."""
-    text = json.dumps({**metadata, OWN_CHECKSUM: _checksum(metadata)}, indent=2)
-    (path / METADATA_NAME).write_text(text + "\n", encoding="utf-8")
+    (path / METADATA_NAME).write_text(json.dumps(sealed(metadata), indent=2) + "\n", encoding="utf-8")
 
 
 def read_own_metadata(path: Path) -> dict[str, Any]:
@@ -79,8 +76,8 @@ def read_own_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         metadata: dict[str, Any] = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
-        found = metadata["format"]
-        checksum = metadata.pop(OWN_CHECKSUM, None)
+        found, is_sealed = metadata["format"], SEAL in metadata
+        metadata = unsealed(metadata)
     except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if found != FORMAT:
@@ -88,13 +85,9 @@ def read_own_metadata(path: Path) -> dict[str, Any]:
             f"'{path}' has format {str(found)[:20]}, but this version of ddgan reads format {FORMAT}; resume "
             "it with the version that wrote it"
         )
-    if checksum != _checksum(metadata):
-        raise DamagedError(f"'{path / METADATA_NAME}' is damaged: its checksum is wrong")
+    if not is_sealed:
+        raise DamagedError(f"'{path / METADATA_NAME}' is damaged: it has no checksum")
     return metadata
-
-
-def _checksum(metadata: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> Checkpoint:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from ddgan.models.model import TrainedModel
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.files import write_atomically
+from ddgan.system.outputs import read_record, write_record
 
 __all__ = ["push_to_hub"]
 
@@ -68,7 +68,7 @@ def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
         save_grid(model, folder / GRID_NAME)
     scores = _scores(model)
     if scores is not None:
-        write_atomically(folder / SCORES_NAME, json.dumps(scores, indent=2) + "\n")
+        write_record(folder / SCORES_NAME, scores)
     card = model_card(model, name, scores=scores, picture=picture)
     write_atomically(folder / CARD_NAME, card)
 
@@ -94,7 +94,6 @@ def _scores(model: TrainedModel) -> dict[str, Any] | None:
     if path is None or model.source is None or model.source.name != WEIGHTS_NAME or not path.is_file():
         return None
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"'{path}' is damaged: it is not JSON; remove it or score the run again") from None
-    return scores if isinstance(scores, dict) else None
+        return read_record(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it or score the run again") from None

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.system.seal import unsealed
 
 __all__ = ["CONFIG_NAME", "LOG_NAME", "REPORT_NAME", "SCORES_NAME", "read_log"]
 
@@ -39,16 +40,16 @@ FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME,
 def read_log(path: Path, on_damage: Callable[[str], object] | None = None) -> list[dict[str, Any]]:
     """Read the records of a log file, in order; each has an integer `step`.
 
-    A line that is not a record is skipped and passed to `on_damage`, unless it is the last and has no end: a
-    killed process leaves that.
+    A line that is not a record, or whose checksum is wrong, is skipped and passed to `on_damage`, unless it
+    is the last and has no end: a killed process leaves that.
     """
     records, text = [], path.read_text(encoding="utf-8", errors="replace")
     lines = text.split("\n")
     for number, line in enumerate(lines):
         try:
-            record = json.loads(line)
+            record = unsealed(json.loads(line))
             is_record = isinstance(record, dict) and type(record.get("step")) is int
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             is_record = False
         if is_record:
             records.append(record)

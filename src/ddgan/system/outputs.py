@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.system.files import write_atomically
+from ddgan.system.seal import sealed, unsealed
 
-__all__ = ["MARK", "check_output", "is_marked", "record_beside", "write_record"]
+__all__ = ["MARK", "check_output", "is_marked", "read_record", "record_beside", "write_record"]
 
 MARK = "written by ddgan"
 """Text that every output contains, in its first or last bytes."""
+SOFTWARE = "software"
+"""Entry of a record: the mark."""
 IN_WEIGHTS = b'"ddgan":'
 """The mark of a weights file: the entry of its metadata."""
 HEAD, TAIL = 1 << 16, 1 << 10
@@ -45,8 +48,28 @@ def record_beside(path: Path) -> Path:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as marked JSON, atomically."""
-    write_atomically(path, json.dumps({"software": MARK, **record}, indent=2) + "\n")
+    """Write a record as JSON, atomically, with the mark and a checksum."""
+    write_atomically(path, json.dumps(sealed({SOFTWARE: MARK, **record}), indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record; also one that another program wrote, without a mark and a checksum.
+
+    Raises:
+        ValueError: in one line that names the file, if it is not a JSON object or its checksum is wrong.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"'{path}' cannot be read: it has no JSON object")
+    try:
+        record = unsealed(found)
+    except ValueError as error:
+        raise ValueError(f"'{path}' was changed since it was written: {error}") from None
+    record.pop(SOFTWARE, None)
+    return record
 
 
 def check_output(path: Path, overwrite: bool, also: Iterable[Path] = ()) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
+from ddgan.system.seal import sealed
 
 __all__ = ["JsonLines", "Statistics", "StatisticsMeter", "finite", "rewind_log"]
 
@@ -122,7 +123,7 @@ class JsonLines:
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line and flush it, so that a killed run keeps its log."""
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(sealed(record)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -140,5 +141,6 @@ def rewind_log(path: Path, step: int) -> int:
 
     damaged: list[str] = []
     kept = read_log(path, damaged.append) if path.is_file() else []
-    write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept if record["step"] <= step))
+    lines = (json.dumps(sealed(record)) for record in kept if record["step"] <= step)
+    write_atomically(path, "".join(f"{line}\n" for line in lines))
     return len(damaged)
