@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +101,14 @@ def test_the_files_say_what_they_are(image_model: DDGAN, exported: Path) -> None
     record = json.loads((exported / "export.json").read_text())
     assert max(record["largest_difference"].values()) <= 1e-4
     assert "for cats only" in (exported / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_same_model_is_the_same_files_in_every_process(exported: Path, tmp_path: Path) -> None:
+    weights, folder = exported.parents[1] / "model.safetensors", tmp_path / "folder"
+    command = [sys.executable, "-m", "ddgan", "export", str(weights), "--to", "onnx", "--out", str(folder)]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
+    for path in exported.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_code_of_the_card_runs(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

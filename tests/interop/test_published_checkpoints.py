@@ -18,7 +18,7 @@ import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
 from ddgan.diffusion.schedules import GeometricConfig, VPConfig
-from ddgan.interop.conversion import LICENSE, SamplingSettings, published_tensors, to_model
+from ddgan.interop.conversion import LICENSE, SamplingSettings, published_tensors, save_published, to_model
 from ddgan.interop.nvlabs import published_state_dict
 from ddgan.interop.published_checkpoints import Checkpoint, read_checkpoint
 from ddgan.networks.ncsnpp import Generator, NCSNppConfig
@@ -288,6 +288,16 @@ def test_presets_of_other_methods_are_refused_by_name(method: str) -> None:
     checkpoint = Checkpoint("generator", tensors_of(config, (3, 8, 8)))
     with pytest.raises(ValueError, match=f"method is {method}, but the file holds a denoising diffusion GAN"):
         to_model(checkpoint, preset, SamplingSettings(image_size=8))
+
+
+def test_the_same_model_is_the_same_published_file(model: DDGAN, tmp_path: Path) -> None:
+    """Under any name: torch.save would write the name of the file into it."""
+    for name in ("a.pth", "another.pth", "ä.pth"):
+        save_published(model, tmp_path / name)
+    first, *others = (path.read_bytes() for path in tmp_path.iterdir())
+    assert others == [first, first]
+    state = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert list(state) == list(published_tensors(model))
 
 
 # --- inspection -------------------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,22 @@ def test_the_same_model_is_the_same_file(model: DDGAN, tmp_path: Path) -> None:
     assert (tmp_path / "third.safetensors").read_bytes() == first
     again = ddgan.load(tmp_path / "first.safetensors")
     assert again.save(tmp_path / "fourth.safetensors").read_bytes() == first
+
+
+SAVE = """
+import sys, ddgan
+ddgan.load(sys.argv[1]).save(sys.argv[2])
+"""
+
+
+def test_the_same_model_is_the_same_file_in_every_process(model: DDGAN, tmp_path: Path) -> None:
+    model = DDGAN(model.generator, model.config, model.sample_shape, "a licence")
+    first = model.save(tmp_path / "first.safetensors")
+    for seed in ("1", "2"):
+        second = tmp_path / f"{seed}.safetensors"
+        command = [sys.executable, "-c", SAVE, str(first), str(second)]
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": seed})
+        assert second.read_bytes() == first.read_bytes()
 
 
 def test_what_is_written_is_read(model: DDGAN, tmp_path: Path) -> None:

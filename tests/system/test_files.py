@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,27 @@ def test_tensors_reach_the_disk_before_they_take_a_name(
         write_atomically(tmp_path / "text", "words")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+SAVE = """
+import sys, torch
+from pathlib import Path
+from ddgan.system.files import save_tensors
+tensors = {name: torch.full((3,), float(ord(name))) for name in sys.argv[2]}
+save_tensors(Path(sys.argv[1]), tensors, {"about": '{"a": 1}'})
+"""
+
+
+def test_equal_tensors_are_equal_bytes_in_every_process(tmp_path: Path) -> None:
+    """Also in another order, and with other hashes of strings."""
+    for seed, names in (("1", "abcdef"), ("2", "fbdace")):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", SAVE, str(tmp_path / f"{seed}.safetensors"), names]
+        subprocess.run(command, check=True, env=environment)
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+
+
+def test_several_entries_of_metadata_are_refused_because_their_order_is_random(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the metadata have the entries a, b; write one, as JSON"):
+        save_tensors(tmp_path / "x.safetensors", {"w": torch.ones(1)}, {"b": "1", "a": "2"})
+    assert list(tmp_path.iterdir()) == []

@@ -62,6 +62,12 @@ def test_a_restored_state_goes_on_bit_for_bit(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_equal_states_are_equal_files(tiny_config: RunConfig, tmp_path: Path) -> None:
+    paths = [Checkpoints(tmp_path / name).save(trained(tiny_config), METADATA) for name in "ab"]
+    for name in (STATE_NAME, METADATA_NAME):
+        assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()
+
+
 def test_every_moment_of_the_optimizers_is_there(tiny_config: RunConfig) -> None:
     state = trained(tiny_config)
     names = state_tensors(state).keys()

@@ -96,14 +96,14 @@ def to_model(
 
 
 def save_published(model: DDGAN, path: Path) -> None:
-    """Write the generator as a state dict for the published code, atomically.
+    """Write the generator as a state dict for the published code, atomically; equal models give equal files.
 
     Raises:
         ValueError: if the published code does not support the model.
     """
     tensors = published_tensors(model)
-    with file_made_atomically(path) as partial:
-        torch.save(tensors, partial)
+    with file_made_atomically(path) as partial, partial.open("wb") as file:
+        torch.save(tensors, file)  # given a path, it would write the name into the file
 
 
 def published_tensors(model: DDGAN) -> OrderedDict[str, Tensor]:

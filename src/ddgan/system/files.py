@@ -74,14 +74,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a .safetensors file atomically.
+    """Write a .safetensors file atomically; equal tensors and metadata give equal bytes.
 
     Raises:
+        ValueError: if the metadata have more than one entry, whose order in the file would be random; write
+            several values as sorted JSON in one entry.
         OSError: if it cannot be written; an existing file is kept.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    if metadata and len(metadata) > 1:
+        raise ValueError(f"the metadata have the entries {', '.join(sorted(metadata))}; write one, as JSON")
     with file_made_atomically(path) as partial:
         try:
             save_file(
