@@ -22,6 +22,7 @@ from ddgan.interop.conversion import LICENSE, SamplingSettings, published_tensor
 from ddgan.interop.nvlabs import published_state_dict
 from ddgan.interop.published_checkpoints import Checkpoint, read_checkpoint
 from ddgan.networks.ncsnpp import Generator, NCSNppConfig
+from ddgan.system.text import markdown
 from other_methods import OTHERS, config_of
 from reference import helpers
 from reference.helpers import error
@@ -135,7 +136,7 @@ def test_the_licence_is_in_metadata_card_and_record_and_stays(tmp_path: Path) ->
     about = yaml.safe_load(card.split("---")[1])
     assert about["license"] == "other"
     assert "nvidia-source-code-license" in about["license_name"]
-    assert LICENSE in card
+    assert markdown(LICENSE) in card
     record = json.loads((tmp_path / "ours.safetensors.json").read_text())
     assert record["license"] == LICENSE
     assert RunConfig.from_dict(record["config"]) == model.config

@@ -19,6 +19,7 @@ from PIL import Image
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.models.card import model_card
+from ddgan.system.text import markdown
 from ddgan.training.trainer import resume
 
 
@@ -105,7 +106,7 @@ def test_a_licence_in_words_stays_with_the_weights(model: DDGAN, tmp_path: Path,
     assert uploads.calls == []
     again.push_to_hub("me/cats")
     card = (uploads.keep / "README.md").read_text(encoding="utf-8")
-    assert words in card
+    assert markdown(words) in card
     about = metadata(card)
     assert about["license"] == "other"
     assert about["license_name"] == "example-licence-1.0"

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # raises here if the reader has closed the pipe
         return code
     except ValueError as error:
-        return _refuse(one_line(error))
+        return _refuse(str(error))
     except (OSError, TrainingError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE
@@ -144,5 +144,5 @@ def _nobody_reads() -> bool:
 
 
 def _refuse(message: str) -> int:
-    print(f"ddgan: {message}", file=sys.stderr)
+    print(f"ddgan: {one_line(message)}", file=sys.stderr)
     return BAD_INPUT

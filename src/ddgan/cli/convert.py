@@ -14,6 +14,7 @@ from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import check_output, record_beside, write_record
+from ddgan.system.text import one_line
 
 __all__ = ["run"]
 
@@ -23,7 +24,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.inspect:
         for name, value in _rows(options.file):
-            print(f"{name:<32} {value}")
+            print(f"{one_line(name):<32} {one_line(value)}")
         return 0
     suffix = {"ddgan": ".safetensors", "nvlabs": ".pth"}[options.to]
     if options.out is None:
@@ -41,7 +42,7 @@ def run(arguments: list[str]) -> int:
         "config": model.config.to_dict(),
     }
     write_record(record_beside(out), record)
-    print(f"converted to {out}; licence: {model.license or 'not stated'}", file=sys.stderr)
+    print(f"converted to {out}; licence: {one_line(model.license) or 'not stated'}", file=sys.stderr)
     return 0
 
 

@@ -13,6 +13,7 @@ from ddgan.metrics.features import known_features
 from ddgan.metrics.samples import holds_samples
 from ddgan.system.devices import choose_device
 from ddgan.system.outputs import check_output
+from ddgan.system.text import one_line
 
 __all__ = ["run"]
 
@@ -88,7 +89,7 @@ def _evaluate(arguments: list[str]) -> int:
             device=choose_device(options.device),
         )
     for name, value in report.table():
-        print(f"{name:<40} {value}")
+        print(f"{one_line(name):<40} {one_line(value)}")
     if out is not None:
         report.save(out)
     return 0

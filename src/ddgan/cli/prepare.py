@@ -12,6 +12,7 @@ from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers import FORMS
 from ddgan.system.outputs import check_output
+from ddgan.system.text import one_line, printable
 
 __all__ = ["run"]
 
@@ -51,7 +52,7 @@ def run(arguments: list[str]) -> int:
             raise ValueError(f"sheet is '{sheet}'; it must be X.png")
         report = check_dataset(values.source, selection, progress=True)
         for name, value in report.table():
-            print(f"{name:<24} {value}")
+            print(f"{printable(name):<24} {one_line(value)}")
         if sheet is not None:
             contact_sheet(report, sheet)
         return 0
@@ -74,11 +75,13 @@ def run(arguments: list[str]) -> int:
     if ignored := info.get("left_aside"):
         total, endings = sum(ignored.values()), sorted(ignored.items())
         if total == 1:
-            print(f"ignored 1 file that is not a supported image ({endings[0][0]})", file=sys.stderr)
+            print(
+                f"ignored 1 file that is not a supported image ({one_line(endings[0][0])})", file=sys.stderr
+            )
         else:
-            counts = ", ".join(f"{count:,} {ending}" for ending, count in endings)
+            counts = ", ".join(f"{count:,} {one_line(ending)}" for ending, count in endings)
             print(f"ignored {total:,} files that are not supported images ({counts})", file=sys.stderr)
     for bad in info["skipped"]:
-        print(f"skipped '{bad['name']}': {bad['problem']}", file=sys.stderr)
+        print(f"skipped '{one_line(bad['name'])}': {one_line(bad['problem'])}", file=sys.stderr)
     print(path)
     return 0

@@ -22,6 +22,7 @@ from ddgan.paper.registry import (
     models_of,
 )
 from ddgan.paper.store import is_main
+from ddgan.system.text import printable
 
 __all__ = ["run"]
 
@@ -123,4 +124,4 @@ def reproduce_parser() -> Parser:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import Item
 from ddgan.system import images
 from ddgan.system.progress import progress_bar
+from ddgan.system.text import one_line
 
 __all__ = ["DataReport", "check_dataset", "contact_sheet"]
 
@@ -73,7 +74,10 @@ class DataReport:
             if len(self.per_class) <= 20:
                 names = self.class_names or ()
                 rows += [
-                    (f"  {names[label] if label < len(names) else label}", f"{self.per_class[label]:,}")
+                    (
+                        f"  {one_line(names[label] if label < len(names) else label)}",
+                        f"{self.per_class[label]:,}",
+                    )
                     for label in sorted(self.per_class)
                 ]
         else:

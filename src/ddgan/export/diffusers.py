@@ -38,12 +38,12 @@ from ddgan.export.diffusers import DDGANPipeline
 
 __all__ = ["DDGANPipeline"]
 '''
-USE = """Install with `pip install 'ddgan[diffusers]'`; {name} is the path of this folder:
+USE = """Install with `pip install 'ddgan[diffusers]'`; `folder` is the path of this folder:
 
 ```python
 from diffusers import DiffusionPipeline
 
-folder = "{name}"
+folder = {name}
 pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
 images = pipeline(batch_size=8, seed=0).images
 ```

@@ -28,6 +28,7 @@ from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.networks.conditions import ConditionShapes
 from ddgan.networks.ncsnpp import Generator, NCSNppConfig
 from ddgan.system.files import file_made_atomically
+from ddgan.system.text import one_line
 
 __all__ = ["LICENSE", "SamplingSettings", "describe", "published_tensors", "save_published", "to_model"]
 
@@ -263,7 +264,7 @@ def _generator(tensors: dict[str, Tensor], image_size: int | None, settings: dic
     try:
         return generator_from_state_dict(tensors, image_size=image_size, **more)
     except TypeError as error:
-        raise ValueError(f"the settings in the file are invalid: {error}") from None
+        raise ValueError(f"the settings in the file are invalid: {one_line(error)}") from None
 
 
 def _shapes(checkpoint: Checkpoint) -> Generator:

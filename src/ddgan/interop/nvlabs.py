@@ -25,6 +25,7 @@ from ddgan.config.settings import SettingError
 from ddgan.networks.layers import Attention
 from ddgan.networks.ncsnpp import Generator, NCSNppConfig, PyramidStep, ResidualBlock, level_name
 from ddgan.networks.resnet import Discriminator, ResNetDiscriminatorConfig
+from ddgan.system.text import one_line
 
 __all__ = [
     "discriminator_from_state_dict",
@@ -311,6 +312,5 @@ def _plain(value: Any) -> Any:
 
 def _refuse(problem: str, names: list[str], most: int = 3) -> None:
     if names:
-        raise ValueError(
-            f"{problem} ({len(names)}): {', '.join(names[:most])}{', ...' * (len(names) > most)}"
-        )
+        first = ", ".join(map(one_line, names[:most]))
+        raise ValueError(f"{problem} ({len(names)}): {first}{', ...' * (len(names) > most)}")

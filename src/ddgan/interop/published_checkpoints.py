@@ -141,7 +141,7 @@ def _ema(optimizer: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | N
     named = dict(zip(tensors, emas, strict=True))
     for name, ema in named.items():
         if not isinstance(ema, Tensor) or ema.shape != tensors[name].shape:
-            raise ValueError(f"its optimizerG has no EMA with the shape of {name}")
+            raise ValueError(f"its optimizerG has no EMA with the shape of {name!r}")
     return _state_dict(named, "the EMA in its optimizerG")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ddgan.config.settings import plain
 from ddgan.models.model import TrainedModel
 from ddgan.system.outputs import MARK
+from ddgan.system.text import URL, fenced, markdown, python_string
 
 __all__ = ["model_card", "properties"]
 
@@ -16,7 +17,7 @@ UNSTATED = "Not stated; ask the author before you use the weights."
 USE = """```python
 import ddgan
 
-model = ddgan.load("{name}")
+model = ddgan.load({name})
 images = model.sample(64, seed=0)  # (64, {shape}) in [-1, 1]
 ```"""
 
@@ -31,12 +32,14 @@ def model_card(
 ) -> str:
     """Return the card as Markdown; it begins with the metadata for the Hub.
 
+    Text from the model's metadata and its name are shown as they are, never as Markdown, HTML or code.
+
     Args:
         model: the model to describe.
         name: its name for `from_pretrained`.
         scores: the content of the run's scores.json.
         picture: the file name of a grid of samples beside the card.
-        use: how to use the model, with the fields `name` and `shape`.
+        use: how to use the model as Markdown, with the fields `name` (a string in Python code) and `shape`.
     """
     import yaml
 
@@ -49,14 +52,14 @@ def model_card(
     shape = ", ".join(map(str, model.sample_shape))
     parts = [
         f"---\n{yaml.safe_dump(about, sort_keys=False)}---",
-        f"# {name.rsplit('/', 1)[-1]}",
+        f"# {markdown(name.rsplit('/', 1)[-1])}",
         about_method(model),
         f"![A grid of samples]({picture})" if picture else "",
-        use.format(name=name, shape=shape),
-        f"## Licence\n\n{model.license or UNSTATED}",
+        use.format(name=python_string(name), shape=shape),
+        f"## Licence\n\n{_paragraphs(model.license) or UNSTATED}",
         f"## Model\n\n{_table(properties(model))}",
         f"## Scores\n\n{_table(_flat(scores))}" if scores else "",
-        f"## Settings\n\n```yaml\n{model.config.to_yaml()}```",
+        "## Settings\n\n" + fenced(model.config.to_yaml(), "yaml"),
         f"<!-- {MARK} -->",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -70,8 +73,8 @@ def about_method(model: TrainedModel) -> str:
             f"{model.nfe} network evaluations per image."
         )
     return (
-        f"A model trained by the method {model.config.method.kind}: {model.nfe} network evaluations per "
-        "image."
+        f"A model trained by the method {markdown(model.config.method.kind)}: {model.nfe} network "
+        "evaluations per image."
     )
 
 
@@ -82,12 +85,17 @@ def _license_metadata(license: str) -> dict[str, str]:
     if re.fullmatch(r"[a-z0-9.-]+", license):
         return {"license": license}
     name = re.sub(r"[^a-z0-9.]+", "-", re.split(r"[:;,(]", license)[0].lower()).strip("-")
-    link = re.search(r"https?://[^\s,;)]+", license)
+    link = URL.search(license)
     return {
         "license": "other",
-        "license_name": name,
+        "license_name": name or "other",
         "license_link": link.group() if link else "README.md#licence",
     }
+
+
+def _paragraphs(text: str) -> str:
+    """Return text of several lines as Markdown that is shown as it is."""
+    return "\n".join(map(markdown, text.strip().splitlines()))
 
 
 def properties(model: TrainedModel) -> dict[str, Any]:
@@ -123,5 +131,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    lines = (f"| {name} | {value} |" for name, value in rows.items())
+    lines = (f"| {markdown(name)} | {markdown(value)} |" for name, value in rows.items())
     return "\n".join(["| | |", "|---|---|", *lines])

@@ -17,6 +17,7 @@ from torch import Tensor
 from ddgan.models.weights_file import FORMAT
 from ddgan.system.files import read_tensors, sha256_of
 from ddgan.system.seal import SEAL, sealed, unsealed
+from ddgan.system.text import one_line
 
 __all__ = [
     "METADATA_NAME",
@@ -82,8 +83,8 @@ def read_own_metadata(path: Path) -> dict[str, Any]:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if found != FORMAT:
         raise ValueError(
-            f"'{path}' has format {str(found)[:20]}, but this version of ddgan reads format {FORMAT}; resume "
-            "it with the version that wrote it"
+            f"'{path}' has format {one_line(found)[:20]}, but this version of ddgan reads format {FORMAT}; "
+            "resume it with the version that wrote it"
         )
     if not is_sealed:
         raise DamagedError(f"'{path / METADATA_NAME}' is damaged: it has no checksum")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
 from ddgan.system.files import read_tensors, save_tensors
+from ddgan.system.text import one_line
 
 __all__ = [
     "DISCRIMINATOR_NAME",
@@ -144,7 +145,7 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
         raise ValueError(f"the metadata in {place} is damaged: it has no format")
     if found["format"] != FORMAT:
         raise ValueError(
-            f"{place} has format {str(found['format'])[:20]}, but this version of ddgan reads "
+            f"{place} has format {one_line(found['format'])[:20]}, but this version of ddgan reads "
             f"format {FORMAT}; open it with the version that wrote it"
         )
     shape, license = found.get("sample_shape"), found.get("license", "")
@@ -159,7 +160,7 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
     try:
         config = RunConfig.from_dict(found.get("config", {}))
     except ValueError as error:
-        raise ValueError(f"the settings in {place} cannot be used: {error}") from None
+        raise ValueError(f"the settings in {place} cannot be used: {one_line(error)}") from None
     if config.conditions.label is not None and config.conditions.label.classes == "auto":
         raise ValueError(f"the metadata in {place} is damaged: conditions.label.classes is auto")
     return config, tuple(shape), license
@@ -179,7 +180,7 @@ def misfits(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
 def in_words(wrong: Sequence[str]) -> str:
     """Say which tensors `misfits` found."""
     count = "1 tensor is" if len(wrong) == 1 else f"{len(wrong)} tensors are"
-    return f"{count} missing, unknown or of another shape, the first '{wrong[0]}'"
+    return f"{count} missing, unknown or of another shape, the first '{one_line(wrong[0])}'"
 
 
 def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -13,6 +13,7 @@ from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.provenance import commit, machine
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import write_record
+from ddgan.system.text import markdown, one_line
 
 __all__ = ["reproduce"]
 
@@ -78,11 +79,11 @@ def report(experiment: Experiment, outcome: Outcome, record: dict[str, Any]) -> 
     lines = [
         f"# {experiment.source}: {experiment.about}",
         "",
-        f"    {record['command']}",
+        f"    {one_line(record['command'])}",
         "",
         f"Scale `{record['scale']}`"
         + (f", seeds {seeds}" if seeds else "")
-        + f". Commit {record['commit'] or 'unknown'}; {record['machine']}; "
+        + f". Commit {record['commit'] or 'unknown'}; {markdown(record['machine'])}; "
         f"torch {record['versions']['torch']}. This report took {record['minutes']:.1f} minutes"
         + (f"; training its models took {record['training_minutes']:.0f}." if outcome.models else "."),
         "",
@@ -120,13 +121,13 @@ def _claim(claim: Claim) -> str:
 def _models(models: list[dict[str, Any]]) -> Table:
     rows: list[tuple[str, ...]] = [
         (
-            model["name"],
+            markdown(model["name"]),
             str(model["seed"]),
             f"{model['iterations']:,} x {model['batch_size']}",
-            model["settings"],
+            markdown(model["settings"]),
             f"{model['minutes']:.1f}",
-            model["commit"] or "-",
-            model["machine"],
+            markdown(model["commit"] or "-"),
+            markdown(model["machine"]),
         )
         for model in models
     ]

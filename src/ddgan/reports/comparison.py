@@ -15,9 +15,10 @@ from typing import Any
 from ddgan.config.components import find
 from ddgan.metrics import METRICS, Figure, known_metrics
 from ddgan.models.run_folder import SCORES_NAME
-from ddgan.reports.page import COLORS, Section, page, png, table
+from ddgan.reports.page import COLORS, Section, in_plot, page, png, table
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import MARK
+from ddgan.system.text import one_line
 
 __all__ = ["Comparison", "compare", "read_reports"]
 
@@ -160,10 +161,12 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """Return the lines of the table as text."""
-        rows = self.table()
+        rows = [[one_line(cell) for cell in row] for row in self.table()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-        return [line.rstrip() for line in lines] + [f"not comparable: {text}" for text in self.differences()]
+        return [line.rstrip() for line in lines] + [
+            f"not comparable: {one_line(text)}" for text in self.differences()
+        ]
 
     def axes(self) -> list[Measure]:
         """Choose a figure each for quality, coverage and speed: the one that most reports have."""
@@ -252,10 +255,10 @@ def paint(comparison: Comparison) -> bytes:
                 color=COLORS[index % len(COLORS)],
                 markersize=9,
                 capsize=3,
-                label=name,
+                label=in_plot(name),
             )
-        panel.set_xlabel(x.title(comparison.reports))
-        panel.set_ylabel(y.title(comparison.reports))
+        panel.set_xlabel(in_plot(x.title(comparison.reports)))
+        panel.set_ylabel(in_plot(y.title(comparison.reports)))
         if x.figure.aspect == "speed":
             panel.set_xscale("log")
         panel.grid(alpha=0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -13,17 +14,13 @@ from markupsafe import Markup
 
 from ddgan.system.images import to_png
 from ddgan.system.outputs import MARK
+from ddgan.system.text import one_line, printable
 
-__all__ = ["COLORS", "Section", "page", "picture", "plot", "png", "table"]
+__all__ = ["COLORS", "Section", "in_plot", "page", "picture", "plot", "png", "table"]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """The Okabe-Ito palette, safe for colour-blind readers."""
-TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-PAGE = TEMPLATES.from_string("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{{ mark }}">
-<title>{{ title }}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
+STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto;
   padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
@@ -38,7 +35,24 @@ td:last-child { font-variant-numeric: tabular-nums; font-weight: 600; }
 .tiles img { width: 100%; }
 .wide { max-width: 100%; } pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 13px; }
 figcaption { color: #555; font-size: 14px; }
-</style></head><body>
+"""
+POLICY = (
+    "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
+)
+"""Content-Security-Policy of a page: nothing but embedded pictures and STYLE; no scripts."""
+TEMPLATES = Environment(
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+)
+PAGE = TEMPLATES.from_string("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{{ mark }}">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+<title>{{ title }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>{{ style }}</style></head><body>
 <h1>{{ heading }}</h1>
 {% for text in lead %}
 <p>{{ text }}</p>
@@ -80,7 +94,15 @@ def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Secti
         lead: paragraphs below the heading.
         sections: sections below the lead.
     """
-    return PAGE.render(mark=MARK, title=title, heading=heading, lead=lead, sections=sections)
+    return PAGE.render(
+        mark=MARK,
+        policy=POLICY,
+        style=Markup(STYLE),
+        title=title,
+        heading=heading,
+        lead=lead,
+        sections=sections,
+    )
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:
@@ -97,6 +119,12 @@ def png(data: bytes, alt: str, css: str = "wide") -> Markup:
 def picture(image: np.ndarray, alt: str, css: str = "wide") -> Markup:
     """Embed uint8 (H, W, C) as an HTML image."""
     return png(to_png(image), alt, css)
+
+
+def in_plot(text: object) -> str:
+    """Return text on one line that matplotlib draws as it is: not as a formula, and also in legends."""
+    line = one_line(text).replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line  # labels that begin with _ are left out of legends
 
 
 def plot(paint: Callable[[Any], None], width: float, height: float, alt: str) -> Markup:

@@ -13,7 +13,7 @@ from ddgan.metrics import Report
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.model import Model
 from ddgan.models.run_folder import LOG_NAME, REPORT_NAME, read_log
-from ddgan.reports.page import COLORS, Section, page, plot, table
+from ddgan.reports.page import COLORS, Section, in_plot, page, plot, table
 from ddgan.reports.sample_views import sample_sections
 from ddgan.system.files import write_atomically
 
@@ -89,7 +89,7 @@ def loss_curves(log: list[dict[str, Any]], num_steps: int) -> Markup:
             for index, (label, values) in enumerate(curves(log, name, num_steps)):
                 color, style = COLORS[index % len(COLORS)], "--" if index >= len(COLORS) else "-"
                 axes.plot(step, smoothed(values), style, color=color, label=label, linewidth=1.2)
-            title = LOSSES.get(name, name.replace("_", " ")) if len(names) > 1 else "loss"
+            title = in_plot(LOSSES.get(name, name.replace("_", " "))) if len(names) > 1 else "loss"
             axes.set(title=title, xlabel="iteration")
         handles, labels = max(
             (axes.get_legend_handles_labels() for axes in figure.axes), key=lambda both: len(both[1])

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ddgan.system.text import printable
+
 __all__ = ["LR_NAMES", "Logger", "memory_gb", "summary", "time_left"]
 
 LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
@@ -26,7 +28,7 @@ class Logger:
     def __call__(self, line: str) -> None:
         """Print a line."""
         if self.verbose:
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
     def sometimes(self, line: str) -> None:
         """Print a line if there was none for a while and no progress bar is shown."""
