@@ -45,7 +45,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     photos: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     out = tmp_path / "data"
-    (photos / "cat" / "moves.GIF").touch()
+    (photos / "cat" / "moves.AVIF").touch()
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out)]) == 2
     said = capsys.readouterr().err
     assert "words.png' cannot be used: it is not an image (to skip such images: ddgan prepare" in said
@@ -53,7 +53,7 @@ def test_a_bad_image_stops_it_and_skip_bad_leaves_it_out(
     assert main(["prepare", str(photos), "--size", "16", "--out", str(out), "--skip-bad"]) == 0
     output = capsys.readouterr()
     assert "7 images of 16 x 16 with 3 channels, 2 classes" in output.err
-    assert "ignored 1 file that is not a supported image (.gif)" in output.err
+    assert "ignored 1 file that is not a supported image (.avif)" in output.err
     assert "skipped" in output.err
     assert output.out.strip() == str(out)
     assert ImageDataset(out).info["class_names"] == ["cat", "dog"]
@@ -128,9 +128,37 @@ def test_mistakes_are_told_in_one_line(photos: Path, tmp_path: Path, capsys: Cap
         (["prepare", str(photos), "--sheet", "x.png"], "--sheet needs --check"),
         (["prepare", "--check", str(photos), "--size", "8"], "--check does not change images"),
         (["prepare", str(photos), "--size", "-1"], "size is -1; it must be at least 0"),
+        (["prepare", ""], "the source of images is '', which names none; it may be a folder"),
+        (["prepare", str(photos), "--out", ""], "--out is empty; name the folder to make"),
+        (["prepare", str(photos), "--range", "9", "3"], "--range is 9 3; give the values of black and white"),
+        (["prepare", str(photos), "--range", "0", "x"], "--range is 'x'; it must be a number"),
+        (["prepare", str(photos), "--layout", "HCW"], "--layout is 'HCW'; it must be one of auto, NHW"),
         (["prepare", str(photos), "--split", "none"], "split is 'none'; it must be one of"),
         (["prepare"], "source"),
     ]:
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
+
+
+def test_notes_say_what_was_changed_and_left_out(photos: Path, tmp_path: Path, capsys: Capture) -> None:
+    (photos / "dog" / "words.png").unlink()
+    (photos / "labels.csv").touch()
+    np.save(tmp_path / "x.npy", np.zeros((2, 5, 16, 16), np.uint8))
+    out = ["--out", str(tmp_path / "data"), "--overwrite"]
+    assert main(["prepare", str(photos), "--size", "16", *out]) == 0
+    said = capsys.readouterr().err
+    assert "note: 5 of 7 images are not square and were cropped" in said
+    assert "note: ignored 1 file that is not a supported image (.csv)" in said
+    assert main(["prepare", str(tmp_path / "x.npy"), *out]) == 0
+    assert "read as NCHW: 2 images of 16 x 16 with 5 channels; if that is wrong" in capsys.readouterr().err
+    assert main(["prepare", str(tmp_path / "x.npy"), "--layout", "NHWC", *out]) == 0
+    assert "2 images of 5 x 16 with 16 channels\n" in capsys.readouterr().err
+    assert "read as NCHW" in checked(tmp_path / "x.npy", capsys)["note"]
+
+
+def test_training_logs_the_notes(tiny_yaml: str, tmp_path: Path, capsys: Capture) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), np.uint8), ids=np.arange(40))
+    run = ["train", "--config", tiny_yaml, "--training.num_iterations", "1", "--out", str(tmp_path / "run")]
+    assert main([*run, "--data", str(tmp_path / "x.npz")]) == 0
+    assert "x.npz' that were not read: ids" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 import zlib
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ddgan.data import decode as module
-from ddgan.data.decode import Preparation, decode, prepare_image, with_channels
+from ddgan.data.decode import Preparation, Range, decode, decode_picture, prepare_image, with_channels
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(256, size=(6, 5, 3), dtype=np.uint8)
@@ -28,7 +29,7 @@ def saved(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP", "PPM"])
 def test_lossless_forms_keep_every_pixel(form: str) -> None:
     options = {"lossless": True} if form == "WEBP" else {}
     np.testing.assert_array_equal(decode(saved(Image.fromarray(COLOR), form, **options)), COLOR)
@@ -88,11 +89,11 @@ def test_an_exif_block_that_is_damaged_tells_no_orientation() -> None:
     np.testing.assert_array_equal(decode(broken), COLOR)
 
 
-@pytest.mark.parametrize("form", ["GIF", "PPM", "ICO", "TGA", "EPS", "PDF", "JPEG2000"])
+@pytest.mark.parametrize("form", ["ICO", "TGA", "EPS", "PDF", "JPEG2000"])
 def test_only_the_usual_formats_are_tried(form: str) -> None:
     """Others are named where their first bytes tell, and no decoder of theirs ever runs."""
-    data = saved(Image.fromarray(GREY if form == "GIF" else COLOR), form)
-    is_named = form in ("GIF", "PPM", "ICO", "EPS", "JPEG2000")
+    data = saved(Image.fromarray(COLOR), form)
+    is_named = form in ("ICO", "EPS", "JPEG2000")
     words = (
         f"it is {form}, which is not supported; convert it to one of PNG"
         if is_named
@@ -159,14 +160,18 @@ def test_what_cannot_be_used_says_why(data: bytes, words: str) -> None:
         decode(data)
 
 
-def black_png(side: int) -> bytes:
-    """A black square of one bit per pixel, made by hand, which is quicker."""
-    header = 2 * side.to_bytes(4, "big") + bytes([1, 0, 0, 0, 0])
-    rows = zlib.compress(bytes(side * (1 + -(-side // 8))))
+def png_by_hand(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
+    """A PNG of kinds that Pillow does not write, or of many pixels, which is quicker."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([bits, color, 0, 0, 0])
     data = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
         data += len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
     return data
+
+
+def black_png(side: int) -> bytes:
+    """A black square of one bit per pixel."""
+    return png_by_hand(side, side, 1, 0, bytes(side * (1 + -(-side // 8))))
 
 
 def test_bombs_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,3 +265,68 @@ def test_no_thread_shows_pillows_warnings_and_all_are_shown_again_afterwards(
         assert warnings.filters == before
         with pytest.raises(Image.DecompressionBombWarning):
             Image.open(io.BytesIO(content))
+
+
+# --- frames and ranges ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG"])
+def test_the_first_frame_is_read_and_others_are_said(form: str) -> None:
+    frames = [Image.fromarray(np.full((6, 5), value, np.uint8)) for value in (10, 90, 200)]
+    picture = decode_picture(saved(frames[0], form, save_all=True, append_images=frames[1:]))
+    assert (picture.pixels == 10).all()
+    assert picture.has_frames
+    assert not decode_picture(saved(frames[0], form)).has_frames
+
+
+def test_a_gif_that_is_cut_short_is_its_first_frame_or_damaged() -> None:
+    frames = [Image.fromarray(np.full((30, 30), value, np.uint8)) for value in (10, 90, 200)]
+    whole = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    for end in range(len(whole)):
+        with contextlib.suppress(ValueError):
+            assert (decode(whole[:end]) == 10).all()
+
+
+@pytest.mark.parametrize(("form", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32)])
+def test_a_stated_range_scales_deep_files(form: str, dtype: type) -> None:
+    values = np.array([[0, 1024, 2048, 4095]], dtype)
+    data = saved(Image.fromarray(values), form)
+    np.testing.assert_array_equal(decode(data, Range(0, 4095, True))[..., 0], [[0, 64, 128, 255]])
+    assert decode(data).max() == 16
+    assert decode_picture(data).depth == 16
+    assert decode_picture(data, Range(0, 4095, True)).depth == 0
+    with pytest.raises(
+        ValueError, match=r"its values are in 0..4095, but range is \[0, 1023\]; state a range"
+    ):
+        decode(data, Range(0, 1023, True))
+
+
+def test_a_stated_range_reads_floating_point_and_large_integers() -> None:
+    floats = saved(Image.fromarray(np.array([[-1, 0, 1]], np.float32)), "TIFF")
+    np.testing.assert_array_equal(decode(floats, Range(-1, 1, True))[..., 0], [[0, 128, 255]])
+    large = saved(Image.fromarray(np.array([[0, 70_000, 140_000]], np.int32)), "TIFF")
+    np.testing.assert_array_equal(decode(large, Range(0, 140_000, True))[..., 0], [[0, 128, 255]])
+
+
+def test_a_stated_range_leaves_files_of_8_bits_alone() -> None:
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(COLOR)), Range(0, 4095, True)), COLOR)
+
+
+def deep_color(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits per channel."""
+    height, width, _ = values.shape
+    return png_by_hand(width, height, 16, 2, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+
+
+def test_colour_of_16_bits_is_known_and_a_range_for_it_refused() -> None:
+    data = deep_color(np.full((2, 2, 3), 4095))
+    picture = decode_picture(data)
+    assert (picture.depth, picture.pixels.max()) == (16, 15)
+    with pytest.raises(ValueError, match="it has 16 bits per channel, of which only the upper 8 are read"):
+        decode(data, Range(0, 4095, True))
+
+
+@pytest.mark.parametrize("range_", [(1,), (5, 4), (3, 3)])
+def test_a_range_is_black_and_white(range_: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"range is .*; give the values of black and white, such as 0 4095"):
+        Preparation(range=range_)

@@ -11,7 +11,7 @@ from forms import parquet
 
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
-from ddgan.data.readers import open_reader
+from ddgan.data.readers import Wanted, open_reader
 from ddgan.data.readers.huggingface import _name_and_config, _with_bytes
 
 pytest.importorskip("datasets")
@@ -114,4 +114,63 @@ def test_a_changed_local_dataset_is_prepared_again(tmp_path: Path, pixels: np.nd
 def test_columns_are_those_of_the_dataset(tmp_path: Path, pixels: np.ndarray) -> None:
     source = f"hf:{parquet(tmp_path, pixels)}"
     with pytest.raises(ValueError, match=r"image_column is 'photo', but 'hf:.*' has the columns image"):
-        open_reader(source, "", "photo")
+        open_reader(source, "", Wanted("photo"))
+
+
+# --- save_to_disk -----------------------------------------------------------------------------------
+
+
+def saved(path: Path, pixels: np.ndarray, labels: list[object], *, is_named: bool) -> str:
+    import datasets
+
+    label = datasets.ClassLabel(names=list(CLASSES)) if is_named else datasets.Value("string")
+    features = datasets.Features({"image": datasets.Image(), "label": label, "id": datasets.Value("int64")})
+    rows = {
+        "image": [{"bytes": png(one), "path": None} for one in pixels],
+        "label": labels,
+        "id": LABELS.tolist(),
+    }
+    datasets.Dataset.from_dict(rows, features).save_to_disk(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_saved_dataset(is_named: bool, tmp_path: Path, pixels: np.ndarray) -> None:
+    labels = LABELS.tolist() if is_named else [CLASSES[label] for label in LABELS]
+    source = saved(tmp_path / "x", pixels, labels, is_named=is_named)
+    dataset = ImageDataset(prepare(source))
+    np.testing.assert_array_equal(dataset.images, pixels.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(dataset.labels, LABELS)
+    assert dataset.info["class_names"] == list(CLASSES)
+    assert dataset.notes == [f"columns of '{source}' that were not read: id"]
+    with pytest.raises(ValueError, match="has no splits; leave --split out"):
+        open_reader(source, "test")
+
+
+def test_a_saved_dataset_of_several_splits(tmp_path: Path, pixels: np.ndarray) -> None:
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    given = {"train": (pixels[:2], ["cat", "eel"]), "test": (pixels[2:4], ["dog", "eel"])}
+    found = {
+        split: datasets.Dataset.from_dict(
+            {"image": [{"bytes": png(one), "path": None} for one in images], "label": labels}, features
+        )
+        for split, (images, labels) in given.items()
+    }
+    datasets.DatasetDict(found).save_to_disk(str(tmp_path / "x"))
+    for split, wanted in {"": [0, 2], "test": [1, 2]}.items():
+        dataset = ImageDataset(prepare(str(tmp_path / "x"), selection=Selection(split=split)))
+        assert (dataset.info["class_names"], dataset.labels.tolist()) == (["cat", "dog", "eel"], wanted)
+        images = given[split or "train"][0]
+        np.testing.assert_array_equal(dataset.images, images.transpose(0, 3, 1, 2))
+    with pytest.raises(ValueError, match="has no split validation; it has train, test"):
+        open_reader(str(tmp_path / "x"), "validation")
+
+
+def test_a_damaged_saved_dataset_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    source = saved(tmp_path / "x", pixels, LABELS.tolist(), is_named=True)
+    (arrow,) = Path(source).glob("*.arrow")
+    arrow.write_bytes(arrow.read_bytes()[:100])
+    with pytest.raises(ValueError, match="x' is not a dataset that"):
+        list(open_reader(source))

@@ -11,7 +11,7 @@ import pytest
 from data_files import png
 
 from ddgan.data import parallel
-from ddgan.data.decode import Preparation
+from ddgan.data.decode import Picture, Preparation
 from ddgan.data.parallel import _chunks, decode_all
 from ddgan.data.preparation import Selection, open_selected
 from ddgan.data.readers import Item
@@ -30,15 +30,15 @@ def test_images_come_in_the_order_of_their_source(workers: int, monkeypatch: pyt
     """Also where the first of every three takes longest."""
     is_decoded = [threading.Event() for _ in range(30)]
 
-    def decode(content: np.ndarray) -> np.ndarray:
+    def decode(content: np.ndarray, stated: None) -> Picture:
         number = int(content[0, 0, 0])
         if workers > 1 and number % 3 == 0 < number:  # another thread decodes those two meanwhile
             assert is_decoded[number + 1].wait(60)
             assert is_decoded[number + 2].wait(60)
         is_decoded[number].set()
-        return content
+        return Picture(content)
 
-    monkeypatch.setattr(parallel, "decode", decode)
+    monkeypatch.setattr(parallel, "decode_picture", decode)
     monkeypatch.setattr(parallel, "CHUNK", 1)
     monkeypatch.setattr(parallel, "CHUNK_BYTES", 16)
     decoded = list(decode_all(numbered(30), Preparation(channels=1), workers))
@@ -88,12 +88,12 @@ def test_who_stops_early_leaves_no_thread(workers: int) -> None:
 
 @WORKERS
 def test_a_bug_in_a_worker_is_not_swallowed(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(content: np.ndarray) -> np.ndarray:
+    def broken(content: np.ndarray, stated: None) -> Picture:
         if content[0, 0, 0] == 90:
             raise RuntimeError("a bug")
-        return content
+        return Picture(content)
 
-    monkeypatch.setattr(parallel, "decode", broken)
+    monkeypatch.setattr(parallel, "decode_picture", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         list(decode_all(numbered(100), Preparation(), workers))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import make_folder, png
+from PIL import Image
 
 import ddgan
 from ddgan import RunConfig
@@ -263,7 +264,7 @@ def test_labels_beyond_the_named_classes(
     np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(12))
     reader = open_selected(str(tmp_path / "x.npz"), Selection())
     reader.class_names = ("a", "b")
-    monkeypatch.setattr(preparation, "open_selected", lambda source, selection: reader)
+    monkeypatch.setattr(preparation, "open_selected", lambda *asked: reader)
     with pytest.raises(ValueError, match="a label 11, but names only 2 classes"):
         prepare(str(tmp_path / "x.npz"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -300,3 +301,61 @@ def test_mistakes_in_the_arguments(
         prepare(source, **mistake)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="labels is 'some'"):
         Selection(labels="some")  # type: ignore[arg-type]
+
+
+# --- notes ------------------------------------------------------------------------------------------
+
+
+def write_all(folder: Path, images: list[np.ndarray]) -> str:
+    folder.mkdir()
+    for index, image in enumerate(images):
+        (folder / f"{index}.png").write_bytes(png(image))
+    return str(folder)
+
+
+def test_images_that_are_not_square_are_counted(tmp_path: Path) -> None:
+    source = write_all(
+        tmp_path / "x", [np.zeros((20, 40, 3), np.uint8)] * 3 + [np.zeros((20, 20, 3), np.uint8)]
+    )
+    (note,) = ImageDataset(prepare(source, options=Preparation(size=16))).notes
+    assert note.startswith("3 of 4 images are not square and were cropped to their centred square (up to 50%")
+    assert note.endswith(f"ddgan prepare {source} --size 16 --resize fit --out DATA")
+    fitted = ImageDataset(prepare(source, options=Preparation(size=16, resize="fit")))
+    assert fitted.notes == ["3 of 4 images are not square and have black margins (--resize fit)"]
+    enlarged = ImageDataset(prepare(source, options=Preparation(size=32))).notes
+    assert "4 of 4 images are smaller than 32 x 32 and were enlarged" in enlarged
+
+
+def test_equal_images_that_keep_their_size_are_not_cropped(tmp_path: Path) -> None:
+    assert ImageDataset(prepare(write_all(tmp_path / "x", [np.zeros((5, 9), np.uint8)] * 2))).notes == []
+
+
+@pytest.mark.parametrize("white", [255, 1023, 4095, 16383, 32767, 65535])
+def test_dark_images_of_16_bits_name_the_range_that_would_fit(white: int, tmp_path: Path) -> None:
+    values = np.linspace(0, white, 48).astype(np.uint16).reshape(3, 4, 4)
+    source = write_all(tmp_path / "x", list(values))
+    dataset = ImageDataset(prepare(source))
+    if white == 65535:
+        assert dataset.notes == []
+        return
+    (note,) = dataset.notes
+    assert note.startswith("3 of 3 images are stored in 16 or more bits, but their brightest value is")
+    assert note.endswith(f"if white is {white:,}: ddgan prepare {source} --range 0 {white} --out DATA")
+    stated = ImageDataset(prepare(source, options=Preparation(range=(0, white))))
+    np.testing.assert_array_equal(stated.images[:, 0], np.rint(values / white * 255))
+    assert stated.notes == []
+
+
+def test_arrays_of_0_and_1_name_the_range_that_would_fit(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(50).reshape(2, 5, 5).astype(np.uint8) % 2)
+    (note,) = ImageDataset(prepare(str(tmp_path / "x.npy"))).notes
+    assert note.endswith("--range 0 1 --out DATA")
+
+
+def test_frames_are_counted(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((6, 5), value, np.uint8)) for value in (10, 90)]
+    (tmp_path / "x").mkdir()
+    frames[0].save(tmp_path / "x" / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "x" / "b.gif")
+    (note,) = ImageDataset(prepare(str(tmp_path / "x"))).notes
+    assert note == "1 of 2 images have several frames, of which the first was read"

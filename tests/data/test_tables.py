@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
-from ddgan.data.readers import columns, databases, open_reader
+from ddgan.data.readers import Wanted, columns, databases, open_reader
 from shared_data import shared
 
 
@@ -26,8 +26,8 @@ def test_columns_can_be_named(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"columns photo, kind, label; .* --image_column NAME"):
         open_reader(str(tmp_path / "x.parquet"))
     with pytest.raises(ValueError, match="label_column is 'sort', but"):
-        open_reader(str(tmp_path / "x.parquet"), "", "photo", "sort")
-    items = list(open_reader(str(tmp_path / "x.parquet"), "", "photo", "kind"))
+        open_reader(str(tmp_path / "x.parquet"), "", Wanted("photo", "sort"))
+    items = list(open_reader(str(tmp_path / "x.parquet"), "", Wanted("photo", "kind")))
     assert [item.label for item in items] == LABELS.tolist()
 
 
@@ -128,3 +128,16 @@ def test_selection_passes_on_the_split(tmp_path: Path, pixels: np.ndarray) -> No
     dataset = ImageDataset(path)
     assert len(dataset) == 5
     assert dataset.labels is None
+
+
+@pytest.mark.parametrize("form", ["lsun lmdb", "raw lmdb"])
+def test_entries_beside_the_images_of_an_lmdb_are_known(
+    form: str, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    source = SOURCES[form](tmp_path, pixels)
+    with lmdb.open(source, map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        for key in (b"length", b"__keys__", b"num-samples"):
+            transaction.put(key, b"12")
+    assert len(open_reader(source)) == 12
+    np.testing.assert_array_equal(ImageDataset(prepare(source)).images, pixels.transpose(0, 3, 1, 2))

@@ -93,11 +93,14 @@ class Parser(argparse.ArgumentParser):
             words = descriptions(cls)[field.name].rstrip(".")
             among = allowed(types[field.name])
             default = "" if field.default == "" else f" ({among}; default: {field.default})"
+            is_pair = field.default == ()  # the only tuples are ranges
+            among = "two numbers; default: none" if is_pair else among
             self.add_argument(
                 f"--{field.name}",
-                type=whole() if typing.get_type_hints(cls)[field.name] is int else str,
+                type=number if is_pair else whole() if typing.get_type_hints(cls)[field.name] is int else str,
                 default=field.default,
-                metavar="N" if among.startswith("whole") else "X",
+                nargs=2 if is_pair else None,
+                metavar=("LOW", "HIGH") if is_pair else "N" if among.startswith("whole") else "X",
                 help=f"{words}{default}".replace("%", "%%"),
             )
 

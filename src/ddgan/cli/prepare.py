@@ -21,12 +21,14 @@ def run(arguments: list[str]) -> int:
     """Prepare a dataset, or report on one."""
     parser = Parser(
         "prepare",
-        f"Decode images once, for training. They may be {FORMS}. Subfolders are "
-        "classes; folders named train, test, val and the like are splits. PNG, JPEG, WebP, BMP and TIFF are "
-        "read. EXIF orientation is applied; palettes are expanded; 16-bit values are scaled to 8 bits; "
-        "transparent pixels become white unless --channels 4 is given; grey with alpha becomes RGBA; grey is "
-        "repeated to RGB, colour is converted to grey by luminance. CMYK, floating-point pixels, files above "
-        "256 MiB and images above 100 million pixels are refused.",
+        f"Decode images once, for training. They may be {FORMS}. Subfolders are classes, unless "
+        "dataset.json (StyleGAN, EDM) or metadata.csv, .jsonl or .parquet has labels; folders named "
+        "train, test, val and the like are splits. PNG, JPEG, WebP, BMP, TIFF, GIF and PPM are read, of "
+        "several frames the first. EXIF orientation is applied; palettes are expanded; 16-bit values are "
+        "scaled to 8 bits, from --range if it is given; transparent pixels become white unless --channels "
+        "4 is given; grey with alpha becomes RGBA; grey is repeated to RGB, colour is converted to grey "
+        "by luminance. CMYK, floating-point pixels without --range, files above 256 MiB and images above "
+        "100 million pixels are refused. Notes say what was not read, and what was cropped.",
     )
     parser.add_argument("source", help="the images; with --check, also a prepared dataset")
     parser.add_argument(
@@ -42,6 +44,8 @@ def run(arguments: list[str]) -> int:
     parser.add_settings(Preparation)
     parser.add_settings(Selection)
     values = parser.parse_args(arguments)
+    if values.out == "":
+        raise ValueError("--out is empty; name the folder to make")
     options = settings_from(values, Preparation)
     selection = settings_from(values, Selection)
     if values.check:
@@ -68,19 +72,15 @@ def run(arguments: list[str]) -> int:
         overwrite=values.overwrite,
         progress=True,
     )
-    info = ImageDataset(path).info
+    dataset = ImageDataset(path)
+    info = dataset.info
     count, channels, height, width = info["shape"]
     classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
-    print(f"{count:,} images of {height} x {width} with {channels} channels{classes}", file=sys.stderr)
-    if ignored := info.get("left_aside"):
-        total, endings = sum(ignored.values()), sorted(ignored.items())
-        if total == 1:
-            print(
-                f"ignored 1 file that is not a supported image ({one_line(endings[0][0])})", file=sys.stderr
-            )
-        else:
-            counts = ", ".join(f"{count:,} {one_line(ending)}" for ending, count in endings)
-            print(f"ignored {total:,} files that are not supported images ({counts})", file=sys.stderr)
+    what = f"{count:,} {'image' if count == 1 else 'images'} of {height} x {width}"
+    with_channels = f"{channels} {'channel' if channels == 1 else 'channels'}"
+    print(f"{what} with {with_channels}{classes}", file=sys.stderr)
+    for note in dataset.notes:
+        print(f"note: {one_line(note)}", file=sys.stderr)
     for bad in info["skipped"]:
         print(f"skipped '{one_line(bad['name'])}': {one_line(bad['problem'])}", file=sys.stderr)
     print(path)

@@ -71,6 +71,8 @@ def _digest(values: Any) -> str:
 
 
 def _file_digest(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe or a device can be endless
+        return b"not a file"
     try:
         return bytes.fromhex(sha256_of(path))
     except OSError as error:

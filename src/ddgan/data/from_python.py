@@ -22,7 +22,7 @@ from ddgan.data.batch import Dataset
 from ddgan.data.cache import cache_folder, only_one
 from ddgan.data.decode import Preparation
 from ddgan.data.parallel import CHUNK, advancing, decode_all
-from ddgan.data.preparation import Selection, cores
+from ddgan.data.preparation import Selection, cores, wanted_of
 from ddgan.data.prepared import FORMAT, ImageDataset, read_info
 from ddgan.data.readers import FirstItems, Reader
 from ddgan.data.readers.objects import SOURCE, mended_in_python, read_object
@@ -124,9 +124,7 @@ def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
     options, selection = _part(Preparation, like), _part(Selection, like)
     refuse_split(SOURCE, selection.split)
     keep_labels = selection.labels == "auto"
-    reader: Reader = read_object(
-        data, selection.image_column, selection.label_column, with_labels=keep_labels
-    )
+    reader: Reader = read_object(data, wanted_of(selection, options))
     form = reader.identity
     reader = FirstItems(reader, selection.limit) if selection.limit else reader
     asked = plain(options) | plain(selection)
@@ -145,6 +143,7 @@ def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
                 needs_labels=keep_labels and bool(selection.label_column),
                 skip_bad=False,
                 mended=mended_in_python,
+                options=options,
             )
         info = read_info(unfinished)
         found = GivenConfig(

@@ -13,7 +13,7 @@ import numpy as np
 from ddgan.data.decode import Preparation, decode, prepare_image
 from ddgan.data.preparation import Selection, open_selected
 from ddgan.data.prepared import ImageDataset, is_prepared
-from ddgan.data.readers import Item
+from ddgan.data.readers import Item, Reader
 from ddgan.system import images
 from ddgan.system.progress import progress_bar
 from ddgan.system.text import one_line
@@ -38,6 +38,7 @@ class DataReport:
         duplicates: groups of names of images with equal pixels.
         bad: name and problem of each unusable image.
         ignored: number of files in a folder that are not supported images, by suffix.
+        notes: what was not read, or how it was read where that is not certain.
         damaged: whether the images of a prepared dataset have changed since they were written.
     """
 
@@ -49,6 +50,7 @@ class DataReport:
     duplicates: list[list[str]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     damaged: bool = False
     shown: list[np.ndarray] = field(default_factory=list, repr=False)
 
@@ -82,6 +84,7 @@ class DataReport:
                 ]
         else:
             rows.append(("classes", "none"))
+        rows += [("note", note) for note in self.notes]
         if self.damaged:
             rows.append(("DAMAGED", "the images have changed since they were written; prepare them again"))
         return rows
@@ -94,7 +97,7 @@ def check_dataset(source: str, selection: Selection | None = None, *, progress: 
         ValueError: if the source itself cannot be opened.
     """
     report = DataReport(source)
-    items, total = _items(source, selection or Selection(), report)
+    items, total, reader = _items(source, selection or Selection(), report)
     seen: dict[bytes, list[str]] = {}
     chosen = _evenly(total, NUM_SHOWN)
     with progress_bar("checking", total or None, enabled=progress) as advance:
@@ -118,11 +121,20 @@ def check_dataset(source: str, selection: Selection | None = None, *, progress: 
                 report.shown.append(
                     prepare_image(image, Preparation(SHEET_SIZE, 3, "fit")).transpose(1, 2, 0)
                 )
+    if reader is not None:  # names and numbers of string labels are known after reading
+        report.class_names, report.notes = reader.class_names, list(reader.notes)
+        labels = sorted(report.per_class)
+        numbers = reader.numbered(np.array(labels, np.int64)).tolist()
+        report.per_class = Counter(
+            {number: report.per_class[label] for number, label in zip(numbers, labels, strict=True)}
+        )
     report.duplicates = [names for names in seen.values() if len(names) > 1]
     return report
 
 
-def _items(source: str, selection: Selection, report: DataReport) -> tuple[Iterator[Item], int]:
+def _items(
+    source: str, selection: Selection, report: DataReport
+) -> tuple[Iterator[Item], int, Reader | None]:
     path = Path(source).expanduser()
     if is_prepared(path):
         dataset = ImageDataset(path)
@@ -134,10 +146,11 @@ def _items(source: str, selection: Selection, report: DataReport) -> tuple[Itera
         names = dataset.info["class_names"]
         report.class_names = tuple(names) if names else None
         report.damaged = dataset.checksum_now() != dataset.checksum
-        return _prepared_items(dataset), len(dataset)
+        report.notes = dataset.notes
+        return _prepared_items(dataset), len(dataset), None
     reader = open_selected(source, selection)
-    report.class_names, report.ignored = reader.class_names, reader.ignored
-    return iter(reader), len(reader)
+    report.ignored = reader.ignored
+    return iter(reader), len(reader), reader
 
 
 def _prepared_items(dataset: ImageDataset) -> Iterator[Item]:

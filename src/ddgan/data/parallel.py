@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ddgan.data.decode import Preparation, decode, prepare_image
+from ddgan.data.decode import Preparation, decode_picture, prepare_image
 from ddgan.data.readers import Item
 
 __all__ = ["Decoded", "advancing", "decode_all"]
@@ -28,13 +28,27 @@ CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded image, uint8 (C, H, W), or the problem that prevents it."""
+    """A decoded image, uint8 (C, H, W), or the problem that prevents it.
+
+    Attributes:
+        name: name of the item.
+        pixels: the prepared image, or None.
+        label: label of the item.
+        problem: the reason why it cannot be used.
+        has_color: whether the original had colour.
+        size: height and width of the original.
+        depth: bits per value of the original, see `Picture`.
+        has_frames: whether the original has further frames.
+    """
 
     name: str
     pixels: np.ndarray | None
     label: int | None
     problem: str = ""
     has_color: bool = False
+    size: tuple[int, int] = (0, 0)
+    depth: int = 0
+    has_frames: bool = False
 
 
 def decode_item(item: Item, options: Preparation) -> Decoded:
@@ -42,11 +56,20 @@ def decode_item(item: Item, options: Preparation) -> Decoded:
     if item.problem:
         return Decoded(item.name, None, item.label, item.problem)
     try:
-        image = decode(item.content)
+        picture = decode_picture(item.content, options.stated)
+        image = picture.pixels
         pixels = prepare_image(image, options)
     except ValueError as error:
         return Decoded(item.name, None, item.label, str(error))
-    return Decoded(item.name, pixels, item.label, has_color=image.shape[2] >= 3)
+    return Decoded(
+        item.name,
+        pixels,
+        item.label,
+        has_color=image.shape[2] >= 3,
+        size=image.shape[:2],
+        depth=picture.depth,
+        has_frames=picture.has_frames,
+    )
 
 
 def decode_all(reader: Iterable[Item], options: Preparation, workers: int) -> Iterator[Decoded]:

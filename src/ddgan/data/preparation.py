@@ -6,20 +6,20 @@ import dataclasses
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ddgan.config.settings import Interval, settings
 from ddgan.data.cache import dataset_folder, fingerprint_of, only_one
 from ddgan.data.decode import Preparation
 from ddgan.data.parallel import CHUNK, advancing, decode_all
 from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
-from ddgan.data.readers import PREFIXES, FirstItems, Reader, open_reader
+from ddgan.data.readers import PREFIXES, FirstItems, Reader, Wanted, open_reader
 from ddgan.data.readers.splits import remedy
 from ddgan.data.writing import write_dataset
 from ddgan.system.files import folder_made_atomically
 from ddgan.system.progress import progress_bar
 
-__all__ = ["Selection", "open_selected", "prepare"]
+__all__ = ["Selection", "open_selected", "prepare", "wanted_of"]
 
 
 @settings
@@ -30,8 +30,9 @@ class Selection:
         split: train, test, validation or all, or any split of a Hub dataset; empty uses train, or everything
             if the source has no splits.
         labels: "auto" keeps the classes of the source; "none" drops them.
-        image_column: column of the images in parquet and Hub sources; empty for the usual names.
-        label_column: column of the labels; empty for the usual names.
+        image_column: column or array of the images, in tables, .npz and HDF5; empty for the usual names.
+        label_column: column or array of the labels, also in metadata files; empty for the usual names.
+        layout: the axes of arrays: N images, C channels, H rows, W columns; "auto" finds them from the shape.
         limit: use only the first images of the source, in its order; 0 for all.
     """
 
@@ -39,13 +40,24 @@ class Selection:
     labels: Literal["auto", "none"] = "auto"
     image_column: str = ""
     label_column: str = ""
+    layout: Literal["auto", "NHW", "NHWC", "NCHW", "HW", "HWC", "CHW"] = "auto"
     limit: Annotated[int, Interval(ge=0, le=10**12)] = 0
 
 
-def open_selected(source: str, selection: Selection) -> Reader:
+def wanted_of(selection: Selection, options: Preparation) -> Wanted:
+    """Return how to read a source with these options."""
+    return Wanted(
+        selection.image_column or None,
+        selection.label_column or None,
+        labels=selection.labels == "auto",
+        layout=selection.layout,
+        any_type=bool(options.range),
+    )
+
+
+def open_selected(source: str, selection: Selection, options: Preparation | None = None) -> Reader:
     """Return a reader of this part of `source`."""
-    columns = selection.image_column or None, selection.label_column or None
-    reader = open_reader(source, selection.split, *columns)
+    reader = open_reader(source, selection.split, wanted_of(selection, options or Preparation()))
     return FirstItems(reader, selection.limit) if selection.limit else reader
 
 
@@ -78,7 +90,7 @@ def prepare(
     options, selection = options or Preparation(), selection or Selection()
     if workers < 0:
         raise ValueError(f"workers is {workers}; it must be 0 or more")
-    reader = open_selected(source, selection)
+    reader = open_selected(source, selection, options)
     given = " ".join([*_flags(options), *_flags(selection), *(["--skip-bad"] if skip_bad else [])])
     selection = dataclasses.replace(selection, split=reader.split)
     fingerprint = fingerprint_of(reader.files(), _root(source), reader.identity)
@@ -107,6 +119,7 @@ def prepare(
                     needs_labels=keep and bool(selection.label_column),
                     skip_bad=skip_bad,
                     mended=lambda option: remedy(source, option, given),
+                    options=options,
                 )
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
                 raise ValueError(f"'{source}' changed while it was being read; prepare it again")
@@ -127,7 +140,13 @@ def _flags(options: Preparation | Selection) -> list[str]:
     chosen = (
         (field.name, field.default, getattr(options, field.name)) for field in dataclasses.fields(options)
     )
-    return [f"--{name} {shlex.quote(str(value))}" for name, default, value in chosen if value != default]
+    return [f"--{name} {_words(value)}" for name, default, value in chosen if value != default]
+
+
+def _words(value: Any) -> str:
+    """Write a setting as the command line takes it."""
+    values = value if isinstance(value, tuple) else (value,)
+    return " ".join(shlex.quote(f"{one:.15g}" if isinstance(one, float) else str(one)) for one in values)
 
 
 def _is_whole(path: Path) -> bool:

@@ -97,6 +97,20 @@ class ImageDataset:
         return int(self.info["shape"][0])
 
     @property
+    def notes(self) -> list[str]:
+        """Lines about what was not read when it was prepared, and what was changed."""
+        notes = list(self.info.get("notes", []))
+        if ignored := self.info.get("left_aside"):
+            total, endings = sum(ignored.values()), sorted(ignored.items())
+            counts = ", ".join(f"{count:,} {ending}" for ending, count in endings)
+            notes.append(
+                f"ignored 1 file that is not a supported image ({endings[0][0]})"
+                if total == 1
+                else f"ignored {total:,} files that are not supported images ({counts})"
+            )
+        return notes
+
+    @property
     def conditions(self) -> ConditionShapes:
         """The number of classes, if there are labels."""
         return ConditionShapes(num_classes=int(self.info["num_classes"]))

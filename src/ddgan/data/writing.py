@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ddgan.data.decode import Preparation
 from ddgan.data.parallel import Decoded
 from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.readers import Reader
@@ -22,6 +24,8 @@ __all__ = ["Mended", "write_dataset"]
 Mended = Callable[[str], str]
 """An option of `ddgan prepare` -> the command to prepare again with that option added."""
 MOST_NAMED = 5
+DEPTHS = {16: (255, 1023, 4095, 16383, 32767), 8: (1, 3, 7, 15)}
+"""Bits per value -> largest values of images of fewer bits that are often stored so."""
 MOST_CLASSES = 1_000_000
 """Labels from this number on are refused, as they are not classes."""
 
@@ -36,6 +40,12 @@ class Tally:
         labels: labels of the stored images.
         skipped: name and problem of each skipped image.
         digest: digest of the stored images.
+        cropped: number of images that are not square.
+        cut: the largest share of such an image that is cut off.
+        enlarged: number of images that were smaller than wanted.
+        with_frames: number of images with further frames.
+        counts: number of images of each depth, see `Picture`.
+        brightest: depth -> the largest value in those images, as 8 bits.
     """
 
     shape: tuple[int, ...] | None = None
@@ -43,6 +53,50 @@ class Tally:
     labels: list[int | None] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
+    cropped: int = 0
+    cut: float = 0.0
+    enlarged: int = 0
+    with_frames: int = 0
+    counts: Counter[int] = field(default_factory=Counter)
+    brightest: Counter[int] = field(default_factory=Counter)
+
+    def look_at(self, item: Decoded, size: int) -> None:
+        """Count what preparing changed in a stored image of this size (0: its own)."""
+        assert item.pixels is not None
+        self.with_frames += item.has_frames
+        self.counts[item.depth] += 1
+        if item.depth:
+            self.brightest[item.depth] = max(self.brightest[item.depth], int(item.pixels[:3].max()))
+        if size:
+            least, most = sorted(item.size)
+            self.cropped += least < most
+            self.cut = max(self.cut, 1 - least / most)
+            self.enlarged += least < size
+
+    def notes(self, options: Preparation, mended: Mended) -> list[str]:
+        """Return lines about what preparing changed."""
+        total, found = f"of {len(self.labels):,} images", list[str]()
+        if self.cropped and options.resize == "crop":
+            found.append(
+                f"{self.cropped:,} {total} are not square and were cropped to their centred square (up to "
+                f"{self.cut:.0%} cut off); to keep all, with black margins: {mended('--resize fit')}"
+            )
+        elif self.cropped:
+            found.append(f"{self.cropped:,} {total} are not square and have black margins (--resize fit)")
+        if self.enlarged:
+            size = f"{options.size} x {options.size}"
+            found.append(f"{self.enlarged:,} {total} are smaller than {size} and were enlarged")
+        if self.with_frames:
+            found.append(f"{self.with_frames:,} {total} have several frames, of which the first was read")
+        for depth, largest in DEPTHS.items():
+            brightest, scale = self.brightest[depth], 257 if depth == 16 else 1
+            white = next((most for most in largest if brightest <= -(-most // scale)), None)
+            if self.counts[depth] and white is not None:
+                found.append(
+                    f"{self.counts[depth]:,} {total} are stored in {depth} or more bits, but their brightest "
+                    f"value is {brightest} of 255; if white is {white:,}: {mended(f'--range 0 {white}')}"
+                )
+        return found
 
     def problem_of(self, item: Decoded, mended: Mended) -> str:
         """Return the reason why an image cannot be stored, or an empty string."""
@@ -70,6 +124,7 @@ def write_dataset(
     needs_labels: bool,
     skip_bad: bool,
     mended: Mended,
+    options: Preparation,
 ) -> None:
     """Write images, labels and dataset.json.
 
@@ -82,16 +137,18 @@ def write_dataset(
         needs_labels: whether missing labels are an error.
         skip_bad: skip and list images that cannot be stored.
         mended: gives the remedy for errors.
+        options: how the images were prepared.
 
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
     source = metadata["source"]
-    tally = _write_images(folder, decoded, len(reader), mended, skip_bad)
+    tally = _write_images(folder, decoded, len(reader), mended, skip_bad, options.size)
     if tally.shape is None:
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
         raise ValueError(f"'{source}' has no usable image ({named or 'it is empty'})")
     labels = _checked(tally.labels, source, mended) if with_labels else None
+    notes = [*reader.notes, *tally.notes(options, mended)]
     classes: dict[str, Any] = {"num_classes": 0, "class_names": None, "per_class": None}
     if labels is not None:
         labels = reader.numbered(labels)
@@ -99,12 +156,15 @@ def write_dataset(
         np.save(folder / LABELS_NAME, labels)
         classes = classes_of(labels, reader.class_names, source, mended)
     elif needs_labels:
-        raise ValueError(f"'{source}' has no integers from 0 in the label_column; name another column")
+        raise ValueError(f"'{source}' has no labels in the label_column; name another column")
+    elif with_labels and reader.label_column:
+        notes.append(f"no image has a label from 0 in '{reader.label_column}', so there are no classes")
     info = {
         "format": FORMAT,
         "shape": [len(tally.labels), *tally.shape],
         **classes,
         **metadata,
+        "notes": notes,
         "checksum": tally.digest.hexdigest(),
         "num_skipped": len(tally.skipped),
         "skipped": tally.skipped,
@@ -113,7 +173,7 @@ def write_dataset(
 
 
 def _write_images(
-    folder: Path, decoded: Iterable[Decoded], count: int, mended: Mended, skip_bad: bool
+    folder: Path, decoded: Iterable[Decoded], count: int, mended: Mended, skip_bad: bool, size: int
 ) -> Tally:
     tally = Tally()
     with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
@@ -134,6 +194,7 @@ def _write_images(
             file.write(data)
             tally.digest.update(data)
             tally.labels.append(item.label)
+            tally.look_at(item, size)
     return tally
 
 

@@ -242,6 +242,8 @@ def open_together(config: RunConfig, processes: Processes, log: Logger) -> Datas
 
     dataset = opened() if processes.is_main else None
     processes.largest(0)
+    for note in getattr(dataset, "notes", ()):
+        log(f"data: {note}")
     return dataset or opened()
 
 

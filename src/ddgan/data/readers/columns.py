@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item
+from ddgan.data.readers.labels import WITHOUT_LABELS, LabelNumbers
+from ddgan.data.readers.reader import MAX_BYTES, TOO_LARGE, Item, Wanted
 from ddgan.data.readers.splits import remedy
 
-__all__ = ["find_columns", "required", "row_item"]
+__all__ = ["LABEL_COLUMNS", "find_columns", "required", "row_item", "unread", "without_labels"]
 
-IMAGE_COLUMNS = ("image", "img", "images", "picture")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+IMAGE_COLUMNS = ("image", "img", "images", "picture", "png", "jpg", "jpeg", "webp")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "cls")
+MOST_NAMED = 10
 
 
 def required(name: str) -> Any:
@@ -25,9 +27,7 @@ def required(name: str) -> Any:
         ) from None
 
 
-def find_columns(
-    source: str, names: list[str], image: str | None, label: str | None, mended: str = ""
-) -> tuple[str, str | None]:
+def find_columns(source: str, names: list[str], wanted: Wanted, mended: str = "") -> tuple[str, str | None]:
     """Return the columns of images and labels: those requested, or the usual names.
 
     `mended` is the remedy in errors, by default a command.
@@ -35,22 +35,42 @@ def find_columns(
     Raises:
         ValueError: if there are no such columns.
     """
-    for asked, option in ((image, "image_column"), (label, "label_column")):
+    for asked, option in ((wanted.image_column, "image_column"), (wanted.label_column, "label_column")):
         if asked is not None and asked not in names:
             raise ValueError(f"{option} is '{asked}', but '{source}' has the columns {', '.join(names)}")
-    image = image or next((name for name in IMAGE_COLUMNS if name in names), None)
+    image = wanted.image_column or next((name for name in IMAGE_COLUMNS if name in names), None)
     if image is None:
         raise ValueError(
             f"'{source}' has the columns {', '.join(names)}; name the one with images: "
             f"{mended or remedy(source, '--image_column NAME')}"
         )
-    return image, label or next((name for name in LABEL_COLUMNS if name in names), None)
+    label = wanted.label_column or next((name for name in LABEL_COLUMNS if name in names), None)
+    return image, label
 
 
-def row_item(name: str, row: Mapping[str, Any], image: str, label: str | None) -> Item:
-    """Return the image of a row ({bytes, path} or bytes) and its label, an integer from 0."""
-    given = row[label] if label else None
-    number = int(given) if isinstance(given, int) and given >= 0 else None
+def unread(what: str, names: Iterable[str], *used: str | None) -> tuple[str, ...]:
+    """Return a note about columns, arrays and the like that were not read, or nothing.
+
+    Args:
+        what: what they are, as in "columns of 'x.parquet'".
+        names: all of them.
+        used: those that were read.
+    """
+    left = [str(name) for name in names if name not in used]
+    if not left:
+        return ()
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    return (f"{what} that were not read: {', '.join(left[:MOST_NAMED])}{more}",)
+
+
+def without_labels(source: str) -> str:
+    """Return the command that drops the labels of a source."""
+    return f"use {remedy(source, WITHOUT_LABELS)}"
+
+
+def row_item(name: str, row: Mapping[str, Any], image: str, label: str | None, numbers: LabelNumbers) -> Item:
+    """Return the image of a row ({bytes, path} or bytes) and its label, numbered by `numbers`."""
+    number = numbers.number(name, row[label]) if label else None
     cell = row[image]
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes) or not content:

@@ -17,6 +17,8 @@ from ddgan.data.readers.splits import choose_split, refuse_split, split_in
 __all__ = ["LMDBReader", "lmdbs_in", "read_lmdbs"]
 
 NO_LMDB = "not a valid LMDB"
+NO_IMAGES = (b"length", b"num-samples", b"num_samples", b"__len__", b"__keys__", b"keys", b"metadata")
+"""Keys of entries that several programs write beside the images."""
 STRETCH = 64 << 20
 """Maximum number of bytes of a database in memory."""
 
@@ -53,8 +55,9 @@ class LMDBReader(Reader):
         self._path, self._lmdb = path, required("lmdb")
         self._file = path / "data.mdb" if path.is_dir() else path
         with self._transaction() as transaction:
-            self._count: int = transaction.stat()["entries"]
-            first = next(iter(transaction.cursor()), None)
+            others = sum(transaction.get(key) is not None for key in NO_IMAGES)
+            self._count: int = transaction.stat()["entries"] - others
+            first = next((entry for entry in transaction.cursor() if bytes(entry[0]) not in NO_IMAGES), None)
         if first is None:
             raise ValueError(f"'{path}' is empty")
         self._raw_side = _raw_side(*first)
@@ -100,7 +103,7 @@ class LMDBReader(Reader):
         with self._transaction() as transaction:
             cursor = transaction.cursor()
             for key, value in cursor.iternext() if cursor.set_range(last or b"\0") else ():
-                if key == last:
+                if key == last or bytes(key) in NO_IMAGES:
                     continue
                 problem = TOO_LARGE if len(value) > MAX_BYTES else ""
                 yield Item(self._name(key), b"" if problem else bytes(value), None, problem)
@@ -111,7 +114,8 @@ class LMDBReader(Reader):
 
     def _raw_items(self) -> Iterator[Item]:
         with self._transaction() as transaction:
-            keys = sorted(map(bytes, transaction.cursor().iternext(values=False)), key=_number)
+            given = map(bytes, transaction.cursor().iternext(values=False))
+            keys = sorted((key for key in given if key not in NO_IMAGES), key=_number)
         count = max(STRETCH // (3 * self._raw_side**2), 1)
         for first in range(0, len(keys), count):
             with self._transaction() as transaction:
@@ -139,6 +143,6 @@ def _number(key: bytes) -> tuple[int, bytes]:
 def _raw_side(key: bytes, value: bytes) -> int:
     """Return the side of a square RGB image if this entry is raw pixels, else 0."""
     side = math.isqrt(len(value) // 3)
-    beginnings = (b"\x89PNG", b"RIFF", b"\xff\xd8", b"BM", b"II", b"MM")
+    beginnings = (b"\x89PNG", b"RIFF", b"\xff\xd8", b"BM", b"II", b"MM", b"GIF8")
     is_raw = bytes(key).isdigit() and side > 0 and 3 * side * side == len(value)
     return side if is_raw and not bytes(value[:4]).startswith(beginnings) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ddgan.data.readers.labels import merged_names
 from ddgan.data.readers.splits import ALIASES, choose_split
 
 __all__ = ["Layout", "layout_of"]
@@ -33,7 +34,7 @@ def layout_of(source: str, names: list[str], split: str = "") -> Layout:
     A single folder around everything, as archives often have, is ignored. If all folders have names such as
     train, test or val, they are splits. The first folder below is the class. There are no classes if images
     lie outside folders, or all in one. The classes of all splits are numbered together, so a class has the
-    same number in each.
+    same number in each. They are in natural order: 1, 2, 10.
 
     Raises:
         ValueError: if there is no such split, or splits are mixed with other folders.
@@ -47,7 +48,7 @@ def layout_of(source: str, names: list[str], split: str = "") -> Layout:
         split, taken = choose_split(source, split, ((None, name) for name in names))
     if not taken or any(len(parts[name]) < 2 for name in taken):
         return Layout(split, None, dict.fromkeys(taken))
-    classes = tuple(sorted({path[0] for path in parts.values() if len(path) > 1}))
+    classes = merged_names([[path[0] for path in parts.values() if len(path) > 1]])
     number = {name: label for label, name in enumerate(classes)}
     return Layout(split, classes, {name: number[parts[name][0]] for name in taken})
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 import numpy as np
 
+from ddgan.data.readers.labels import merged_names
 from ddgan.system.text import one_line
 
 __all__ = [
@@ -21,14 +23,39 @@ __all__ = [
     "Item",
     "JoinedReader",
     "Reader",
+    "Wanted",
+    "endings_of",
+    "is_hidden",
     "is_image_name",
     "reading",
 ]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
 MAX_BYTES = 1 << 28
 """Maximum size of an image file, unpacked."""
 TOO_LARGE = f"it has more than {MAX_BYTES:,} bytes"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How to read a source, where its contents do not say it or say more than one thing.
+
+    Attributes:
+        image_column: the column, key or array of the images; None for the usual names.
+        label_column: the same for the labels.
+        labels: whether to read labels, if there are any.
+        layout: the axes of arrays, such as NCHW; "auto" finds them from the shape.
+        any_type: whether pixels of every numeric type are used, as their range is stated.
+    """
+
+    image_column: str | None = None
+    label_column: str | None = None
+    labels: bool = True
+    layout: str = "auto"
+    any_type: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,13 +82,18 @@ class Reader(ABC):
         class_names: the names of the classes 0, 1, ..., if the source names them.
         identity: part of the cache's key, for anything that the contents of `files` do not determine.
         split: the split of the source; "all" if it has no splits.
-        ignored: number of files in a folder that are not supported images, by suffix.
+        ignored: number of files in a folder or archive that are not supported images, by suffix.
+        label_column: the column with the labels, in tables.
+        notes: lines that say what was not read, or how it was read where that is not certain; complete
+            after all items are read.
     """
 
     class_names: tuple[str, ...] | None = None
     identity: str = ""
     split: str = "all"
     ignored: Mapping[str, int] = MappingProxyType({})
+    label_column: str | None = None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -90,10 +122,15 @@ class FirstItems(Reader):
     def __init__(self, reader: Reader, count: int) -> None:
         self._reader, self._count = reader, count
         self.identity, self.split, self.ignored = reader.identity, reader.split, reader.ignored
+        self.label_column = reader.label_column
 
     @property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
         return self._reader.class_names
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self._reader.notes
 
     def __len__(self) -> int:
         return min(len(self._reader), self._count)
@@ -109,19 +146,34 @@ class FirstItems(Reader):
 
 
 class JoinedReader(Reader):
-    """The items of several readers one after another, as the split "all"."""
+    """The items of several readers one after another, as the split "all".
 
-    def __init__(self, readers: list[Reader]) -> None:
-        self._readers, self.class_names = readers, readers[0].class_names
+    Class names that differ are numbered together.
+    """
+
+    def __init__(self, readers: list[Reader], notes: tuple[str, ...] = ()) -> None:
+        self._readers, self._notes = readers, notes
         self.identity = " ".join(reader.identity for reader in readers)
+        named = [reader.class_names or () for reader in readers]
+        self.class_names = readers[0].class_names if len(set(named)) == 1 else merged_names(named)
+        place = {name: number for number, name in enumerate(self.class_names or ())}
+        self._numbers = [[place[name] for name in names] for names in named]
+        self.ignored = sum((Counter(reader.ignored) for reader in readers), Counter[str]())
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        found = (note for reader in self._readers for note in reader.notes)
+        return (*self._notes, *dict.fromkeys(found))
 
     def __len__(self) -> int:
         counts = [len(reader) for reader in self._readers]
         return sum(counts) if all(counts) else 0
 
     def __iter__(self) -> Iterator[Item]:
-        for reader in self._readers:
-            yield from reader
+        for reader, numbers in zip(self._readers, self._numbers, strict=True):
+            for item in reader:
+                known = item.label is not None and item.label < len(numbers)
+                yield replace(item, label=numbers[item.label]) if known and item.label is not None else item
 
     def files(self) -> list[Path]:
         return [file for reader in self._readers for file in reader.files()]
@@ -142,8 +194,16 @@ def reading(name: object, what: str) -> Iterator[None]:
         raise ValueError(f"'{name}' is {what}: {reason}") from None
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a path or member name is hidden, or made by macOS beside the real ones."""
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts if part != "..")
+
+
 def is_image_name(name: str) -> bool:
     """Whether a path or member name has an image suffix and is not hidden."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
+
+
+def endings_of(names: Iterable[str]) -> Counter[str]:
+    """Count the files of each suffix."""
+    return Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in names)
