@@ -13,7 +13,7 @@ import pytest
 from data_files import CLASSES, LABELS, make_folder, png
 
 from ddgan.data.preparation import Selection, prepare
-from ddgan.data.prepared import ImageDataset
+from ddgan.data.prepared import ImageDataset, is_prepared
 
 NAMES = [f"{index // 5:05d}/img{index:08d}.png" for index in range(12)]
 """Folders of five images, which are not classes."""
@@ -229,4 +229,5 @@ def test_a_pipe_named_like_metadata_is_not_opened(tmp_path: Path, pixels: np.nda
     source = make_folder(tmp_path / "x", pixels)
     os.mkfifo(source / "dataset.json")
     os.mkfifo(source / "metadata.csv")
+    assert not is_prepared(source)
     assert ImageDataset(prepare(str(source))).num_classes == 3

@@ -33,6 +33,8 @@ def is_prepared(path: Path) -> bool:
     """Whether a folder is a prepared dataset, complete or not."""
     if not path.is_dir() or (path / IMAGES_NAME).is_file():
         return path.is_dir()
+    if not (path / INFO_NAME).is_file():  # a pipe would wait for a writer
+        return False
     try:  # other programs also write a dataset.json
         return '"format"' in (path / INFO_NAME).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
