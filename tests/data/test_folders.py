@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import CLASSES, LABELS, make_folder, names, png
-from forms import SOURCES, parquet
+from forms import SOURCES, idx, parquet
 from PIL import Image
 
 from ddgan.data.preparation import Selection, prepare
@@ -128,8 +128,17 @@ def test_what_else_an_archive_has_is_counted(tmp_path: Path, pixels: np.ndarray)
 def test_images_beside_another_form_are_noted(tmp_path: Path, pixels: np.ndarray) -> None:
     source = Path(parquet(tmp_path, pixels))
     (source / "a.png").write_bytes(png(pixels[0]))
-    (note,) = open_reader(str(source)).notes
-    assert note == f"'{source}' also has 1 image file, which were not read; name their folder"
+    assert open_reader(str(source)).notes == (
+        f"image files in '{source}' that were not read: 1; name their folder",
+    )
+    both = tmp_path / "both"
+    both.mkdir()
+    for name in ("train", "t10k"):
+        (both / f"{name}-images-idx3-ubyte").write_bytes(idx(pixels[..., 0]))
+    (both / "a.png").write_bytes(png(pixels[0]))
+    reader = open_reader(str(both), "all")
+    assert len(reader) == 24
+    assert reader.notes == (f"image files in '{both}' that were not read: 1; name their folder",)
 
 
 # --- pipes and devices ------------------------------------------------------------------------------

@@ -91,10 +91,11 @@ class Parser(argparse.ArgumentParser):
         types = hints(cls)
         for field in dataclasses.fields(cls):
             words = descriptions(cls)[field.name].rstrip(".")
-            among = allowed(types[field.name])
-            default = "" if field.default == "" else f" ({among}; default: {field.default})"
             is_pair = field.default == ()  # the only tuples are ranges
-            among = "two numbers; default: none" if is_pair else among
+            among = "two numbers" if is_pair else allowed(types[field.name])
+            default = (
+                "" if field.default == "" else f" ({among}; default: {'none' if is_pair else field.default})"
+            )
             self.add_argument(
                 f"--{field.name}",
                 type=number if is_pair else whole() if typing.get_type_hints(cls)[field.name] is int else str,

@@ -77,7 +77,7 @@ def open_reader(source: str, split: str = "", wanted: Wanted | None = None) -> R
         raise ValueError(f"'{source}' is a pipe or a device, not a file; data may be {FORMS}")
     reader = _open_folder(path, split, wanted) if path.is_dir() else _open_file(path, split, wanted)
     if wanted.layout != "auto" and not isinstance(reader, ArrayReader | JoinedReader):
-        reader.notes = (*reader.notes, f"layout {wanted.layout} has no effect, as '{source}' has no arrays")
+        reader.note(f"layout {wanted.layout} has no effect, as '{source}' has no arrays")
     return reader
 
 
@@ -86,8 +86,7 @@ def _open_folder(path: Path, split: str, wanted: Wanted) -> Reader:
     if reader is None:
         return FolderReader(path, split, wanted)
     if count := image_files(path):
-        files = "1 image file" if count == 1 else f"{count:,} image files"
-        reader.notes = (*reader.notes, f"'{path}' also has {files}, which were not read; name their folder")
+        reader.note(f"image files in '{path}' that were not read: {count:,}; name their folder")
     return reader
 
 

@@ -22,7 +22,6 @@ from ddgan.data.readers.stored import MAX_VALUES, StoredArray, stored_npy, store
 
 __all__ = [
     "CONVERT",
-    "LAYOUTS",
     "READ_TYPES",
     "ArrayReader",
     "Rows",
@@ -36,7 +35,6 @@ __all__ = [
 
 IMAGE_KEYS = ("images", "image", "x", "data", "imgs", "img", "samples", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "targets", "target", "arr_1")
-LAYOUTS = ("auto", "NHW", "NHWC", "NCHW", "HW", "HWC", "CHW")
 READ_TYPES = (np.uint8, np.uint16, np.bool_)
 CONVERT = (
     "convert them to uint8 in 0..255 (or uint16), or state the values of black and white by the setting range"
@@ -320,10 +318,10 @@ def joined(readers: list[ArrayReader], split: str, notes: tuple[str, ...] = ()) 
         notes += (f"labels were left out, as '{without[0].source}' has none",)
         for reader in readers:
             reader.labels = reader.class_names = None
-    whole = JoinedReader(list(readers), notes) if len(readers) > 1 else readers[0]
+    whole: Reader = JoinedReader(list(readers)) if len(readers) > 1 else readers[0]
     whole.split = split
-    if whole is readers[0]:
-        whole.notes += notes
+    for line in notes:
+        whole.note(line)
     return whole
 
 

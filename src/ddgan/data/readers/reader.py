@@ -107,6 +107,10 @@ class Reader(ABC):
             ValueError: if the source is damaged, naming the file.
         """
 
+    def note(self, line: str) -> None:
+        """Add a note."""
+        self.notes = (*self.notes, line)
+
     def numbered(self, labels: np.ndarray) -> np.ndarray:
         """Convert labels (N,) of read items to indices into `class_names`."""
         return labels
@@ -151,8 +155,8 @@ class JoinedReader(Reader):
     Class names that differ are numbered together.
     """
 
-    def __init__(self, readers: list[Reader], notes: tuple[str, ...] = ()) -> None:
-        self._readers, self._notes = readers, notes
+    def __init__(self, readers: list[Reader]) -> None:
+        self._readers, self._notes = readers, tuple[str, ...]()
         self.identity = " ".join(reader.identity for reader in readers)
         named = [reader.class_names or () for reader in readers]
         self.class_names = readers[0].class_names if len(set(named)) == 1 else merged_names(named)
@@ -164,6 +168,9 @@ class JoinedReader(Reader):
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         found = (note for reader in self._readers for note in reader.notes)
         return (*self._notes, *dict.fromkeys(found))
+
+    def note(self, line: str) -> None:
+        self._notes = (*self._notes, line)
 
     def __len__(self) -> int:
         counts = [len(reader) for reader in self._readers]
