@@ -11,7 +11,7 @@ from test_main import Capture, refused
 
 from ddgan import Run
 from ddgan.cli import main
-from ddgan.export.diffusers import DDGANPipeline
+from ddgan.export.diffusers import DDGANPipeline, export_diffusers
 
 
 def test_diffusers(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
@@ -57,3 +57,40 @@ def test_missing_packages_are_named(
     monkeypatch.setattr("ddgan.export.import_module", without)
     line = refused(capsys, "export", str(tiny_run.path), "--to", to, "--out", str(tmp_path / "out"))
     assert f"needs the package {missing}; pip install 'ddgan[" in line
+
+
+def test_only_an_export_is_replaced(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "pipeline"
+    command = ["export", str(tiny_run.path), "--to", "diffusers", "--out", str(out)]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert "pass --overwrite" in refused(capsys, *command)
+    assert main([*command, "--overwrite"]) == 0
+    capsys.readouterr()
+    (out / "notes.txt").write_text("mine")
+    assert "which has 'notes.txt', not written by this command" in refused(capsys, *command, "--overwrite")
+    with pytest.raises(ValueError, match="notes"):
+        export_diffusers(tiny_run.model, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "README.md").write_text("theirs")
+    assert "'README.md'" in refused(capsys, *command[:-1], str(theirs), "--overwrite")
+    assert [file.name for file in theirs.iterdir()] == ["README.md"]
+
+
+def test_an_export_that_fails_leaves_the_old_one(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "pipeline"
+    export_diffusers(tiny_run.model, out)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ddgan.export.diffusers.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_diffusers(tiny_run.model, out)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]

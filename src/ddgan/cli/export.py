@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ddgan.cli.options import Parser, add_model, one_of
 from ddgan.export import require
+from ddgan.export.folder import check_export
 from ddgan.models.ddgan import DDGAN
-from ddgan.system.outputs import check_output
 
 __all__ = ["run"]
 
@@ -26,13 +26,11 @@ def run(arguments: list[str]) -> int:
     add_model(parser)
     parser.add_argument("--to", type=one_of("diffusers", "onnx"), metavar="FORM", help="diffusers or onnx")
     parser.add_argument("--out", metavar="FOLDER", help="the folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="write into --out if it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace the export in --out")
     options = parser.parse_args(arguments)
     if options.to is None or options.out is None:
         raise ValueError("export needs --to diffusers or --to onnx, and --out FOLDER")
-    out = check_output(Path(options.out), options.overwrite)
-    if out.is_file() or out.suffix in (".onnx", ".safetensors"):
-        raise ValueError(f"out is '{out}'; export writes a folder, name one")
+    out = check_export(Path(options.out), options.overwrite)
     require(*NEEDS[options.to])
     model = DDGAN.from_pretrained(options.model, ema=options.ema)
     if options.to == "diffusers":

@@ -26,6 +26,7 @@ from torch import Tensor
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import shown
 from ddgan.diffusion.chain import Noise
+from ddgan.export.folder import export_folder, write_export_record
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.sample_files import has_png_form
@@ -290,9 +291,9 @@ def export_diffusers(model: DDGAN, out: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it is not a denoising diffusion GAN.
     """
-    as_pipeline(model).save_pretrained(out)
     use = USE + (OF_CLASSES if model.num_classes else "")
-    write_atomically(out / "README.md", model_card(model, str(out), use=use))
-    record = {"to": "diffusers", **metadata_of(model.config, model.sample_shape, model.license)}
-    write_atomically(out / "export.json", json.dumps(record, indent=2) + "\n")
-    return record
+    with export_folder(out) as folder:
+        as_pipeline(model).save_pretrained(folder)
+        write_atomically(folder / "README.md", model_card(model, str(out), use=use))
+        record = {"to": "diffusers", **metadata_of(model.config, model.sample_shape, model.license)}
+        return write_export_record(folder, record)

@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddgan.export.folder import export_folder, write_export_record
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.weights_file import metadata_of
 from ddgan.networks.conditions import Condition
-from ddgan.system.files import flush, write_atomically
+from ddgan.system.files import write_atomically
 from ddgan.system.randomness import ImageNoise
 
 __all__ = ["chain_inputs", "export_onnx", "run_onnx"]
@@ -137,34 +138,26 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
     """
     check_ddgan(model, "an export to ONNX")
     model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.sample_shape, model.license)
-    out.mkdir(parents=True, exist_ok=True)
     graphs: dict[str, StepGraph | ChainGraph] = {
         "step.onnx": StepGraph(model),
         "chain.onnx": ChainGraph(model),
     }
-    partials = {name: out / f"{name}.partial" for name in graphs}
-    try:
-        differences = {}
-        for name, graph in graphs.items():
-            _write(graph, partials[name])
-            differences[name] = _checked(graph, partials[name], name)
-            flush(partials[name])
-        for name, partial in partials.items():
-            partial.replace(out / name)
-    finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
-    record = {"to": "onnx", "opset": OPSET, "largest_difference": differences}
-    record |= metadata_of(model.config, model.sample_shape, model.license)
-    write_atomically(out / "export.json", json.dumps(record, indent=2) + "\n")
     y = (
         f'inputs["y"] = np.arange(8) % {model.num_classes}  # the class of each image\n'
         if model.num_classes
         else ""
     )
-    use = USE.replace("{classes}", y)
-    write_atomically(out / "README.md", model_card(model, out.name, use=use))
-    return record
+    with export_folder(out) as folder:
+        differences = {}
+        for name, graph in graphs.items():
+            _write(graph, folder / name)
+            differences[name] = _checked(graph, folder / name, name)
+        card = model_card(model, out.name, use=USE.replace("{classes}", y))
+        write_atomically(folder / "README.md", card)
+        record = {"to": "onnx", "opset": OPSET, "largest_difference": differences}
+        return write_export_record(
+            folder, record | metadata_of(model.config, model.sample_shape, model.license)
+        )
 
 
 @torch.no_grad()

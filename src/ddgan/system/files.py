@@ -166,8 +166,8 @@ def remove_partial(folder: Path, name: str = "*") -> None:
 
 
 def flush_all(folder: Path) -> None:
-    """Flush a folder and the files in it to disk."""
-    files = list(folder.iterdir())
+    """Flush a folder and everything in it to disk."""
+    files = list(folder.rglob("*"))
     if len(files) > MANY and hasattr(os, "sync"):
         os.sync()  # once for all: thousands of small files would take minutes one by one
     else:
