@@ -145,3 +145,28 @@ def test_the_rules_see_a_breach(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
     file.write_text("def f():\n    from ddgan.training import trainer\n    import ddgan.paper.store\n")
     assert imported(file) == {"training.trainer", "paper.store"}
+
+
+WRITERS = {"system.files", "system.outputs"}
+IN_PARTIAL_FOLDERS = {
+    "cli.internal_error",  # a new file in the temporary folder
+    "data.writing",
+    "metrics.real_features",
+    "models.checkpoint_file",
+    "models.sample_files",
+    "models.sample_store",  # its own folder, with checksums
+    "paper.smoke_data",
+    "training.statistics",  # appends to the log
+}
+"""Modules that write files in a folder that is moved to its place as a whole, unless stated."""
+
+
+@pytest.mark.parametrize("module", sorted(modules().keys() - WRITERS - IN_PARTIAL_FOLDERS))
+def test_outputs_are_written_atomically(module: str) -> None:
+    """Files are written by `system.files`, complete or not at all, and not in place."""
+    source = modules()[module].read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {node.func.attr for node in calls if isinstance(node.func, ast.Attribute)}
+    direct = names & {"write_text", "write_bytes", "savez", "savez_compressed", "tofile", "save_file"}
+    assert not direct, f"{module} calls {sorted(direct)}; use ddgan.system.files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from ddgan.system.processes import Processes
 from ddgan.training.console import Logger
 from ddgan.training.workspace import checkpoints_of
 
-__all__ = ["check_same_settings", "first_difference", "newest_of_all"]
+__all__ = ["check_same_settings", "first_difference", "free_changes", "newest_of_all"]
+
+FREE = {f"training.{name}" for name in INDEPENDENT}
+"""Settings that may change when a run is resumed."""
 
 
 def newest_of_all(path: Path, config: RunConfig, processes: Processes, log: Logger) -> Checkpoint:
@@ -54,9 +58,20 @@ def check_same_settings(config: RunConfig, saved: RunConfig) -> None:
 
 def first_difference(config: RunConfig, other: RunConfig) -> tuple[str, Any, Any] | None:
     """Return the first setting that affects training and differs: its dotted name and both values."""
+    return next((found for found in _differences(config, other) if found[0] not in FREE), None)
+
+
+def free_changes(config: RunConfig, saved: RunConfig) -> list[str]:
+    """Say which settings that do not affect training have another value than in the checkpoint."""
+    return [
+        f"{name} is now {ours!r} (it was {theirs!r})"
+        for name, ours, theirs in _differences(config, saved)
+        if name in FREE
+    ]
+
+
+def _differences(config: RunConfig, other: RunConfig) -> Iterator[tuple[str, Any, Any]]:
     ours, theirs = dict(dotted(config.to_dict())), dict(dotted(other.to_dict()))
-    free = {f"training.{name}" for name in INDEPENDENT}
     for name in dict.fromkeys([*ours, *theirs]):
-        if name not in free and ours.get(name) != theirs.get(name):
-            return name, ours.get(name), theirs.get(name)
-    return None
+        if ours.get(name) != theirs.get(name):
+            yield name, ours.get(name), theirs.get(name)

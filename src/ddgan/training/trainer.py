@@ -33,7 +33,7 @@ from ddgan.training.console import Logger
 from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
 from ddgan.training.iteration import iterate
 from ddgan.training.loop import fit, graceful_stop
-from ddgan.training.resuming import check_same_settings, newest_of_all
+from ddgan.training.resuming import check_same_settings, free_changes, newest_of_all
 from ddgan.training.setup import check_batch, create_state, resolved, training_inputs, warm_start
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import StatisticsMeter, rewind_log
@@ -177,6 +177,8 @@ def resume(
         contents = newest.metadata.get("data", "")
         saved, sample_shape, _ = read_metadata(newest.metadata, f"'{newest.path}'")
         check_same_settings(config, dataclasses.replace(saved, data=config.data) if contents else saved)
+        for line in free_changes(config, saved):
+            log(line)
         config.data.check()
         dataset = open_together(config, processes, log)
         if (contents and contents != dataset.checksum) or tuple(dataset.sample_shape) != sample_shape:
