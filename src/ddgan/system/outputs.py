@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ddgan.system.files import write_atomically
-from ddgan.system.seal import sealed, unsealed
+from ddgan.system.seal import SEAL, sealed, unsealed
 
 __all__ = ["MARK", "check_output", "is_marked", "read_record", "record_beside", "write_record"]
 
@@ -65,6 +65,8 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"'{path}' cannot be read: it has no JSON object")
     try:
+        if found.get(SOFTWARE) == MARK and SEAL not in found:
+            raise ValueError("it has no checksum")
         record = unsealed(found)
     except ValueError as error:
         raise ValueError(f"'{path}' was changed since it was written: {error}") from None
