@@ -242,11 +242,11 @@ def test_gradients_that_stay_bad_stop_the_run_and_keep_the_last_good_state(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
+    """A file system of 3 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
@@ -258,19 +258,42 @@ def test_a_full_disk_is_told_and_the_newest_good_state_stays(
     small_disk: Path, whole: Path, tiny_config: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = small_disk / "run"
+
+    class Filling(Callback):
+        """Another program fills the disk."""
+
+        def on_step(self, session: Session) -> None:
+            if session.state.step == 2:
+                free = shutil.disk_usage(small_disk).free
+                (small_disk / "other").write_bytes(bytes(max(0, free - 100_000)))
+
+    config = kept_config(tiny_config, keep_last=1)
     with pytest.raises(TrainingError, match=r"at iteration 5, but its weights could not be written"):
-        ddgan.train(kept_config(tiny_config), run)
+        ddgan.train(config, run, callbacks=[Filling()])
     said = capsys.readouterr().err
-    assert "could not write" in said
-    assert "o space left" in said
+    assert said.count("warning: could not write a checkpoint in") == 1  # not again at each attempt
+    assert said.count("o space left") <= 2  # a checkpoint, and weights
     newest, problems = Checkpoints(run / "checkpoints").newest()
     assert newest is not None
     assert not problems
     assert newest.metadata["step"] < 5
+    assert not list((run / "checkpoints").glob(".*"))  # nothing partial is left to fill it further
     room = small_disk.parent / "room"
     shutil.copytree(run, room)
     ddgan.resume(room, verbose=False)
     assert_same(room, whole)
+
+
+def test_a_disk_that_is_too_small_is_refused_before_an_old_run_is_replaced(
+    small_disk: Path, tiny_points_config: RunConfig, tiny_config: RunConfig
+) -> None:
+    run = small_disk / "run"
+    ddgan.train(tiny_points_config, run, verbose=False)
+    wide = tiny_config.changed({"generator.base_channels": 32})
+    words = r"^out is .*/run', where \d\.\d MB are free, but two checkpoints and .*; free \d+\.\d MB"
+    with pytest.raises(ValueError, match=words):
+        ddgan.train(wide, run, overwrite=True, verbose=False)
+    assert ddgan.load(run).sample(1).shape == (1, 2)
 
 
 def killed_until_done(config: RunConfig, folder: Path, kills: int, seed: int) -> tuple[Path, int]:

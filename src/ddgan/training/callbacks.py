@@ -26,7 +26,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
 from ddgan.metrics import Report, evaluate
-from ddgan.models.run_folder import BEST_NAME, GRID_NAME, LOG_NAME, read_log
+from ddgan.models.run_folder import BEST_NAME, CONFIG_NAME, GRID_NAME, LOG_NAME, read_log
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
 from ddgan.system.processes import Processes, TrainingError
@@ -279,22 +279,33 @@ REMEDY = "lower the learning rates, or use --training.precision float32"
 class LogFile(Callback):
     """Writes each record to log.jsonl and to the trackers."""
 
+    _file: JsonLines | None = None
+    _trackers: Trackers | None = None
+
     def on_start(self, session: Session) -> None:
-        self._file: JsonLines | None = None
         if session.processes.is_main:
             self._file = JsonLines(session.path / LOG_NAME)
             names, folder = session.config.training.trackers, session.path / "trackers"
-            self._trackers = Trackers(names, folder, session.path.name, session.config.to_dict())
+            try:
+                self._trackers = Trackers(names, folder, session.path.name, session.config.to_dict())
+            except OSError as error:
+                raise TrainingError(
+                    f"training.trackers {', '.join(names)} could not be started: {one_line(error)}; mend "
+                    f"that, or leave them out of {session.path / CONFIG_NAME}, then --resume"
+                ) from None
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         if self._file is not None:
             file = self._file
             session.attempt(lambda: file.write(record), LOG_NAME)
-            session.attempt(lambda: self._trackers.log(record), "to the trackers")
+        if self._trackers is not None:
+            trackers = self._trackers
+            session.attempt(lambda: trackers.log(record), "to the trackers")
 
     def on_end(self, session: Session) -> None:
         if self._file is not None:
             session.attempt(self._file.close, LOG_NAME)
+        if self._trackers is not None:
             session.attempt(self._trackers.close, "to the trackers")
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from ddgan.config.optimization import OptimizationConfig
+from ddgan.config.optimization import OptimizationConfig, OptimizerConfig
 from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
@@ -216,9 +216,12 @@ class TrainState:
 
     def learning_rate(self, name: str) -> float:
         """Return the learning rate of an optimizer at this iteration."""
-        settings = self.optimization
-        lr = (settings.generator if name == GENERATOR else settings.discriminator).lr
+        settings, lr = self.optimization, self.optimizer_config(name).lr
         return decayed(lr, settings.final_lr, settings.decay_every, self.step, self.num_iterations)
+
+    def optimizer_config(self, name: str) -> OptimizerConfig:
+        """Return the settings of an optimizer."""
+        return self.optimization.generator if name == GENERATOR else self.optimization.discriminator
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rates of all optimizers at this iteration, by name."""

@@ -35,6 +35,7 @@ from ddgan.training.iteration import iterate
 from ddgan.training.loop import fit, graceful_stop
 from ddgan.training.resuming import check_same_settings, free_changes, newest_of_all
 from ddgan.training.setup import check_batch, create_state, resolved, training_inputs, warm_start
+from ddgan.training.space import check_space
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import StatisticsMeter, rewind_log
 from ddgan.training.tracking import check_trackers
@@ -105,9 +106,9 @@ def train(
     path, training = Path(out), config.training
     if not is_object:
         config.data.check()
-    check_trackers(training.trackers)
     check_folder(path, overwrite)
     processes = join_processes(training.device)
+    check_trackers(training.trackers, processes)
     check_batch(training, processes)
     check_graphs(training, processes)
     log = Logger(verbose and processes.is_main)
@@ -119,6 +120,8 @@ def train(
     if init is not None:
         for line in warm_start(state, str(init)):
             log(line)
+    if processes.is_main:
+        check_space(state, training, path, log)
     with held(path, processes):
         if processes.is_main:
             check_folder(path, overwrite)  # again, now that the folder is locked
@@ -165,8 +168,8 @@ def resume(
     if not (path / CONFIG_NAME).is_file():
         raise ValueError(f"'{path}' is not a run folder: it holds no {CONFIG_NAME}")
     config = RunConfig.load(path / CONFIG_NAME)
-    check_trackers(config.training.trackers)
     processes = join_processes(config.training.device)
+    check_trackers(config.training.trackers, processes)
     check_batch(config.training, processes)
     check_graphs(config.training, processes)
     log = Logger(verbose and processes.is_main)
@@ -192,6 +195,7 @@ def resume(
         until = f"of {end}" if end else f"(time budget: {config.training.max_minutes:g} min)"
         log(f"resuming at iteration {state.step} {until}")
         if processes.is_main:
+            check_space(state, config.training, path, log)
             mark_as_run(path)
             if data is not None:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())

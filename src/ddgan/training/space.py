@@ -1,0 +1,92 @@
+"""The space that the checkpoints and weights of a run take, checked before it begins."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ddgan.config.optimization import OptimizerConfig
+from ddgan.config.training import TrainingConfig, known_end
+from ddgan.models.run_folder import CHECKPOINTS_NAME
+from ddgan.training.checkpoint import state_tensors
+from ddgan.training.state import TrainState
+
+__all__ = ["check_space", "checkpoint_bytes", "weights_bytes"]
+
+ADAMS = 2.0
+"""Moments per parameter, for an optimizer that does not say: those of Adam."""
+
+
+def checkpoint_bytes(state: TrainState) -> int:
+    """Return the size of a checkpoint, with the optimizers' moments even if there are none yet."""
+    total = _bytes(state_tensors(state).values())
+    for name, optimizer in state.optimizers.items():
+        if not optimizer.state:
+            weights = _bytes(state.networks[name].parameters())
+            total += round(weights * moments_of(state.optimizer_config(name)))
+    return total
+
+
+def weights_bytes(state: TrainState) -> int:
+    """Return the size of the weights files of all EMAs, and of one more while it replaces another."""
+    return _bytes(state.ema.state_dict().values()) * (len(state.emas) + 1)
+
+
+def moments_of(config: OptimizerConfig) -> float:
+    """Return how many values an optimizer keeps per value of a parameter, seen from a step on a small one."""
+    probe = nn.Parameter(torch.zeros(8, 8))
+    probe.grad = torch.zeros_like(probe)
+    try:
+        optimizer = config.build([probe])
+        optimizer.step()
+        moments = optimizer.state[probe].values()
+    except Exception:  # a user's optimizer may want other parameters
+        return ADAMS
+    return sum(value.numel() for value in moments if isinstance(value, Tensor) and value.ndim) / probe.numel()
+
+
+def check_space(
+    state: TrainState, training: TrainingConfig, path: Path, log: Callable[[str], object]
+) -> None:
+    """Check that the disk of the run folder has space; what an earlier run there holds will be replaced.
+
+    Logs a warning if all checkpoints that the settings keep may not fit.
+
+    Raises:
+        ValueError: if the weights and two checkpoints, the last one and the next, do not fit.
+    """
+    checkpoint, weights = checkpoint_bytes(state), weights_bytes(state)
+    if training.score_every:
+        weights += _bytes(state.ema.state_dict().values())  # the best ones
+    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    old = [*path.glob("*.safetensors"), *(path / CHECKPOINTS_NAME).glob("*/*")]
+    free = shutil.disk_usage(place).free + sum(file.stat().st_size for file in old)
+    least = 2 * checkpoint + weights
+    if free < least:
+        raise ValueError(
+            f"out is '{path}', where {in_units(free)} are free, but two checkpoints and the weights take "
+            f"{in_units(least)}; free {in_units(least - free)}, or name a folder on another disk"
+        )
+    count = min(training.keep_last, state.num_iterations) + 1 + bool(training.score_every)
+    end, remedy = known_end(state.num_iterations), f"lower training.keep_last ({training.keep_last})"
+    if training.keep_every and end is not None:
+        count += end // training.keep_every
+        remedy = f"raise training.keep_every ({training.keep_every}) or set it to 0"
+    if free < (most := count * checkpoint + weights):
+        log(
+            f"warning: '{path}' has {in_units(free)} free, but {count:,} checkpoints and the weights may "
+            f"take {in_units(most)}; free {in_units(most - free)}, or {remedy}"
+        )
+
+
+def in_units(count: int) -> str:
+    """Return a number of bytes in MB, or in GB from 1 GB on, rounded."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
