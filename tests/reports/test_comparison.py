@@ -38,6 +38,19 @@ def files(scores: dict[str, Any], tmp_path: Path) -> list[Path]:
     return [write(tmp_path, scores, "ours", 3.75, 0.57), write(tmp_path, scores, "other", 9.5, 0.41)]
 
 
+def with_values(path: Path, **values: Any) -> Path:
+    """Change entries of a report by their dotted paths, with __ for dots."""
+    report = json.loads(path.read_text())
+    for name, value in values.items():
+        *parents, last = name.split("__")
+        inner = report
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    path.write_text(json.dumps(report))
+    return path
+
+
 def test_the_table_has_every_score_and_stars_the_best(files: list[Path]) -> None:
     rows = {row[0]: row[1:] for row in read_reports(files).table()}
     assert rows[""] == ["ours", "other"]
@@ -45,6 +58,77 @@ def test_the_table_has_every_score_and_stars_the_best(files: list[Path]) -> None
     assert rows["recall (higher is better)"] == ["0.57 *", "0.41"]
     assert rows["samples (N)"] == ["300", "300"]
     assert "kernel distance (lower is better)" not in rows
+
+
+def test_the_best_is_marked_only_beyond_the_spread(scores: dict[str, Any], tmp_path: Path) -> None:
+    """3.75 has [3.375, 4.125] and 4.5 has [4.05, 4.95], which overlap; 0.41 to 0.45 against 0.52 do not."""
+    paths = [write(tmp_path, scores, "a", 3.75, 0.41), write(tmp_path, scores, "b", 4.5, 0.57)]
+    rows = {row[0]: row[1:] for row in read_reports(paths).table()}
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["3.75", "4.5"]
+    assert rows["recall (higher is better)"] == ["0.41", "0.57 *"]
+    nfe = "network evaluations per sample (NFE) (lower is better)"
+    assert rows[nfe] == ["3", "3"]  # equal: neither is better
+    three = [*paths, write(tmp_path, scores, "c", 3.0, 0.9)]
+    with_values(three[0], nfe=2)
+    rows = {row[0]: row[1:] for row in read_reports(three).table()}
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["3.75", "4.5", "3 *"]
+    assert rows["recall (higher is better)"] == ["0.41", "0.57", "0.9 *"]
+    assert rows[nfe] == ["2 *", "3", "3"]
+
+
+def test_a_deviation_is_a_spread_too(files: list[Path]) -> None:
+    for path, value in zip(files, (1.0, 1.5), strict=True):
+        with_values(path, kernel={"value": value, "deviation": 0.1})
+    assert ["kernel distance (lower is better)", "1.000e+00 *", "1.500e+00"] in read_reports(files).table()
+    with_values(files[0], kernel__deviation=0.2)
+    assert ["kernel distance (lower is better)", "1.000e+00", "1.500e+00"] in read_reports(files).table()
+
+
+def test_nothing_is_best_where_no_spread_is_known(files: list[Path]) -> None:
+    with_values(files[0], frechet__interval=None)
+    rows = {row[0]: row[1:] for row in read_reports(files).table()}
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["3.75", "9.5"]
+
+
+def test_nothing_is_best_among_scores_that_are_not_comparable(files: list[Path]) -> None:
+    with_values(files[1], data_checksum="other", nfe=4)
+    comparison = read_reports(files)
+    rows = {row[0]: row[1:] for row in comparison.table()}
+    assert rows["recall (higher is better)"] == ["0.57", "0.41"]
+    assert rows["network evaluations per sample (NFE) (lower is better)"] == ["3 *", "4"]
+    assert comparison.differences()[0].startswith("data's checksum differ: ")
+
+
+def test_the_page_is_bold_where_the_table_has_a_star(files: list[Path], tmp_path: Path) -> None:
+    compare(files, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "<td><strong>3.75 *</strong></td><td>9.5</td>" in text
+    assert text.count("<strong>") == repr(read_reports(files).table()).count(" *'")
+    assert '<table class="values">' not in text  # whose last column is bold
+
+
+def test_reports_of_memorisation_compare(tmp_path: Path) -> None:
+    from ddgan.data.digits import split_digits
+
+    paths = []
+    for split in ("train", "test"):
+        images = split_digits(split)[0][:40, :, :, None]
+        report = ddgan.evaluate(images, "single_digits", ["memorisation"], features="pixels")
+        report.save(tmp_path / f"{split}.json")
+        paths.append(tmp_path / f"{split}.json")
+    comparison = compare(paths, tmp_path / "x.html")
+    assert ["memorisation: copies", "1", "0"] in comparison.table()
+    assert "memorisation: copies" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("value", ["x", [1], {}, True, None])
+def test_a_report_with_strange_values_is_shown_without_them(files: list[Path], value: Any) -> None:
+    with_values(files[0], frechet__value=value, precision_recall__recall_interval=value)
+    rows = {row[0]: row[1:] for row in read_reports(files).table()}
+    assert rows["Fréchet distance (pixels features) (lower is better)"] == ["-", "9.5"]
+    assert rows["recall (higher is better)"] == ["0.57", "0.41"]
+    compare(files, files[0].with_suffix(".html"))
 
 
 def test_the_page_needs_nothing_from_outside_and_the_plot_shows_both(

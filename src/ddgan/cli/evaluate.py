@@ -118,5 +118,6 @@ def _compare(arguments: list[str]) -> int:
     comparison = compare([Path(path) for path in options.compare], out)
     for row in comparison.lines():
         print(row)
-    print(f"comparison in {out} and {out.with_suffix('.png')}", file=sys.stderr)
+    written = f"{out} and {out.with_suffix('.png')}" if comparison.measures else out
+    print(f"comparison in {written}", file=sys.stderr)
     return 0

@@ -83,7 +83,7 @@ class Inception(Metric):
     """Inception score of the samples' class probabilities; it needs no real images."""
 
     needs = ("probabilities",)
-    figures = (Figure("quality", "Inception score", "value", "higher"),)
+    figures = (Figure("quality", "Inception score", "value", "higher", deviation="deviation_of_splits"),)
 
     def score(self, evidence: Evidence) -> InceptionScore:
         name = score_name(evidence.kind_of_features, "Inception score", "class score")

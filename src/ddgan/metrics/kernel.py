@@ -101,7 +101,7 @@ class Kernel(Metric):
     """Kernel distance of the samples' features from the real ones."""
 
     needs = ("features", "real")
-    figures = (Figure("quality", "kernel distance", "value", "lower", form=".3e"),)
+    figures = (Figure("quality", "kernel distance", "value", "lower", form=".3e", deviation="deviation"),)
 
     def score(self, evidence: Evidence) -> KernelScore:
         name = score_name(evidence.kind_of_features, "KID", "kernel distance")

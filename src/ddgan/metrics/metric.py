@@ -89,6 +89,8 @@ class Figure:
         path: field of the score, with dots for nested fields.
         better: "lower" or "higher".
         interval: paths of its interval, or of the fastest and the slowest time.
+        deviation: path of its standard deviation, where it has no interval.
+        exact: whether it has no error at all, as a count of network evaluations.
         form: format of the number.
     """
 
@@ -98,6 +100,8 @@ class Figure:
     better: Literal["lower", "higher"]
     interval: tuple[str, ...] = ()
     form: str = ".4g"
+    deviation: str = ""
+    exact: bool = False
 
 
 class Classified(NamedTuple):

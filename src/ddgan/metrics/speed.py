@@ -156,7 +156,13 @@ class Speed(Metric):
             ("seconds_per_100.fastest", "seconds_per_100.slowest"),
         ),
         Figure("speed", "images per second", "images_per_second", "higher"),
-        Figure("speed", "seconds for one image", "latency.median", "lower"),
+        Figure(
+            "speed",
+            "seconds for one image",
+            "latency.median",
+            "lower",
+            ("latency.fastest", "latency.slowest"),
+        ),
     )
 
     def score(self, evidence: Evidence) -> SpeedScore:

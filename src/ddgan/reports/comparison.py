@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from ddgan.config.components import find
-from ddgan.metrics import METRICS, Figure, known_metrics
+from ddgan.metrics import Figure, known_metrics
 from ddgan.models.run_folder import SCORES_NAME
 from ddgan.reports.page import COLORS, Section, in_plot, page, png, table
 from ddgan.system.files import write_atomically
@@ -26,21 +29,27 @@ MARKERS = "osD^vPX*"
 WIDTH, HEIGHT = 4.6, 4.2
 """Size of a panel, in inches."""
 ASPECTS = ("quality", "coverage", "speed")
-NFE = Figure("speed", "network evaluations per sample (NFE)", "nfe", "lower", form=".0f")
+NFE = Figure("speed", "network evaluations per sample (NFE)", "nfe", "lower", form=".0f", exact=True)
 """A number that reports have besides their scores."""
 
+DEVICE = "device"
+"""The setting that speeds depend on, and other scores do not."""
 SETTINGS = {
     "protocol": "protocol",
     "data": "data",
+    "split": "split",
+    "data's checksum": "data_checksum",
     "samples (N)": "num_samples",
     "real images": "num_real",
     "features": "features.name",
     "features' checksum": "features.checksum",
-    "device": "speed.device",
+    DEVICE: "speed.device",
 }
 """Settings that must agree before scores can be compared."""
 BESIDE = ("features", "versions")
 """Mappings in a report that are not scores."""
+DEVIATIONS = 2
+"""Half-width of a 95 % interval, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +71,31 @@ class Measure:
 
     def of(self, report: dict[str, Any]) -> float | None:
         """Return its value in a report, or None."""
-        value = at(report, self.score + self.figure.path)
-        return None if value is None else float(value)
+        return number_at(report, self.score + self.figure.path)
 
     def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
-        """Return its interval in a report, or None."""
-        values = [at(report, self.score + path) for path in self.figure.interval]
+        """Return its interval in a report, from its deviation if it has no other, or None."""
+        value, figure = self.of(report), self.figure
+        if value is None or figure.exact:
+            return None if value is None else (value, value)
+        if figure.deviation:
+            deviation = number_at(report, self.score + figure.deviation)
+            return (
+                None
+                if deviation is None
+                else (value - DEVIATIONS * deviation, value + DEVIATIONS * deviation)
+            )
+        values = [at(report, self.score + path) for path in figure.interval]
         ends = values[0] if len(values) == 1 else values
-        return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
+        if not isinstance(ends, list) or len(ends) != 2 or not all(map(is_number, ends)):
+            return None
+        return float(ends[0]), float(ends[1])
 
     def title(self, reports: list[dict[str, Any]]) -> str:
         """Return the label, or the score's name (such as FID) if all reports agree on one."""
         above = (self.score + self.figure.path).rpartition(".")[0]
-        names = {at(report, f"{above}.name") for report in reports} - {None}
-        name = str(names.pop()) if len(names) == 1 else self.label
+        names = {str(at(report, f"{above}.name")) for report in reports} - {"None"}
+        name = names.pop() if len(names) == 1 else self.label
         return f"{name} ({self.figure.better} is better)"
 
 
@@ -101,6 +121,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def number_at(report: dict[str, Any], path: str) -> float | None:
+    """Return the number at a dotted path, or None."""
+    value = at(report, path)
+    return float(value) if is_number(value) else None
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Reports and their names.
@@ -121,8 +147,8 @@ class Comparison:
 
     @cached_property
     def other_values(self) -> dict[str, list[Any]]:
-        """Numbers from metrics of other packages that declare no figures or are not imported, by name."""
-        known = {measure.score for measure in self.measures} | {f"{kind}." for kind in (*METRICS, *BESIDE)}
+        """Numbers of metrics that declare no figures, or that are not imported, by name."""
+        known = {measure.score for measure in known_measures()} | {f"{kind}." for kind in BESIDE}
         paths: dict[str, None] = {}
         for report in self.reports:
             for kind, score in report.items():
@@ -133,14 +159,42 @@ class Comparison:
             for path in paths
         }
 
-    def table(self) -> list[list[str]]:
-        """Return a header and one row per number; a star marks the best value of a figure."""
+    def best(self, measure: Measure) -> int | None:
+        """Return which report has the best value of a measure; None unless it is better than all others.
+
+        It is if the reports are comparable, and its interval does not touch that of any other. A measure
+        without intervals has no best.
+        """
+        spans = [measure.interval_of(report) for report in self.reports if measure.of(report) is not None]
+        if len(spans) < 2 or None in spans or not self._is_comparable(measure):
+            return None
+        values = [measure.of(report) for report in self.reports]
+        present = [value for value in values if value is not None]
+        is_lower = measure.figure.better == "lower"
+        best = values.index(min(present) if is_lower else max(present))
+        own = measure.interval_of(self.reports[best])
+        for index, report in enumerate(self.reports):
+            other = measure.interval_of(report)
+            if index == best or own is None or other is None:
+                continue
+            if not (own[1] < other[0] if is_lower else own[0] > other[1]):
+                return None
+        return best
+
+    def _is_comparable(self, measure: Measure) -> bool:
+        if measure.figure.exact:
+            return True
+        is_speed = measure.figure.aspect == "speed"
+        return not any((label == DEVICE) == is_speed for label in self._differing)
+
+    def table(self, marked: Callable[[str], str] = "{} *".format) -> list[list[str]]:
+        """Return a header and one row per number; the best value of a figure is `marked`, see `best`."""
         rows = [["", *self.names]]
         for measure in self.measures:
             values, form = [measure.of(report) for report in self.reports], measure.figure.form
-            present = [value for value in values if value is not None]
-            best = min(present) if measure.figure.better == "lower" else max(present)
-            cells = ["-" if v is None else f"{v:{form}}{' *' if v == best else ''}" for v in values]
+            cells = ["-" if value is None else f"{value:{form}}" for value in values]
+            if (best := self.best(measure)) is not None:
+                cells[best] = marked(cells[best])
             rows.append([measure.title(self.reports), *cells])
         for label, others in self.other_values.items():
             rows.append([label, *(f"{value:.4g}" if is_number(value) else "-" for value in others)])
@@ -150,14 +204,22 @@ class Comparison:
                 rows.append([label, *("-" if v is None else str(v)[:24] for v in settings)])
         return rows
 
-    def differences(self) -> list[str]:
-        """Return the reasons not to compare these scores; empty if they are comparable."""
-        reasons = []
+    @cached_property
+    def _differing(self) -> dict[str, list[str]]:
+        """The different values of each setting that the reports do not share, by its label."""
+        found = {}
         for label, path in SETTINGS.items():
             values = list(dict.fromkeys(str(at(report, path)) for report in self.reports))
             if len(values) > 1:
-                reasons.append(f"{label} differ: {', '.join(value[:24] for value in values)}")
-        return reasons
+                found[label] = values
+        return found
+
+    def differences(self) -> list[str]:
+        """Return the reasons not to compare these scores; empty if they are comparable."""
+        return [
+            f"{label} differ: {', '.join(value[:24] for value in values)}"
+            for label, values in self._differing.items()
+        ]
 
     def lines(self) -> list[str]:
         """Return the lines of the table as text."""
@@ -191,7 +253,7 @@ def read_reports(paths: list[Path]) -> Comparison:
     for path in (path / SCORES_NAME if path.is_dir() else path for path in paths):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
         if not isinstance(report, dict) or "protocol" not in report or "num_samples" not in report:
             raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
@@ -205,26 +267,29 @@ def read_reports(paths: list[Path]) -> Comparison:
 
 
 def compare(paths: list[Path], out: Path) -> Comparison:
-    """Write X.html, self-contained, and the plot as X.png.
+    """Write X.html, self-contained, and the plot as X.png if a metric declares figures for it.
 
     Raises:
         ValueError: if a file is not a report, or the reports have no scores to compare.
     """
     comparison = read_reports(paths)
-    if not comparison.measures:
+    if not comparison.measures and not comparison.other_values:
         raise ValueError(
-            "these reports have no scores that can be compared; if they use metrics of a package, add "
-            "--import PACKAGE or import it first"
+            "these reports have no scores that can be compared; name some by --metrics of evaluate"
         )
-    plot = paint(comparison)
-    head, *rows = comparison.table()
-    sections = [
-        Section("Quality, coverage and speed", png(plot, "quality, coverage and speed of each")),
-        Section("Scores", table(rows, head), "A star marks the best of a row."),
-    ]
+    head, *rows = comparison.table(Markup("<strong>{} *</strong>").format)
+    note = (
+        "Bold with a star: the best of a row, if its interval touches no other. Nothing is marked where a "
+        "score has no interval, or the reports are not comparable."
+    )
+    sections = [Section("Scores", table(rows, head), note)]
     lead = [f"Not comparable: {text}" for text in comparison.differences()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out.with_suffix(".png"), plot)
+    if comparison.measures:
+        plot = paint(comparison)
+        write_atomically(out.with_suffix(".png"), plot)
+        title = "Quality, coverage and speed"
+        sections.insert(0, Section(title, png(plot, "quality, coverage and speed of each")))
     write_atomically(out, page("ddgan: comparison", " · ".join(comparison.names), lead, sections))
     return comparison
 

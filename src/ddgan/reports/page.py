@@ -28,7 +28,7 @@ p.note { color: #555; }
 table { border-collapse: collapse; }
 th { text-align: left; padding-right: 1.2rem; }
 td { padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd; }
-td:last-child { font-variant-numeric: tabular-nums; font-weight: 600; }
+td { font-variant-numeric: tabular-nums; } table.values td:last-child { font-weight: 600; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 10px; }
 .tiles.single { grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); }
 .tiles figure { margin: 0; } .tiles img, .chain { image-rendering: pixelated; }
@@ -67,7 +67,7 @@ PAGE = TEMPLATES.from_string("""<!doctype html>
 {% endfor %}
 </body></html>
 """)
-TABLE = TEMPLATES.from_string("""<table>
+TABLE = TEMPLATES.from_string("""<table{% if not head %} class="values"{% endif %}>
 {% if head %}
 <tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% endif %}
@@ -106,7 +106,7 @@ def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Secti
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:
-    """Render an HTML table."""
+    """Render an HTML table; without a head each row is a name and its value, which is bold."""
     return Markup(TABLE.render(rows=rows, head=head))
 
 
