@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from ddgan.config.components import find, kinds
 from ddgan.data.decode import Preparation
 from ddgan.data.digits import DigitsConfig
 from ddgan.data.embedded import is_embedded
+from ddgan.data.from_python import kept
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
-from ddgan.data.sources import ImagesConfig, data_named, fitted, open_data, with_data
+from ddgan.data.sources import ImagesConfig, data_named, open_data, prepared_as, with_data
 from ddgan.data.toy import GaussiansConfig
 
 EMBEDDED = [
@@ -96,13 +98,13 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, object], words: s
         data_named(values)  # type: ignore[arg-type]
 
 
-def test_images_are_prepared_on_the_way_as_the_model_needs_them(array: Path, own_cache: Path) -> None:
-    dataset = open_data(str(array), seed=1, sample_shape=(1, 8, 8))
+def test_images_are_compared_as_they_are_prepared(array: Path, own_cache: Path) -> None:
+    dataset = open_data(ImagesConfig(path=str(array), size=8, channels=1), seed=1, sample_shape=(1, 8, 8))
     assert isinstance(dataset, ImageDataset)
     assert dataset.sample_shape == (1, 8, 8)
     assert dataset.conditions.num_classes == 3
     assert own_cache in dataset.path.parents
-    again = open_data(str(array), seed=1, sample_shape=(1, 8, 8))
+    again = open_data(ImagesConfig(path=str(array), size=8, channels=1), seed=1, sample_shape=(1, 8, 8))
     assert again.path == dataset.path  # type: ignore[attr-defined]
     assert torch.equal(dataset.batch(3, 4).x, again.batch(3, 4).x)
 
@@ -115,18 +117,33 @@ def test_without_a_model_images_keep_their_shape(array: Path) -> None:
 def test_a_prepared_dataset_must_fit_the_model(array: Path, tmp_path: Path) -> None:
     path = prepare(str(array), tmp_path / "out", Preparation(size=8))
     assert open_data(str(path), 0, sample_shape=(3, 8, 8)).sample_shape == (3, 8, 8)
-    with pytest.raises(ValueError, match=r"samples of shape \(1, 8, 8\), but .* has \(3, 8, 8\); use data"):
+    with pytest.raises(
+        ValueError, match=r"shape \(1, 8, 8\), but .* has \(3, 8, 8\); use data of that shape: prepare "
+    ):
         open_data(str(path), 0, sample_shape=(1, 8, 8))
     with pytest.raises(ValueError, match=r"^size is 4, but .* was prepared at \(8, 8\) pixels; leave it out"):
         ImagesConfig(path=str(path), size=4).open()
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [((2,), "but .* has images"), ((3, 8, 6), "only square ones are prepared")]
+    ("shape", "remedy"),
+    [
+        ((3, 8, 8), r": ddgan prepare .*x\.npz --size 8 --channels 3 --out DATA$"),
+        ((1, 12, 12), r": ddgan prepare .*x\.npz --size 12 --channels 1 --out DATA$"),
+        ((4, 12, 10), "$"),
+        ((3, 10, 12), "$"),
+        ((2,), "$"),
+        ((1, 2, 3, 4), "$"),
+    ],
 )
-def test_models_that_cannot_be_prepared_for(array: Path, shape: tuple[int, ...], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        open_data(str(array), 0, sample_shape=shape)
+def test_images_are_never_made_to_fit_samples(
+    array: Path, own_cache: Path, shape: tuple[int, ...], remedy: str
+) -> None:
+    """Nothing is decoded for it but the first image."""
+    said = re.escape(f"the samples have shape {shape}, but {array} has (3, 12, 10); use data of that shape")
+    with pytest.raises(ValueError, match=f"^{said}{remedy}"):
+        open_data(str(array), sample_shape=shape)
+    assert not (own_cache / "datasets").exists()
 
 
 def test_a_split_that_was_not_prepared_is_refused(array: Path, tmp_path: Path) -> None:
@@ -226,34 +243,23 @@ def test_data_of_another_kind_comes_as_it_is(config: object, given: Any, expecte
 # --- data for a model -------------------------------------------------------------------------------
 
 
-def test_images_are_fitted_to_a_model(array: Path, tmp_path: Path) -> None:
-    config = ImagesConfig(path=str(array), size=5, resize="fit")
-    assert fitted(config, (1, 8, 8)) == ImagesConfig(path=str(array), size=8, channels=1, resize="fit")
-    prepared = ImagesConfig(path=str(prepare(str(array), tmp_path / "out")))
-    for as_they_are in (prepared, DigitsConfig(), GaussiansConfig()):
-        assert fitted(as_they_are, (1, 8, 8)) is as_they_are
-
-
-@pytest.mark.parametrize(
-    ("shape", "words"),
-    [
-        ((2,), r"^the model makes samples of shape \(2,\), but '.*' has images$"),
-        ((1, 2, 3, 4), r"^the model makes samples of shape \(1, 2, 3, 4\), but '.*' has images$"),
-        (
-            (3, 8, 6),
-            r"^the model makes images of 8 x 6, but only square ones are prepared automatically; prepare the "
-            r"data first: ddgan prepare .*x\.npz --out DATA$",
-        ),
-    ],
-)
-def test_images_that_cannot_be_fitted_are_refused(array: Path, shape: tuple[int, ...], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        fitted(ImagesConfig(path=str(array)), shape)
+def test_images_by_name_are_prepared_as_the_data_of_a_model(array: Path, tmp_path: Path) -> None:
+    like = ImagesConfig(path="other", size=5, channels=1, resize="fit", split="test", limit=3, labels="none")
+    expected = ImagesConfig(path=str(array), size=5, channels=1, resize="fit")
+    assert prepared_as(str(array), like) == expected
+    given = kept(np.zeros((2, 4, 4), np.uint8), like=Preparation(5, 1, "fit"))
+    assert prepared_as(str(array), given) == expected
+    assert prepared_as(str(array), DigitsConfig()) == ImagesConfig(path=str(array))
+    assert prepared_as(str(array), None) == ImagesConfig(path=str(array))
+    prepared = str(prepare(str(array), tmp_path / "out"))
+    for as_it_is in (ImagesConfig(path=prepared), ImagesConfig(path=str(array)), DigitsConfig()):
+        assert prepared_as(as_it_is, like) is as_it_is
+    assert prepared_as(prepared, like) == ImagesConfig(path=prepared)
 
 
 def test_data_of_another_shape_is_not_set_beside_a_model() -> None:
     assert open_data("gaussians", sample_shape=(2,)).sample_shape == (2,)
     with pytest.raises(
-        ValueError, match=r"samples of shape \(3,\), but gaussians has \(2,\); use data of that shape$"
+        ValueError, match=r"samples have shape \(3,\), but gaussians has \(2,\); use data of that shape$"
     ):
         open_data("gaussians", sample_shape=(3,))

@@ -156,6 +156,36 @@ def test_a_model_is_compared_with_its_own_data_as_it_is_set(
         ddgan.evaluate(model, metrics=["balance"], n=50)
 
 
+@pytest.mark.parametrize("shape", [(16, 16, 3), (32, 32, 1), (32, 32, 4)])
+def test_real_images_are_not_changed_to_fit_samples(shape: tuple[int, ...], tmp_path: Path) -> None:
+    real = np.random.default_rng(0).integers(256, size=(20, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "real.npy", real)
+    samples = np.zeros((20, *shape), np.uint8)
+    for data in (real, str(tmp_path / "real.npy")):
+        with pytest.raises(
+            ValueError, match=r"^the samples have shape .* has \(3, 32, 32\); use data of that"
+        ):
+            ddgan.evaluate(samples, data, ["frechet"], features="pixels")
+
+
+def test_data_for_a_model_is_prepared_as_its_training_data(
+    tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
+) -> None:
+    """The same images with or without a name, and by the crop and filter of the run, are its training data."""
+    images = np.random.default_rng(0).integers(256, size=(300, 12, 16, 3), dtype=np.uint8)
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, images)
+    own = {"kind": "images", "path": str(tmp_path / "a.npy"), "size": 8, "filter": "bilinear"}
+    model = make_model(tiny_config.changed({"data": own}))
+    checksums = {
+        ddgan.evaluate(model, data, ["frechet"], 300, features="pixels").data_checksum
+        for data in (None, str(tmp_path / "b.npy"), images)
+    }
+    assert len(checksums) == 1
+    with pytest.raises(ValueError, match=r"has \(3, 12, 16\); use data of that shape: ddgan prepare"):
+        ddgan.evaluate(model, data_named(str(tmp_path / "b.npy")), ["frechet"], 300, features="pixels")
+
+
 def test_data_may_be_a_path_or_settings(labelled_data: Path) -> None:
     with np.load(labelled_data) as file:
         images = file["images"][:50, :, :, None]

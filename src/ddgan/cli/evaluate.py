@@ -41,7 +41,7 @@ def _evaluate(arguments: list[str]) -> int:
         "--data",
         metavar="DATA",
         help="real data: a kind of data, a path, or a published .npz or .npy with mu and sigma "
-        "(default: the model's training data)",
+        "(default: the model's training data); prepared as that was, and of the shape of the samples",
     )
     parser.add_argument(
         "--metrics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +14,13 @@ from ddgan.config.settings import SettingError, plain, settings
 from ddgan.data.batch import DataConfig, Dataset
 from ddgan.data.decode import Preparation
 from ddgan.data.from_python import FROM_PYTHON, GivenConfig, is_given, kept
-from ddgan.data.preparation import Selection, prepare
+from ddgan.data.parallel import decode_all
+from ddgan.data.preparation import Selection, open_selected, prepare
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import FORMS, PREFIXES
 from ddgan.data.readers.splits import ALIASES, remedy
 
-__all__ = ["ImagesConfig", "beside", "data_named", "fitted", "open_data", "with_data"]
+__all__ = ["ImagesConfig", "beside", "data_named", "open_data", "prepared_as", "with_data"]
 
 IMAGES = "images"
 SHORTHANDS["data"] = lambda text: {"kind": text} if text in kinds("data") else {"kind": IMAGES, "path": text}
@@ -46,7 +48,7 @@ class ImagesConfig(Preparation, Selection, _Place):
     @property
     def preparation(self) -> Preparation:
         """Size and channels of the prepared images."""
-        return Preparation(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Preparation)})
+        return preparation_of(self)
 
     @property
     def selection(self) -> Selection:
@@ -64,6 +66,19 @@ class ImagesConfig(Preparation, Selection, _Place):
         )
         embedded = ", ".join(kind for kind in kinds("data") if kind not in (IMAGES, FROM_PYTHON))
         raise ValueError(f"{given}; pass --data with one of {embedded}, or {FORMS}")
+
+    def first_shape(self, split: str | None = None) -> tuple[int, ...] | None:
+        """Return the shape of the first image once it is prepared; None if it cannot be used.
+
+        Raises:
+            ValueError: if there is no such data or split, or it is damaged.
+        """
+        path = Path(self.path).expanduser()
+        if is_prepared(path):
+            return ImageDataset(path).sample_shape
+        selection = dataclasses.replace(self.selection, split=split or self.split)
+        decoded = next(decode_all(islice(open_selected(self.path, selection), 1), self.preparation, 1), None)
+        return None if decoded is None or decoded.pixels is None else decoded.pixels.shape
 
     def open(
         self,
@@ -103,23 +118,22 @@ def data_named(name: str | DataConfig) -> Any:
     return make("data", name)
 
 
-def fitted(config: Any, sample_shape: tuple[int, ...]) -> Any:
-    """Return the data settings, with images that are not prepared yet set to this sample shape.
+def prepared_as(data: str | DataConfig, like: Any) -> Any:
+    """Return the settings of data to compare with a model's samples.
 
-    Raises:
-        ValueError: if images cannot have this shape.
+    Images named by a path are prepared as the model's own data: the size, channels, resize and filter of
+    `like`, its data settings. Settings, prepared datasets and other kinds of data stay as they are.
     """
-    if not isinstance(config, ImagesConfig) or is_prepared(Path(config.path).expanduser()):
-        return config
-    if len(sample_shape) != 3:
-        raise ValueError(f"the model makes samples of shape {sample_shape}, but '{config.path}' has images")
-    channels, height, width = sample_shape
-    if height != width:
-        raise ValueError(
-            f"the model makes images of {height} x {width}, but only square ones are prepared automatically; "
-            f"prepare the data first: {remedy(config.path)}"
-        )
-    return dataclasses.replace(config, size=height, channels=channels)
+    found = data_named(data)
+    is_raw = isinstance(found, ImagesConfig) and not is_prepared(Path(found.path).expanduser())
+    if not isinstance(data, str) or not is_raw or not isinstance(like, Preparation):
+        return found
+    return dataclasses.replace(found, **dataclasses.asdict(preparation_of(like)))
+
+
+def preparation_of(config: Any) -> Preparation:
+    """Return the size and channels of images in data settings."""
+    return Preparation(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Preparation)})
 
 
 def open_data(
@@ -132,22 +146,35 @@ def open_data(
     split: str | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Open data to compare with samples of `sample_shape`; unprepared images are prepared to that shape.
+    """Open data to compare with samples of `sample_shape`; nothing is resized or converted to fit them.
 
     Raises:
-        ValueError: if there is no such data or split, it is damaged, or it has another shape.
+        ValueError: if there is no such data or split, it is damaged, or it has another shape; if images are
+            not prepared yet, their first one is compared before the others are decoded.
     """
     found = data_named(config)
     found.check()
-    if sample_shape is not None:
-        found = fitted(found, sample_shape)
+    if sample_shape is not None and isinstance(found, ImagesConfig):
+        first = found.first_shape(split)
+        _check_shape(found, sample_shape if first is None else first, sample_shape)
     dataset: Dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
-    if sample_shape is not None and tuple(dataset.sample_shape) != tuple(sample_shape):
-        raise ValueError(
-            f"the model makes samples of shape {sample_shape}, but {found.name} has {dataset.sample_shape}; "
-            "use data of that shape"
-        )
+    if sample_shape is not None:
+        _check_shape(found, tuple(dataset.sample_shape), sample_shape)
     return dataset
+
+
+def _check_shape(config: Any, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if tuple(shape) == tuple(wanted):
+        return
+    wanted, shape = tuple(wanted), tuple(shape)
+    said = f"the samples have shape {wanted}, but {config.name} has {shape}; use data of that shape"
+    if isinstance(config, ImagesConfig) and len(wanted) == 3 and wanted[1] == wanted[2]:
+        options = f"--size {wanted[1]} --channels {wanted[0]}"
+        is_raw = not is_prepared(Path(config.path).expanduser())
+        said += (
+            f": {remedy(config.path, options)}" if is_raw else f": prepare the images again with {options}"
+        )
+    raise ValueError(said)
 
 
 def with_data(config: Any, given: Any, *, progress: bool = False) -> Any:
@@ -172,8 +199,8 @@ def with_data(config: Any, given: Any, *, progress: bool = False) -> Any:
     return other
 
 
-def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False) -> str | DataConfig:
-    """Return data to compare with samples of `sample_shape`; an object is read into that shape.
+def beside(given: Any, like: Any = None, *, progress: bool = False) -> str | DataConfig:
+    """Return data to compare with samples; an object is read as `like`, data settings, prepares images.
 
     Raises:
         ValueError: if the object cannot be used.
@@ -181,6 +208,5 @@ def beside(given: Any, sample_shape: tuple[int, ...], *, progress: bool = False)
     if not is_given(given):
         named: str | DataConfig = str(given) if isinstance(given, Path) else given
         return named
-    channels, height, width = sample_shape if len(sample_shape) == 3 else (0, 0, 0)
-    preparation = Preparation(height, channels) if height == width else None
+    preparation = preparation_of(like) if isinstance(like, Preparation) else None
     return cast("DataConfig", kept(given, preparation, progress=progress))

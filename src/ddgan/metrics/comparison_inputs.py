@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ddgan.data.batch import DataConfig
-from ddgan.data.sources import data_named
+from ddgan.data.sources import data_named, prepared_as
 from ddgan.metrics.features import Features, FeaturesConfig, features_named
 from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, classifier_features
 from ddgan.metrics.moments import Statistics
@@ -120,8 +120,9 @@ class Inputs:
         return found
 
     def open(self, data: str | DataConfig, split: str | None) -> RealData:
-        """Real data of the samples' shape."""
+        """Real data of the samples' shape, prepared as the model's own data if it is named by a path."""
         samples = self.samples
+        data = prepared_as(data, samples.own_data)
         return open_real(data, split, samples.count, samples.sample_shape, progress=self.progress)
 
     @cached_property

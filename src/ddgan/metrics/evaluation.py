@@ -56,7 +56,9 @@ def evaluate(
             dataset, a uint8 array (N, H, W, C), a tensor (N, C, H, W), uint8 or in [-1, 1].
         data: the data to compare with: a dataset by name, path or settings, an array, a tensor or a dataset
             of PyTorch or Hugging Face as for `ddgan.train`, or a published .npz or .npy with mu and sigma; by
-            default the model's training data.
+            default the model's training data. Images named by a path or given as an object are prepared as
+            the model's training data was, or, for samples alone, kept as they are; nothing else is done to
+            them, and another shape than that of the samples is refused.
         metrics: one or more kinds of metrics, also from other packages, or their settings; by default
             "modes" if they can be counted, else "frechet", and also "speed" for a model.
         n: number of samples; by default all of a file, or 26,000 of a model, as in the paper's StackedMNIST
@@ -81,9 +83,9 @@ def evaluate(
     asked = check_metrics(metrics)
     chosen = AUTO if features == AUTO else features_named(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
-    shape = samples.sample_shape
-    compared = _trained_on(samples) if data is None else beside(data, shape, progress=progress)
-    unseen = None if held_out is None else beside(held_out, shape, progress=progress)
+    like = samples.own_data
+    compared = _trained_on(samples) if data is None else beside(data, like, progress=progress)
+    unseen = None if held_out is None else beside(held_out, like, progress=progress)
     inputs = Inputs(samples, compared, chosen, split, unseen, seed, progress, torch.device(device))
     report = score(inputs, asked or _usual(inputs))
     for warning in report.warnings:
@@ -114,10 +116,9 @@ def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tupl
 
 
 def _trained_on(samples: Samples) -> DataConfig:
-    if samples.model is None:
+    if samples.own_data is None:
         raise ValueError(f"'{samples.name}' has only samples; name the data to compare them with by --data")
-    data: DataConfig = samples.model.config.data
-    return data
+    return samples.own_data
 
 
 def _usual(inputs: Inputs) -> tuple[Metric, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.data.batch import DataConfig
 from ddgan.data.decode import decode
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import open_reader
@@ -54,6 +55,11 @@ class Samples:
     ) -> None:
         self.name, self.sample_shape, self.count, self.batches = name, sample_shape, count, stream
         self.labels, self.model, self.warnings = labels, model, warnings
+
+    @property
+    def own_data(self) -> DataConfig | None:
+        """Settings of the data that the model was trained on; None without a model."""
+        return None if self.model is None else self.model.config.data
 
 
 def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Samples:
