@@ -302,7 +302,7 @@ def pack_weights(book: Playbook) -> Path:
     path = book.options.back / WEIGHTS_NAME
     weights, _ = open_weights(book.run)
     rounded = {name: tensor.to(torch.bfloat16) for name, tensor in weights.tensors.items()}
-    write_weights(path, rounded, weights.config, weights.sample_shape, weights.license)
+    write_weights(path, rounded, *weights[1:])
     if found := discriminator_weights(book.run):
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in found.items()}
         save_tensors(path.with_name(DISCRIMINATOR_NAME), tensors, {})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
@@ -18,6 +19,7 @@ from ddgan.data.digits import StackedDigits
 from ddgan.data.sources import data_named
 from ddgan.metrics.real_data import FEWEST_ENDLESS, open_real
 from ddgan.metrics.result import PROTOCOL
+from tiny import TINY_DIGITS
 
 
 def test_a_run_scores_the_same_again(scored_run: Run) -> None:
@@ -168,10 +170,63 @@ def test_real_images_are_not_changed_to_fit_samples(shape: tuple[int, ...], tmp_
             ddgan.evaluate(samples, data, ["frechet"], features="pixels")
 
 
+@pytest.fixture(scope="module")
+def run_on_a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, model `run`, on the data `w/x.npy` beside it, with a split "test" in `w/`."""
+    folder = tmp_path_factory.mktemp("on a file")
+    images = np.random.default_rng(0).integers(256, size=(300, 8, 8, 3), dtype=np.uint8)
+    (folder / "w").mkdir()
+    np.save(folder / "w" / "x.npy", images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        config = RunConfig.from_dict(TINY_DIGITS).changed({"data": "w/x.npy", "training.num_iterations": 2})
+        run = ddgan.train(config, "run", verbose=False)
+    assert run.model.data_checksum
+    return folder
+
+
+def test_another_file_at_the_place_of_the_data_is_refused(
+    run_on_a_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found = run_on_a_file / "run", []
+    for folder in (run_on_a_file, tmp_path):
+        (folder / "w").mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        if folder == tmp_path:
+            np.save("w/x.npy", np.load(run_on_a_file / "w" / "x.npy")[::-1].copy())
+            for source in (run, run / "model.safetensors", *(run / "checkpoints").glob("step-*")):
+                with pytest.raises(ValueError, match=r"^data is 'w/x.npy', but its contents are not those"):
+                    ddgan.evaluate(source, None, ["frechet"], 300, features="pixels")
+            np.save("w/x.npy", np.load(run_on_a_file / "w" / "x.npy"))  # the same images again
+        found.append(ddgan.evaluate(run, None, ["frechet"], 300, features="pixels").frechet)
+    assert found[0] == found[1]
+    np.save("w/y.npy", np.zeros((300, 8, 8, 3), np.uint8))
+    named = ddgan.evaluate(run, "w/y.npy", ["frechet"], 300, features="pixels")  # as asked
+    assert named.frechet != found[0]
+
+
+def test_another_split_of_other_data_is_refused_too(
+    tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for index in range(200):
+            image = Image.fromarray(rng.integers(256, size=(8, 8, 3), dtype=np.uint8))
+            image.save(tmp_path / split / f"{index}.png")
+    model = make_model(tiny_config.changed({"data": str(tmp_path)}))
+    model.data_checksum = model.config.data.open().checksum
+    arguments: dict[str, Any] = {"metrics": ["frechet"], "n": 200, "features": "pixels", "split": "test"}
+    assert ddgan.evaluate(model, **arguments).data_checksum != model.data_checksum
+    (tmp_path / "train" / "0.png").unlink()
+    with pytest.raises(ValueError, match="its contents are not those that the model was trained on"):
+        ddgan.evaluate(model, **arguments)
+
+
 def test_data_for_a_model_is_prepared_as_its_training_data(
     tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
-    """The same images with or without a name, and by the crop and filter of the run, are its training data."""
+    """The same images, by another name or none, are its training data: cropped and filtered as those."""
     images = np.random.default_rng(0).integers(256, size=(300, 12, 16, 3), dtype=np.uint8)
     for name in ("a.npy", "b.npy"):
         np.save(tmp_path / name, images)

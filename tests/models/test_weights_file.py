@@ -96,6 +96,11 @@ def test_what_is_written_is_read(model: DDGAN, tmp_path: Path) -> None:
     assert (weights.config, weights.sample_shape, weights.license) == (model.config, (3, 8, 8), "CC BY 4.0")
     assert weights.tensors.keys() == tensors.keys()
     assert ddgan.load(path).license == "CC BY 4.0"
+    assert (weights.data, ddgan.load(path).data_checksum) == ("", "")
+    write_weights(path, tensors, model.config, [3, 8, 8], "CC BY 4.0", "0123")
+    again = ddgan.load(path)
+    assert (read_weights(path).data, again.data_checksum) == ("0123", "0123")
+    assert ddgan.load(again.save(tmp_path / "y.safetensors")).data_checksum == "0123"
 
 
 def test_a_failed_save_leaves_the_old_file(

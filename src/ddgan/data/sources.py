@@ -144,13 +144,25 @@ def open_data(
     *,
     num_held_out: int = 0,
     split: str | None = None,
+    checksum: str = "",
     progress: bool = False,
 ) -> Dataset:
     """Open data to compare with samples of `sample_shape`; nothing is resized or converted to fit them.
 
+    Args:
+        config: the data, by name or by its settings.
+        seed: seed of the order.
+        device: device of the batches.
+        sample_shape: required shape of a sample.
+        num_held_out: number of samples held out from training.
+        split: a part of the data; by default the one to train on.
+        checksum: required checksum of its contents, which a run recorded; empty for any.
+        progress: show a progress bar.
+
     Raises:
-        ValueError: if there is no such data or split, it is damaged, or it has another shape; if images are
-            not prepared yet, their first one is compared before the others are decoded.
+        ValueError: if there is no such data or split, it is damaged, or it has another shape or other
+            contents; if images are not prepared yet, the shape of their first one is compared before the
+            others are decoded.
     """
     found = data_named(config)
     found.check()
@@ -160,6 +172,11 @@ def open_data(
     dataset: Dataset = found.open(seed, device, split=split, num_held_out=num_held_out, progress=progress)
     if sample_shape is not None:
         _check_shape(found, tuple(dataset.sample_shape), sample_shape)
+    if checksum and dataset.checksum != checksum:
+        raise ValueError(
+            f"data is '{found.name}', but its contents are not those that the model was trained on (a path "
+            "is relative to the current folder); name that data, or other data to compare with, by --data"
+        )
     return dataset
 
 

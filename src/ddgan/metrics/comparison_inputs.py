@@ -40,6 +40,8 @@ class Inputs:
         held_out: data for memorisation, instead of the split "test".
         seed: of the samples.
         progress: whether progress is shown.
+        is_own: whether the data is the model's own, not named by the user: then it must have the contents
+            that the run recorded.
         asked_device: where features of samples in files are computed; by default the CPU.
         warnings: what a reader of the scores should know.
     """
@@ -51,6 +53,7 @@ class Inputs:
     held_out: str | DataConfig | None = None
     seed: int = 0
     progress: bool = False
+    is_own: bool = False
     asked_device: torch.device | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -82,6 +85,10 @@ class Inputs:
         if self.published is not None:
             return None
         data_named(self.data).check()
+        if self.is_own and self.samples.data_checksum:  # of its training split, whichever is asked for
+            own = self.open(self.data, None, self.samples.data_checksum)
+            if self.split is None:
+                return own
         return self.open(self.data, self.split)
 
     @cached_property
@@ -119,11 +126,13 @@ class Inputs:
             ) from None
         return found
 
-    def open(self, data: str | DataConfig, split: str | None) -> RealData:
+    def open(self, data: str | DataConfig, split: str | None, checksum: str = "") -> RealData:
         """Real data of the samples' shape, prepared as the model's own data if it is named by a path."""
         samples = self.samples
         data = prepared_as(data, samples.own_data)
-        return open_real(data, split, samples.count, samples.sample_shape, progress=self.progress)
+        return open_real(
+            data, split, samples.count, samples.sample_shape, checksum=checksum, progress=self.progress
+        )
 
     @cached_property
     def features(self) -> Features:

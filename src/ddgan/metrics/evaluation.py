@@ -78,7 +78,8 @@ def evaluate(
         The scores by metric, with N, seed, features and versions; `table()` and `to_dict()` give all of it.
 
     Raises:
-        ValueError: if an argument is unknown, samples and data have different shapes, or a file is damaged.
+        ValueError: if an argument is unknown, samples and data have different shapes, a file is damaged, or
+            the model's training data has other contents than its run recorded.
     """
     asked = check_metrics(metrics)
     chosen = AUTO if features == AUTO else features_named(features)
@@ -86,7 +87,17 @@ def evaluate(
     like = samples.own_data
     compared = _trained_on(samples) if data is None else beside(data, like, progress=progress)
     unseen = None if held_out is None else beside(held_out, like, progress=progress)
-    inputs = Inputs(samples, compared, chosen, split, unseen, seed, progress, torch.device(device))
+    inputs = Inputs(
+        samples,
+        compared,
+        chosen,
+        split,
+        unseen,
+        seed,
+        progress,
+        is_own=data is None,
+        asked_device=torch.device(device),
+    )
     report = score(inputs, asked or _usual(inputs))
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)

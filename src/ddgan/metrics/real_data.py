@@ -67,6 +67,7 @@ def open_real(
     num_samples: int = 0,
     sample_shape: tuple[int, ...] | None = None,
     *,
+    checksum: str = "",
     progress: bool = False,
 ) -> RealData:
     """Open real data for comparison with samples of `sample_shape`.
@@ -78,15 +79,16 @@ def open_real(
         split: a part of it; by default the one to train on.
         num_samples: how many samples are compared with it.
         sample_shape: of those.
+        checksum: required checksum of the dataset, which a run recorded; empty for any.
         progress: show a progress bar.
 
     Raises:
-        ValueError: if there is no such data or split, or it has other shapes.
+        ValueError: if there is no such data or split, or it has other shapes or contents.
     """
     config = data_named(data)
-    dataset = open_data(
-        config, seed=1, sample_shape=sample_shape, split=split, progress=progress
-    )  # not the seed of training
+    dataset = open_data(  # not in the order of training
+        config, seed=1, sample_shape=sample_shape, split=split, checksum=checksum, progress=progress
+    )
     if isinstance(dataset, ImageDataset):
         info = dataset.info
         return RealData(

@@ -61,6 +61,11 @@ class Samples:
         """Settings of the data that the model was trained on; None without a model."""
         return None if self.model is None else self.model.config.data
 
+    @property
+    def data_checksum(self) -> str:
+        """Checksum of that data; empty if it is not known or cannot change."""
+        return getattr(self.model, "data_checksum", "")
+
 
 def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Samples:
     """Open the samples of a model, of files or of an array; for `source` see `evaluate`.

@@ -49,7 +49,7 @@ class GaussianDiffusion(TrainedModel):
             ValueError: if the chain has more steps than the training.
         """
         other = GaussianDiffusion(self.generator, self.config, self.sample_shape, self.license, chain)
-        other.source = self.source
+        other.source, other.data_checksum = self.source, self.data_checksum
         return other.set_precision(self.precision)
 
     @property

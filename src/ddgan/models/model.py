@@ -115,10 +115,13 @@ class TrainedModel(ABC):
 
     Attributes:
         source: the file that the weights were read from; None for a model made in memory.
+        data_checksum: checksum of the training data, kept in the weights file; empty if it is not known, or
+            cannot change, as for data included in the package.
         precision: precision of the generator, "float32" or "bf16"; see `set_precision`.
     """
 
     source: Path | None = None
+    data_checksum: str = ""
     precision: Literal["float32", "bf16"] = "float32"
 
     def __init__(
@@ -439,7 +442,8 @@ class TrainedModel(ABC):
             path.mkdir(parents=True, exist_ok=True)
             path = path / WEIGHTS_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_weights(path, self.generator.state_dict(), self.config, self.sample_shape, self.license)
+        tensors = self.generator.state_dict()
+        write_weights(path, tensors, self.config, self.sample_shape, self.license, self.data_checksum)
         return path
 
 

@@ -56,7 +56,7 @@ def load(
     model = weights.config.method.open(
         generator.to(device), weights.config, weights.sample_shape, weights.license
     )
-    model.source = path
+    model.source, model.data_checksum = path, weights.data
     if hasattr(model, "set_precision"):
         model.set_precision(precision)
     return model
@@ -116,4 +116,4 @@ def _of_checkpoint(path: Path, ema: float | None) -> Weights:
     if ema is not None and ema not in half_lives:
         raise no_ema(path, ema, [f"{one:g}" for one in half_lives])
     tensors = found.weights(f"ema{0 if ema is None else 1 + half_lives.index(ema)}")
-    return Weights(tensors, config, sample_shape, license)
+    return Weights(tensors, config, sample_shape, license, found.metadata.get("data", ""))

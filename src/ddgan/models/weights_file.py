@@ -43,29 +43,45 @@ MOST_VALUES = 2**36
 
 
 class Weights(NamedTuple):
-    """The content of a weights file: tensors by name, settings, sample shape, licence in words."""
+    """The content of a weights file: tensors by name, and the arguments of `metadata_of`."""
 
     tensors: dict[str, Tensor]
     config: RunConfig
     sample_shape: tuple[int, ...]
     license: str
+    data: str = ""
 
 
-def metadata_of(config: RunConfig, sample_shape: Sequence[int], license: str) -> dict[str, Any]:
-    """Return the metadata of weights as plain values."""
+def metadata_of(
+    config: RunConfig, sample_shape: Sequence[int], license: str, data: str = ""
+) -> dict[str, Any]:
+    """Return the metadata of weights as plain values.
+
+    Args:
+        config: the settings of the run.
+        sample_shape: the shape of one sample.
+        license: licence in words.
+        data: checksum of the training data, see `Dataset`; empty if it is not known or cannot change.
+    """
     return {
         "format": FORMAT,
         "config": config.to_dict(),
         "sample_shape": list(sample_shape),
         "license": license,
+        **({"data": data} if data else {}),
     }
 
 
 def write_weights(
-    path: Path, tensors: dict[str, Tensor], config: RunConfig, sample_shape: Sequence[int], license: str = ""
+    path: Path,
+    tensors: dict[str, Tensor],
+    config: RunConfig,
+    sample_shape: Sequence[int],
+    license: str = "",
+    data: str = "",
 ) -> None:
-    """Write a weights file atomically."""
-    metadata = metadata_of(config, sample_shape, license)
+    """Write a weights file atomically; for the arguments see `metadata_of`."""
+    metadata = metadata_of(config, sample_shape, license, data)
     metadata[CHECKSUM] = checksum_of(metadata, tensors)
     save_tensors(path, tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
 
@@ -132,7 +148,7 @@ def read_weights(path: Path) -> Weights:
     checksum = found.pop(CHECKSUM, None)
     if checksum != checksum_of(found, tensors):
         raise ValueError(f"'{path}' is damaged: its checksum is wrong; fetch or save it again")
-    return Weights(tensors, config, sample_shape, license)
+    return Weights(tensors, config, sample_shape, license, found.get("data", ""))
 
 
 def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], str]:
@@ -157,6 +173,8 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
         )
     if not isinstance(license, str):
         raise ValueError(f"the metadata in {place} is damaged: its license is not text")
+    if not isinstance(found.get("data", ""), str):
+        raise ValueError(f"the metadata in {place} is damaged: its data is not a checksum")
     try:
         config = RunConfig.from_dict(found.get("config", {}))
     except ValueError as error:

@@ -42,7 +42,9 @@ def sample_sections(model: Model) -> list[Section]:
 
 def _real(model: Model, count: int) -> Tensor:
     """Return real samples (count, *sample_shape), on the CPU."""
-    return open_data(model.config.data, seed=1, sample_shape=model.sample_shape).batch(0, count).x.cpu()
+    data, checksum = model.config.data, getattr(model, "data_checksum", "")
+    dataset = open_data(data, seed=1, sample_shape=model.sample_shape, checksum=checksum)
+    return dataset.batch(0, count).x.cpu()
 
 
 def _image_sections(model: Model) -> list[Section]:

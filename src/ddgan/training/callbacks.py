@@ -100,7 +100,9 @@ class Session:
         """Return the first EMA, or the given one, as a model: a DDGAN, or whatever the method trains."""
         generator = self.state.ema if ema is None else ema
         shape = tuple(self.dataset.sample_shape)
-        return self.config.method.open(generator, self.config, shape, self.state.license)
+        model = self.config.method.open(generator, self.config, shape, self.state.license)
+        model.data_checksum = self.dataset.checksum
+        return model
 
     def save(self) -> bool:
         """Write a checkpoint and the EMA weights; a full or broken disk is logged, not raised.
