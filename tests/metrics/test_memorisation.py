@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ import torch
 from torch import Tensor
 
 import ddgan
-from ddgan.metrics.memorisation import memorisation_score
+from ddgan import DDGAN, RunConfig
+from ddgan.data.preparation import Selection, prepare
+from ddgan.data.prepared import ImageDataset
+from ddgan.metrics.memorisation import MemorisationScore, memorisation_score
 
 
 def normal(count: int, seed: int) -> Tensor:
@@ -68,6 +73,74 @@ def test_digits_of_a_file_that_copies(tmp_path: Path) -> None:
     other = ddgan.evaluate(unseen, "single_digits", ["memorisation"], features="pixels").memorisation
     assert other is not None
     assert other.nearer == pytest.approx(0.5, abs=1e-9)
+
+
+def noise(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(256, size=(count, 8, 8, 3), dtype=np.uint8)
+
+
+def scored(samples: Any, data: Any, held_out: Any = None, n: int | None = None) -> MemorisationScore:
+    report = ddgan.evaluate(samples, data, ["memorisation"], n, features="pixels", held_out=held_out)
+    assert report.memorisation is not None
+    return report.memorisation
+
+
+def test_held_out_images_that_are_training_images_are_refused() -> None:
+    samples, train, new = noise(50, 0), noise(300, 1), noise(200, 2)
+    with pytest.raises(
+        ValueError, match=r"^memorisation needs images that .*: 300 of 300 held-out .* image 0;"
+    ):
+        scored(samples, train, train)
+    mixed = np.concatenate([new, train[5:8]])
+    with pytest.raises(
+        ValueError, match=r"3 of 203 held-out images .* are training images, the first is image 200"
+    ):
+        scored(samples, train, mixed)
+    assert scored(samples, train, new).num_held_out == 200
+
+
+def test_a_few_equal_images_are_left_out_and_told() -> None:
+    samples, train, new = noise(50, 0), noise(300, 1), noise(200, 2)
+    expected = scored(samples, train, new)
+    with pytest.warns(
+        UserWarning, match=r"left out 2 of 202 held-out images of .* which are also training im"
+    ):
+        found = scored(samples, train, np.concatenate([train[7:9], new]))
+    assert found == expected
+
+
+def test_points_overlap_too() -> None:
+    with pytest.raises(ValueError, match="1,000 of 1,000 held-out images of 'gaussians'"):
+        scored(np.zeros((20, 2), np.float32), "gaussians", "gaussians")
+
+
+def test_images_held_out_by_the_preparation_are_the_default(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", noise(300, 1))
+    path = prepare(str(tmp_path / "x.npy"), tmp_path / "out", selection=Selection(hold_out=0.2))
+    dataset = ImageDataset(path)
+    train, unseen = dataset.images[dataset.trained_rows], dataset.images[dataset.held_out_rows]
+    samples = np.concatenate([noise(50, 0), train[:10].transpose(0, 2, 3, 1)])
+    found = scored(samples, str(path))
+    assert (found.num_train, found.num_held_out, found.copies) == (240, 60, pytest.approx(10 / 60))
+    tensors = torch.from_numpy(np.array(train)), torch.from_numpy(np.array(unseen))
+    assert found == scored(samples, tensors[0], tensors[1])
+
+
+def test_the_images_that_a_run_held_out_are_the_default(
+    tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", noise(300, 1))
+    settings = {"data": str(tmp_path / "x.npy"), "training.held_out": 40}
+    model = make_model(tiny_config.changed(settings))
+    dataset = model.config.data.open(num_held_out=40)
+    train, unseen = (np.array(dataset.images[r]) for r in (dataset.trained_rows, dataset.held_out_rows))
+    found = scored(model, None, n=50)
+    assert (found.num_train, found.num_held_out) == (260, 40)
+    assert found == scored(model, torch.from_numpy(train), torch.from_numpy(unseen), n=50)
+    with pytest.raises(ValueError, match="has no splits"):  # named, it need not be the data of the run
+        scored(model, str(tmp_path / "x.npy"), n=50)
+    model.data_checksum = dataset.checksum
+    assert scored(model, str(tmp_path / "x.npy"), n=50) == found
 
 
 def test_data_without_held_out_images_is_refused(labelled_data: Path) -> None:

@@ -60,7 +60,7 @@ def _evaluate(arguments: list[str]) -> int:
     parser.add_argument(
         "--held_out",
         metavar="DATA",
-        help="data not used in training, for memorisation (default: the split test)",
+        help="data not used in training, for memorisation (default: the run's own, or the split test)",
     )
     parser.add_argument("--out", metavar="X.json", help="JSON file for the scores; pictures go beside it")
     add_chain(parser)

@@ -98,7 +98,9 @@ class Parser(argparse.ArgumentParser):
             )
             self.add_argument(
                 f"--{field.name}",
-                type=number if is_pair else whole() if typing.get_type_hints(cls)[field.name] is int else str,
+                type=number
+                if is_pair
+                else {int: whole(), float: number}.get(typing.get_type_hints(cls)[field.name], str),
                 default=field.default,
                 nargs=2 if is_pair else None,
                 metavar=("LOW", "HIGH") if is_pair else "N" if among.startswith("whole") else "X",

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
     options = settings_from(values, Preparation)
     selection = settings_from(values, Selection)
     if values.check:
-        if values.out is not None or options != Preparation():
+        if values.out is not None or options != Preparation() or selection.hold_out:
             raise ValueError("--check does not change images; leave out --out and the preparation options")
         sheet = None if values.sheet is None else check_output(Path(values.sheet), values.overwrite)
         if sheet is not None and sheet.suffix != ".png":
@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
     classes = f", {info['num_classes']} classes" if info["num_classes"] else ""
     what = f"{count:,} {'image' if count == 1 else 'images'} of {height} x {width}"
     with_channels = f"{channels} {'channel' if channels == 1 else 'channels'}"
-    print(f"{what} with {with_channels}{classes}", file=sys.stderr)
+    held_out = f", {info['num_held_out']:,} held out" if info.get("num_held_out") else ""
+    print(f"{what} with {with_channels}{classes}{held_out}", file=sys.stderr)
     for note in dataset.notes:
         print(f"note: {one_line(note)}", file=sys.stderr)
     for bad in info["skipped"]:

@@ -115,7 +115,7 @@ def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
             dataset must return the same item for the same index: up to 32 items are read twice at the start
             and compared. Randomness that is rare, or only in other items, goes unnoticed; the run then trains
             on the items as read once.
-        like: data settings with the size, channels, resize, filter, labels, columns and limit to use.
+        like: data settings with the size, channels, resize, filter, labels, columns, limit and hold_out.
         progress: show a progress bar.
 
     Raises:
@@ -144,6 +144,7 @@ def kept(data: Any, like: Any = None, *, progress: bool = False) -> GivenConfig:
                 skip_bad=False,
                 mended=mended_in_python,
                 options=options,
+                hold_out=selection.hold_out,
             )
         info = read_info(unfinished)
         found = GivenConfig(

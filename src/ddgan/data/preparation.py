@@ -12,7 +12,15 @@ from ddgan.config.settings import Interval, settings
 from ddgan.data.cache import dataset_folder, fingerprint_of, only_one
 from ddgan.data.decode import Preparation
 from ddgan.data.parallel import CHUNK, advancing, decode_all
-from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME, ImageDataset, is_prepared
+from ddgan.data.prepared import (
+    FORMAT,
+    HELD_OUT_NAME,
+    IMAGES_NAME,
+    INFO_NAME,
+    LABELS_NAME,
+    ImageDataset,
+    is_prepared,
+)
 from ddgan.data.readers import PREFIXES, FirstItems, Reader, Wanted, open_reader
 from ddgan.data.readers.splits import remedy
 from ddgan.data.writing import write_dataset
@@ -29,6 +37,8 @@ class Selection:
     Args:
         split: train, test, validation or all, or any split of a Hub dataset; empty uses train, or everything
             if the source has no splits.
+        hold_out: share of these images to hold out from training, for memorisation scores; images with equal
+            pixels stay together.
         labels: "auto" keeps the classes of the source; "none" drops them.
         image_column: column or array of the images, in tables, .npz and HDF5; empty for the usual names.
         label_column: column or array of the labels, also in metadata files; empty for the usual names.
@@ -37,6 +47,7 @@ class Selection:
     """
 
     split: str = ""
+    hold_out: Annotated[float, Interval(ge=0, le=0.9)] = 0.0
     labels: Literal["auto", "none"] = "auto"
     image_column: str = ""
     label_column: str = ""
@@ -120,6 +131,7 @@ def prepare(
                     skip_bad=skip_bad,
                     mended=lambda option: remedy(source, option, given),
                     options=options,
+                    hold_out=selection.hold_out,
                 )
             if fingerprint_of(reader.files(), _root(source), reader.identity) != fingerprint:
                 raise ValueError(f"'{source}' changed while it was being read; prepare it again")
@@ -173,5 +185,5 @@ def _check_out(path: Path, overwrite: bool) -> None:
         raise ValueError(f"out is '{path}', which exists; choose another name or pass --overwrite")
     if there and not is_prepared(path):
         raise ValueError(f"out is '{path}', which is not a prepared dataset; choose another name")
-    if there - {INFO_NAME, IMAGES_NAME, LABELS_NAME}:
+    if there - {INFO_NAME, IMAGES_NAME, LABELS_NAME, HELD_OUT_NAME}:
         raise ValueError(f"out is '{path}', which also has other files; choose another name")

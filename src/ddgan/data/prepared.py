@@ -2,6 +2,7 @@
 
 NAME/images.bin     uint8, (N, C, H, W), row after row
 NAME/labels.npy     int64 (N,), if the images have classes
+NAME/held_out.npy   int64 (M,), sorted indices of the images that are held out from training, if any are
 NAME/dataset.json   what it was made from, counts, options, checksum; written last
 """
 
@@ -24,6 +25,7 @@ from ddgan.system.randomness import generator_for
 __all__ = ["ImageDataset", "is_prepared", "read_info"]
 
 IMAGES_NAME, LABELS_NAME, INFO_NAME = "images.bin", "labels.npy", "dataset.json"
+HELD_OUT_NAME = "held_out.npy"
 FORMAT = 1
 SHARE_OF_DEVICE = 0.4
 """A dataset is placed on a GPU if it takes at most this share of its free memory."""
@@ -48,16 +50,20 @@ class ImageDataset:
         path: its folder.
         device: where training wants the batches; on a GPU the whole set is placed there when it fits.
         seed: of the order.
-        num_held_out: how many images, a fixed random choice, no batch ever has.
+        num_held_out: how many images, a fixed random choice, no batch ever has, if none were held out when
+            it was prepared.
 
     Attributes:
         info: what dataset.json says.
         images: uint8 (N, C, H, W), mapped from the file.
         labels: int64 (N,), or None.
         sample_shape: (C, H, W).
+        held_out_rows: indices of the images that no batch has, int64.
+        trained_rows: indices of all others, int64, sorted.
 
     Raises:
-        ValueError: if it is cut short, of another version, or not a prepared dataset.
+        ValueError: if it is cut short, of another version, or not a prepared dataset, or images would be held
+            out twice.
     """
 
     def __init__(
@@ -76,21 +82,44 @@ class ImageDataset:
             raise ValueError(
                 f"training.held_out is {num_held_out}, but '{path}' has {len(self)} images; hold out fewer"
             )
-        self._held_out, self._trained = _split(len(self), num_held_out)
+        recorded = int(self.info.get("num_held_out", 0))
+        if recorded and num_held_out:
+            raise ValueError(
+                f"training.held_out is {num_held_out}, but '{path}' was prepared with {recorded} images held "
+                "out; set it to 0"
+            )
+        if recorded:
+            self._held_out, self._trained = self._read_held_out(recorded)
+        else:
+            self._held_out, self._trained = _split(len(self), num_held_out)
+        self.held_out_rows, self.trained_rows = self._held_out.numpy(), self._trained.numpy()
         self._pixels = _as_tensor(self.images)
         self._classes = None if self.labels is None else torch.from_numpy(self.labels)
         if self._device.type == "cuda" and size <= SHARE_OF_DEVICE * torch.cuda.mem_get_info(self._device)[0]:
             self._pixels = self._pixels.to(self._device)
 
+    def _read_array(self, name: str) -> np.ndarray:
+        try:
+            array: np.ndarray = np.load(self.path / name, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"'{self.path / name}' cannot be read: {error}; prepare the dataset again"
+            ) from None
+        return array
+
+    def _read_held_out(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the indices that were held out when the dataset was prepared, and all others."""
+        rows, is_held_out = self._read_array(HELD_OUT_NAME), np.zeros(len(self), dtype=bool)
+        if rows.shape == (count,) and rows.dtype == np.int64 and 0 <= rows.min() <= rows.max() < len(self):
+            is_held_out[rows] = True
+        if is_held_out.sum() != count or is_held_out.all():
+            raise ValueError(f"'{self.path / HELD_OUT_NAME}' does not fit its dataset; prepare it again")
+        return torch.from_numpy(rows), torch.from_numpy(np.flatnonzero(~is_held_out))
+
     def _read_labels(self) -> np.ndarray | None:
         if not self.info["num_classes"]:
             return None
-        try:
-            labels: np.ndarray = np.load(self.path / LABELS_NAME, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(
-                f"'{self.path / LABELS_NAME}' cannot be read: {error}; prepare the dataset again"
-            ) from None
+        labels = self._read_array(LABELS_NAME)
         if labels.shape != (len(self),) or labels.min() < 0 or labels.max() >= self.info["num_classes"]:
             raise ValueError(f"'{self.path / LABELS_NAME}' does not fit its dataset; prepare it again")
         return labels
@@ -124,7 +153,7 @@ class ImageDataset:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the images and labels, recorded when they were written."""
+        """SHA-256 of the images, labels and indices held out, recorded when they were written."""
         return str(self.info["checksum"])
 
     def indices(self, step: int, size: int) -> Tensor:
@@ -154,6 +183,8 @@ class ImageDataset:
                 digest.update(block)
         if self.labels is not None:
             digest.update(self.labels.tobytes())
+        if self.info.get("num_held_out", 0):
+            digest.update(self.held_out_rows.tobytes())
         return digest.hexdigest()
 
 
@@ -183,7 +214,7 @@ def read_info(path: Path) -> dict[str, Any]:
         raise damaged
     shape = info["shape"]
     is_shape = isinstance(shape, list) and len(shape) == 4 and all(isinstance(size, int) for size in shape)
-    if not is_shape or min(shape) < 1:
+    if not is_shape or min(shape) < 1 or not isinstance(info.get("num_held_out", 0), int):
         raise damaged
     return info
 

@@ -101,6 +101,12 @@ class ImagesConfig(Preparation, Selection, _Place):
                 "pixels; leave it out, or prepare the images again",
             )
         dataset = ImageDataset(path, seed, device, num_held_out)
+        if self.hold_out not in (0, share := dataset.info.get("options", {}).get("hold_out", 0)):
+            raise SettingError(
+                "hold_out",
+                f"is {self.hold_out:g}, but '{self.path}' was prepared with {share:g}; leave it out, or "
+                "prepare the images again",
+            )
         if asked and dataset.info["split"] not in (asked, ALIASES.get(asked)):
             raise ValueError(
                 f"split is {asked}, but '{self.path}' was prepared from {dataset.info['split']}; prepare "

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ddgan.data.decode import Preparation
+from ddgan.data.holding_out import held_out_rows, image_key
 from ddgan.data.parallel import Decoded
-from ddgan.data.prepared import FORMAT, IMAGES_NAME, INFO_NAME, LABELS_NAME
+from ddgan.data.prepared import FORMAT, HELD_OUT_NAME, IMAGES_NAME, INFO_NAME, LABELS_NAME
 from ddgan.data.readers import Reader
 
 __all__ = ["Mended", "write_dataset"]
@@ -46,6 +47,7 @@ class Tally:
         with_frames: number of images with further frames.
         counts: number of images of each depth, see `Picture`.
         brightest: depth -> the largest value in those images, as 8 bits.
+        keys: keys of the stored images, if some of them are held out.
     """
 
     shape: tuple[int, ...] | None = None
@@ -98,6 +100,8 @@ class Tally:
                 )
         return found
 
+    keys: bytearray = field(default_factory=bytearray)
+
     def problem_of(self, item: Decoded, mended: Mended) -> str:
         """Return the reason why an image cannot be stored, or an empty string."""
         if item.pixels is None:
@@ -125,8 +129,9 @@ def write_dataset(
     skip_bad: bool,
     mended: Mended,
     options: Preparation,
+    hold_out: float = 0.0,
 ) -> None:
-    """Write images, labels and dataset.json.
+    """Write images, labels, the indices of images held out, and dataset.json.
 
     Args:
         folder: an empty folder.
@@ -138,12 +143,15 @@ def write_dataset(
         skip_bad: skip and list images that cannot be stored.
         mended: gives the remedy for errors.
         options: how the images were prepared.
+        hold_out: share of the images to hold out from training.
 
     Raises:
         ValueError: if an image or the labels cannot be stored, or the disk is too small.
     """
     source = metadata["source"]
-    tally = _write_images(folder, decoded, len(reader), mended, skip_bad, options.size)
+    tally = _write_images(
+        folder, decoded, len(reader), mended, skip_bad, options.size, with_keys=hold_out > 0
+    )
     if tally.shape is None:
         named = "; ".join(f"'{bad['name']}': {bad['problem']}" for bad in tally.skipped[:MOST_NAMED])
         raise ValueError(f"'{source}' has no usable image ({named or 'it is empty'})")
@@ -159,10 +167,17 @@ def write_dataset(
         raise ValueError(f"'{source}' has no labels in the label_column; name another column")
     elif with_labels and reader.label_column:
         notes.append(f"no image has a label from 0 in '{reader.label_column}', so there are no classes")
+    held_out: dict[str, Any] = {}
+    if hold_out:
+        rows = held_out_rows(np.frombuffer(tally.keys, np.uint64), hold_out)
+        tally.digest.update(rows.tobytes())
+        np.save(folder / HELD_OUT_NAME, rows)
+        held_out = {"num_held_out": len(rows)}
     info = {
         "format": FORMAT,
         "shape": [len(tally.labels), *tally.shape],
         **classes,
+        **held_out,
         **metadata,
         "notes": notes,
         "checksum": tally.digest.hexdigest(),
@@ -173,7 +188,14 @@ def write_dataset(
 
 
 def _write_images(
-    folder: Path, decoded: Iterable[Decoded], count: int, mended: Mended, skip_bad: bool, size: int
+    folder: Path,
+    decoded: Iterable[Decoded],
+    count: int,
+    mended: Mended,
+    skip_bad: bool,
+    size: int,
+    *,
+    with_keys: bool = False,
 ) -> Tally:
     tally = Tally()
     with (folder / IMAGES_NAME).open("wb", buffering=1 << 20) as file:
@@ -195,6 +217,8 @@ def _write_images(
             tally.digest.update(data)
             tally.labels.append(item.label)
             tally.look_at(item, size)
+            if with_keys:
+                tally.keys += image_key(item.pixels)
     return tally
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from ddgan.data.batch import DataConfig
+from ddgan.data.embedded import is_embedded
 from ddgan.data.sources import data_named, prepared_as
 from ddgan.metrics.features import Features, FeaturesConfig, features_named
 from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, classifier_features
 from ddgan.metrics.moments import Statistics
-from ddgan.metrics.real_data import RealData, open_real
+from ddgan.metrics.real_data import HELD_OUT, RealData, open_real
 from ddgan.metrics.real_features import RealFeatures, real_features
 from ddgan.metrics.samples import Samples
 from ddgan.metrics.statistics_files import published_statistics
@@ -24,6 +26,8 @@ AUTO = "auto"
 """Stands for the features that suit the data."""
 AUTO_INCEPTION_SIZE = 32
 """Colour images of at least this size are compared by Inception features by default."""
+MOST_SHARED = 0.01
+"""Largest share of held-out images that may be training images by chance; such images are left out."""
 NEEDED = ("name", "checksum", "batch_size", "has_probabilities", "metadata")
 """Attributes of all features."""
 
@@ -37,7 +41,7 @@ class Inputs:
         data: what it is compared with: data by name or by its settings, or a file of statistics.
         asked_features: the settings of features, or "auto".
         split: of the data.
-        held_out: data for memorisation, instead of the split "test".
+        held_out: data for memorisation, instead of what the run held out, or the split "test".
         seed: of the samples.
         progress: whether progress is shown.
         is_own: whether the data is the model's own, not named by the user: then it must have the contents
@@ -108,30 +112,79 @@ class Inputs:
         return self.open(self.data, None if self.real.split == "all" else "train")
 
     @cached_property
-    def unseen(self) -> RealData:
-        """Real images that the model was not trained on.
+    def learned(self) -> RealData:
+        """The images that the model was trained on: the training data without those that its run held out.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are only statistics of it.
+        """
+        if self._num_held_out:
+            return self.open(self.data, None, num_held_out=self._num_held_out)
+        return self.training
+
+    @property
+    def _num_held_out(self) -> int:
+        """The number of images that the run of the model held out, if the data is that of the run."""
+        model, recorded = self.samples.model, self.samples.data_checksum
+        is_own = self.is_own or (recorded and self.training.checksum == recorded)
+        return model.config.training.held_out if model is not None and is_own else 0
+
+    @cached_property
+    def unseen(self) -> RealData:
+        """Real images that the model was not trained on: none is equal to one of `learned`.
+
+        They are those given as `held_out`, or that the run or the preparation of the data held out, or the
+        split "test".
+
+        Raises:
+            ValueError: if there are none, or more than a few are training images.
         """
         try:
-            if self.held_out is not None:
-                return self.open(self.held_out, None)
-            found = self.open(self.data, "test")
-            if found.checksum == self.training.checksum:
-                raise ValueError(f"'{self.data_name}' is the same in every split")
+            return self._without_overlap(self._held_out_data())
         except ValueError as error:
             raise ValueError(
-                f"memorisation needs images that the model was not trained on: {error}; name some as held_out"
+                f"memorisation needs images that the model was not trained on: {error}; name some as "
+                "held_out, or hold some out before training (training.held_out, ddgan prepare --hold_out)"
             ) from None
-        return found
 
-    def open(self, data: str | DataConfig, split: str | None, checksum: str = "") -> RealData:
+    def _held_out_data(self) -> RealData:
+        if self.held_out is not None:
+            return self.open(self.held_out, None)
+        own = data_named(self.data)
+        if is_embedded(own) or self._num_held_out:
+            return self.open(self.data, HELD_OUT, num_held_out=self._num_held_out)
+        try:
+            return self.open(self.data, HELD_OUT)
+        except ValueError:
+            return self.open(self.data, "test")
+
+    def _without_overlap(self, unseen: RealData) -> RealData:
+        """Leave out the images that are also training images; refuse them if they are more than a few."""
+        shared = np.isin(unseen.keys, self.learned.keys)
+        if not shared.any():
+            return unseen
+        count = int(shared.sum())
+        said = f"{count:,} of {len(unseen):,} held-out images of '{unseen.name}' ({unseen.split})"
+        if count > MOST_SHARED * len(unseen):
+            first = int(np.flatnonzero(shared)[0])
+            raise ValueError(f"{said} are training images, the first is image {first}")
+        self.warnings.append(f"memorisation: left out {said}, which are also training images")
+        return unseen.part(np.flatnonzero(~shared), unseen.split)
+
+    def open(
+        self, data: str | DataConfig, split: str | None, checksum: str = "", num_held_out: int = 0
+    ) -> RealData:
         """Real data of the samples' shape, prepared as the model's own data if it is named by a path."""
         samples = self.samples
         data = prepared_as(data, samples.own_data)
         return open_real(
-            data, split, samples.count, samples.sample_shape, checksum=checksum, progress=self.progress
+            data,
+            split,
+            samples.count,
+            samples.sample_shape,
+            num_held_out=num_held_out,
+            checksum=checksum,
+            progress=self.progress,
         )
 
     @cached_property

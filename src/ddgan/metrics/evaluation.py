@@ -70,7 +70,8 @@ def evaluate(
             classifier if the data has labels, else pixels.
         split: split of the data to compare with; by default "train".
         held_out: data that the model was not trained on, for memorisation, in any form that `data` can have;
-            by default the split "test".
+            by default the images that its run (training.held_out) or the preparation of the data held out,
+            or the split "test". They must not be training images.
         progress: show progress bars.
         device: device for the features of samples in files; for a model it is the model's device.
 

@@ -12,6 +12,7 @@ perfectly, near 1 for one that copies, below 1/2 for samples farther from the da
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ class MemorisationScore:
             ),
             ("nearer than 99% of held-out images", f"{self.near:.1%}"),
             ("copies of training images", f"{self.copies:.1%}"),
+            ("training and held-out images", f"{self.num_train:,} and {self.num_held_out:,}"),
         ]
 
 
@@ -101,14 +103,14 @@ def memorisation_score(
     return score, distances.sqrt().cpu(), which.cpu()
 
 
-def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train: np.ndarray) -> np.ndarray:
+def neighbours_picture(samples: Tensor, distances: Tensor, which: Tensor, train: Any) -> np.ndarray:
     """Draw the samples nearest to training images, each in a row with its neighbours; uint8 (H, W, C).
 
     Args:
         samples: uint8 (S, C, H, W), the first S of the scored samples.
         distances: distances of each sample to its neighbours, (N, k), N at least S.
         which: index of each neighbour among the training images, (N, k).
-        train: uint8 (M, C, H, W).
+        train: uint8 (M, C, H, W), an array or `Rows` of one.
     """
     closest = distances[: len(samples), 0].argsort()[:NUM_SHOWN]
     tiles = []
@@ -127,7 +129,7 @@ class Memorisation(Metric):
     needs = ("features", "real")
 
     def check(self, inputs: Inputs) -> None:
-        assert inputs.unseen is not None  # raises a ValueError if there are none
+        assert inputs.unseen is not None  # raises a ValueError if there are none, or they are training images
 
     def collector(self, inputs: Inputs) -> PixelKeeper | None:
         shape = inputs.samples.sample_shape
@@ -135,11 +137,11 @@ class Memorisation(Metric):
 
     def score(self, evidence: Evidence) -> MemorisationScore:
         inputs, device = evidence.inputs, evidence.device
-        known = inputs.real_features(inputs.training, inputs.features)
+        known = inputs.real_features(inputs.learned, inputs.features)
         unseen = inputs.real_features(inputs.unseen, inputs.features)
-        if len(known.features) < len(inputs.training):
+        if len(known.features) < len(inputs.learned):
             evidence.warnings.append(
-                f"memorisation: only {len(known.features):,} of {len(inputs.training):,} training images "
+                f"memorisation: only {len(known.features):,} of {len(inputs.learned):,} training images "
                 "were searched, so only that share of copies is found"
             )
         score, distances, which = memorisation_score(
@@ -147,6 +149,6 @@ class Memorisation(Metric):
         )
         if (keeper := evidence.collector(self)) is not None:
             evidence.pictures["neighbours"] = neighbours_picture(
-                keeper.images(), distances, known.rows[which], inputs.training.images
+                keeper.images(), distances, known.rows[which], inputs.learned.images
             )
         return score

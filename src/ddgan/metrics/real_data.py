@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +14,42 @@ from torch import Tensor
 
 from ddgan.data.batch import DataConfig
 from ddgan.data.digits import SingleDigits, StackedDigits, split_digits
+from ddgan.data.embedded import is_embedded
 from ddgan.data.emoji import Emoji, split_emoji
+from ddgan.data.holding_out import image_keys
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers.stacked import PREFIX
 from ddgan.data.sources import data_named, open_data
 from ddgan.system.images import to_uint8
 
-__all__ = ["RealData", "open_real"]
+__all__ = ["HELD_OUT", "RealData", "Rows", "open_real"]
+
+HELD_OUT = "held_out"
+"""The split of the images that a run, or the preparation of its data, held out from training."""
 
 FEWEST_ENDLESS = 10_000
 """Minimum number of real samples drawn from endless data."""
+
+
+class Rows:
+    """Some rows of an array (N, ...), read from it when they are used.
+
+    Args:
+        array: the array, perhaps mapped from a file.
+        rows: their indices, int64 (M,).
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self._array, self._rows = array, rows
+        self.shape: tuple[int, ...] = (len(rows), *array.shape[1:])
+        self.ndim = array.ndim
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        first, *others = index if isinstance(index, tuple) else (index,)
+        return self._array[(self._rows[first], *others)]
 
 
 @dataclass(frozen=True)
@@ -31,7 +59,7 @@ class RealData:
     Attributes:
         name: what a person calls the data.
         split: which part.
-        images: uint8 (N, C, H, W), perhaps mapped from a file; points are float32 (N, ...).
+        images: uint8 (N, C, H, W), perhaps mapped from a file, or `Rows` of such; points are float32.
         labels: int64 (N,), or None.
         num_classes: 0 without labels.
         stacked: whether each channel is a digit, and the label is 100 R + 10 G + B.
@@ -40,7 +68,7 @@ class RealData:
 
     name: str
     split: str
-    images: np.ndarray
+    images: Any
     labels: np.ndarray | None
     num_classes: int
     stacked: bool
@@ -53,6 +81,17 @@ class RealData:
         """Yield all images in batches."""
         for first in range(0, len(self), size):
             yield torch.from_numpy(np.array(self.images[first : first + size]))
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """Keys of all images, uint64 (N,), equal for equal images."""
+        return np.concatenate([image_keys(batch.numpy()) for batch in self.batches()])
+
+    def part(self, rows: np.ndarray, split: str) -> RealData:
+        """Return some of the images as a split of this name; `rows` are their indices, int64 (M,)."""
+        labels = None if self.labels is None else self.labels[rows]
+        checksum = hashlib.sha256(self.checksum.encode() + rows.tobytes()).hexdigest()
+        return replace(self, split=split, images=Rows(self.images, rows), labels=labels, checksum=checksum)
 
     def class_shares(self) -> Tensor:
         """Return the share of each class, float64 (K,)."""
@@ -67,6 +106,7 @@ def open_real(
     num_samples: int = 0,
     sample_shape: tuple[int, ...] | None = None,
     *,
+    num_held_out: int = 0,
     checksum: str = "",
     progress: bool = False,
 ) -> RealData:
@@ -76,9 +116,11 @@ def open_real(
 
     Args:
         data: what `--data` takes, or the settings of data.
-        split: a part of it; by default the one to train on.
+        split: a part of it; by default the one to train on, without images held out by its preparation or by
+            `num_held_out`. HELD_OUT is those, and the split "test" of embedded data.
         num_samples: how many samples are compared with it.
         sample_shape: of those.
+        num_held_out: number of images that a run held out (training.held_out).
         checksum: required checksum of the dataset, which a run recorded; empty for any.
         progress: show a progress bar.
 
@@ -86,12 +128,20 @@ def open_real(
         ValueError: if there is no such data or split, or it has other shapes or contents.
     """
     config = data_named(data)
-    dataset = open_data(  # not in the order of training
-        config, seed=1, sample_shape=sample_shape, split=split, checksum=checksum, progress=progress
+    if split == HELD_OUT and is_embedded(config):
+        split = "test"
+    dataset = open_data(
+        config,
+        seed=1,  # not the order of training
+        sample_shape=sample_shape,
+        num_held_out=num_held_out,
+        split=None if split == HELD_OUT else split,
+        checksum=checksum,
+        progress=progress,
     )
     if isinstance(dataset, ImageDataset):
         info = dataset.info
-        return RealData(
+        whole = RealData(
             name=config.name,
             split=info["split"],
             images=dataset.images,
@@ -100,6 +150,13 @@ def open_real(
             stacked=str(info.get("source", "")).startswith(PREFIX),
             checksum=info["checksum"],
         )
+        if split == HELD_OUT:
+            if not len(dataset.held_out_rows):
+                raise ValueError(f"'{config.name}' has no images held out from training")
+            return whole.part(dataset.held_out_rows, HELD_OUT)
+        if split == "all" or not len(dataset.held_out_rows):
+            return whole
+        return whole.part(dataset.trained_rows, whole.split)
     split = split or "train"
     classes: np.ndarray | None
     if isinstance(dataset, SingleDigits):
@@ -108,7 +165,10 @@ def open_real(
     elif isinstance(dataset, Emoji):
         images, classes = split_emoji(split)
     else:
-        batch = dataset.batch(0, max(num_samples, FEWEST_ENDLESS))
+        count = max(num_samples, FEWEST_ENDLESS)
+        batch = dataset.held_out(num_held_out or count) if split == HELD_OUT else dataset.batch(0, count)
+        if batch is None:
+            raise ValueError(f"'{config.name}' has no samples held out from training")
         is_image = batch.x.ndim == 4
         images = to_uint8(batch.x).transpose(0, 3, 1, 2) if is_image else batch.x.float().cpu().numpy()
         classes = None if batch.label is None else batch.label.cpu().numpy()
