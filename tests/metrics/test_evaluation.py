@@ -17,8 +17,12 @@ import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.data.digits import StackedDigits
 from ddgan.data.sources import data_named
+from ddgan.metrics.evaluation import check_scoring
 from ddgan.metrics.real_data import FEWEST_ENDLESS, open_real
 from ddgan.metrics.result import PROTOCOL
+from ddgan.system.outputs import MARK
+from ddgan.training.console import Logger
+from ddgan.training.trainer import warn_of_scoring
 from tiny import TINY_DIGITS
 
 
@@ -49,7 +53,7 @@ def test_the_report_survives_json(points_model: DDGAN, tmp_path: Path) -> None:
     report = ddgan.evaluate(points_model, n=100)
     report.save(tmp_path / "new" / "scores.json")
     saved = json.loads((tmp_path / "new" / "scores.json").read_text())
-    assert saved == json.loads(json.dumps(report.to_dict()))
+    assert saved == {"software": MARK} | json.loads(json.dumps(report.to_dict()))
     assert saved["protocol"] == PROTOCOL
     assert saved["versions"]["torch"] == torch.__version__
     names = [name for name, _ in report.table()]
@@ -239,6 +243,71 @@ def test_data_for_a_model_is_prepared_as_its_training_data(
     assert len(checksums) == 1
     with pytest.raises(ValueError, match=r"has \(3, 12, 16\); use data of that shape: ddgan prepare"):
         ddgan.evaluate(model, data_named(str(tmp_path / "b.npy")), ["frechet"], 300, features="pixels")
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "words"),
+    [
+        ("digits", {"metrics": ["frechet"], "features": "pixels"}, "features of 'digits' would be kept in"),
+        ("digits", {"metrics": ["modes"]}, "the classifier of digits would be kept in"),
+        ("digits", {"metrics": ["balance"]}, "a classifier of 'digits' would be kept in"),
+        ("digits", {"metrics": ["kernel"]}, "a classifier of 'digits' would be kept in"),
+        (
+            "digits",
+            {"metrics": ["frechet"], "features": "inception"},
+            "the weights of features inception, would",
+        ),
+    ],
+)
+def test_a_cache_that_cannot_be_written_is_told_before_sampling(
+    model: DDGAN,
+    data: str,
+    arguments: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DDGAN_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.delenv("DDGAN_INCEPTION", raising=False)
+    monkeypatch.setattr(DDGAN, "batches", lambda *arguments: pytest.fail("it has sampled"))
+    with pytest.raises(
+        ValueError, match=f"{words}.*cannot be written .*; set DDGAN_CACHE to a folder that can"
+    ):
+        ddgan.evaluate(model, data, n=10, **arguments)
+
+
+def test_a_run_that_could_not_be_scored_is_refused_and_resumed_with_a_warning(
+    tiny_config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("")
+    config = tiny_config.changed({"training.score_samples": 30, "training.num_iterations": 1})
+    scoreless = tiny_config.changed({"training.num_iterations": 1})
+    ddgan.train(scoreless, tmp_path / "run", verbose=False)
+    monkeypatch.setenv("DDGAN_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(
+        ValueError, match=r"^training.score_samples is 30, but .*classifier of digits .* to 0$"
+    ):
+        ddgan.train(config, tmp_path / "other", verbose=False)
+    assert not (tmp_path / "other").exists()
+    ddgan.resume(tmp_path / "run")
+    assert "score_samples" not in capsys.readouterr().err
+    warn_of_scoring(config, (3, 8, 8), Logger(True))
+    assert "warning: training.score_samples is 30, but these scores cannot be" in capsys.readouterr().err
+
+
+def test_pictures_too_large_for_pixels_are_told_before_training(
+    tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((10, 128, 128), np.uint8))
+    config = tiny_config.changed({"data": str(tmp_path / "x.npy"), "training.score_samples": 30})
+    with pytest.raises(
+        ValueError, match=r"cannot be taken: features pixels are for .* these have 16,384 values"
+    ):
+        check_scoring(config, (1, 128, 128))
 
 
 def test_data_may_be_a_path_or_settings(labelled_data: Path) -> None:

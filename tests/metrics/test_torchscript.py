@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import ddgan
+from ddgan import DDGAN, RunConfig
+from ddgan.metrics.evaluation import check_scoring
 from ddgan.metrics.features import Features, features_named
 from ddgan.metrics.torchscript import Sidecar
 
@@ -182,3 +184,50 @@ def test_resizing_is_antialiased() -> None:
     small = Sidecar(dtype="uint8", size=16).prepare(board)
     assert small.shape == (1, 3, 16, 16)
     assert small.float().sub(127.5).abs().max() < 2
+
+
+def test_weights_that_are_missing_are_told_before_training(
+    inception: Path, tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emoji are scored by Inception features: colour images of 32 pixels without modes to count."""
+    offline(monkeypatch)
+    config = tiny_config.changed(
+        {"data": "emoji", "training.score_samples": 30, "training.num_iterations": 1}
+    )
+    check_scoring(config, (3, 32, 32))
+    kept = tmp_path / "cache" / "weights" / inception.name
+    kept.parent.mkdir(exist_ok=True)
+    inception.rename(kept)
+    said = r"^training.score_samples is 30, but these scores cannot be taken: .*; or set it to 0$"
+    with pytest.raises(ValueError, match=said) as told:
+        ddgan.train(config, tmp_path / "run", verbose=False)
+    assert "DDGAN_INCEPTION is" in str(told.value)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.delenv("DDGAN_INCEPTION")
+    check_scoring(config, (3, 32, 32))  # offline, with the file in the cache
+    kept.unlink()
+    with pytest.raises(ValueError, match=said) as told:
+        check_scoring(config, (3, 32, 32))
+    assert "could not be downloaded" in str(told.value)
+    assert "\n" not in str(told.value)
+    check_scoring(config.changed({"training.score_samples": 0}), (3, 32, 32))
+
+
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def test_an_evaluation_tells_it_before_it_samples(
+    inception: Path, model: DDGAN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch)
+    monkeypatch.delenv("DDGAN_INCEPTION")
+    monkeypatch.setattr(DDGAN, "batches", lambda *arguments: pytest.fail("it has sampled"))
+    for metrics in (["frechet"], ["inception_score"], ["memorisation", "modes"]):
+        with pytest.raises(
+            ValueError, match=r"inception-2015-12-05.pt, which could not be downloaded .*no net"
+        ):
+            ddgan.evaluate(model, metrics=metrics, n=10, features="inception")

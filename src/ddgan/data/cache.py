@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from ddgan.system.files import sha256_of, write_atomically
 
-__all__ = ["cache_folder", "dataset_folder", "fingerprint_of", "only_one"]
+__all__ = ["cache_folder", "check_cached", "dataset_folder", "fingerprint_of", "only_one"]
 
 VARIABLE = "DDGAN_CACHE"
 
@@ -47,12 +48,35 @@ def fingerprint_of(files: list[Path], root: Path, identity: str) -> str:
     memory = cache_folder() / "fingerprints" / f"{_digest([str(root.resolve()), seen, state])}.txt"
     if memory.is_file():
         return memory.read_text(encoding="utf-8")
+    check_cached(memory, "a digest of the data")
     digest = hashlib.sha256(json.dumps(seen).encode())
     for file in files:
         digest.update(_file_digest(file))
-    memory.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(memory, digest.hexdigest())
     return digest.hexdigest()
+
+
+def check_cached(path: Path, what: str) -> None:
+    """Check that a file or folder of the cache exists or can be made, before any work for its content.
+
+    Args:
+        path: its place in the cache.
+        what: its name in an error.
+
+    Raises:
+        ValueError: if it does not exist, and its folder cannot be written.
+    """
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{what} would be kept in '{path.parent}', which cannot be written ({error.strerror}); set "
+            f"{VARIABLE} to a folder that can"
+        ) from None
 
 
 @contextmanager
@@ -60,9 +84,9 @@ def only_one(path: Path) -> Iterator[None]:
     """Lock a folder against other processes that would make it; the lock ends with the process."""
     from filelock import FileLock
 
-    locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{_digest(str(path.resolve()))}.lock"):
+    lock = cache_folder() / "locks" / f"{_digest(str(path.resolve()))}.lock"
+    check_cached(lock, "a lock")
+    with FileLock(lock):
         yield
 
 

@@ -261,10 +261,15 @@ def kept_classifier(
         raise ValueError(f"'{path}' is damaged ({error}); {remedy}") from None
 
 
+def digits_classifier_path(seed: int = 0) -> Path:
+    """Return the file of the cache for the classifier of stacked digits; it may not exist."""
+    return cache_folder() / "classifiers" / f"digits-{DIGITS_VERSION}-{seed}.safetensors"
+
+
 @cache
 def digits_classifier(seed: int = 0) -> MeasuredClassifier:
     """Return the classifier of stacked digits, trained on the train split, measured on the test split."""
-    path = cache_folder() / "classifiers" / f"digits-{DIGITS_VERSION}-{seed}.safetensors"
+    path = digits_classifier_path(seed)
     images, labels = split_digits("test")
     if path.is_file():
         network = DigitClassifier(images.shape[-1])

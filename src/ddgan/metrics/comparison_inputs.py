@@ -10,13 +10,20 @@ import numpy as np
 import torch
 
 from ddgan.data.batch import DataConfig
+from ddgan.data.cache import check_cached
 from ddgan.data.embedded import is_embedded
 from ddgan.data.sources import data_named, prepared_as
 from ddgan.metrics.features import Features, FeaturesConfig, features_named
-from ddgan.metrics.labelled import ClassifierFeatures, TrainedClassifier, classifier_features
+from ddgan.metrics.labelled import (
+    ClassifierFeatures,
+    TrainedClassifier,
+    check_classifier,
+    classifier_features,
+    classifier_path,
+)
 from ddgan.metrics.moments import Statistics
 from ddgan.metrics.real_data import HELD_OUT, RealData, open_real
-from ddgan.metrics.real_features import RealFeatures, real_features
+from ddgan.metrics.real_features import RealFeatures, kept_in, real_features
 from ddgan.metrics.samples import Samples
 from ddgan.metrics.statistics_files import published_statistics
 
@@ -190,8 +197,7 @@ class Inputs:
     @cached_property
     def features(self) -> Features:
         """The features that distributions are compared in."""
-        asked = features_named(self._suitable()) if self.asked_features == AUTO else self.asked_features
-        config: FeaturesConfig = asked
+        config = self._features_config
         if config.kind == ClassifierFeatures.name:
             return self.classifier_features
         features = config.open(self)
@@ -201,6 +207,26 @@ class Inputs:
                 "ddgan.metrics.features.Features"
             )
         return features
+
+    @cached_property
+    def _features_config(self) -> FeaturesConfig:
+        asked = features_named(self._suitable()) if self.asked_features == AUTO else self.asked_features
+        config: FeaturesConfig = asked
+        return config
+
+    def check_features(self) -> None:
+        """Check before any work that features can be had and kept; only a classifier is not made yet.
+
+        Raises:
+            ValueError: if their weights are missing, they are not for such data, or the cache cannot be
+                written.
+        """
+        if self._features_config.kind == ClassifierFeatures.name:
+            check_classifier(self.training)
+            if not classifier_path(self.training).is_file():
+                return
+        if self.real is not None:
+            check_cached(kept_in(self.real, self.features), f"features of '{self.data_name}'")
 
     def _suitable(self) -> str:
         shape, real = self.samples.sample_shape, self.real

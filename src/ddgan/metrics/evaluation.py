@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from ddgan.config.components import find
+from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import DataConfig
 from ddgan.data.sources import beside
 from ddgan.metrics.collect import Collector, FeatureCollector
 from ddgan.metrics.comparison_inputs import AUTO, Inputs
 from ddgan.metrics.features import FeaturesConfig, features_named
+from ddgan.metrics.labelled import check_classifier
 from ddgan.metrics.metric import Evidence, Metric, known_metrics, metric_named
 from ddgan.metrics.modes import modes_are_countable
 from ddgan.metrics.result import FeaturesUsed, Report, plain_score
@@ -28,7 +30,7 @@ from ddgan.models.model import Model
 from ddgan.models.precision import tf32
 from ddgan.system.progress import progress_bar
 
-__all__ = ["DEFAULT_SAMPLES", "check_metrics", "evaluate"]
+__all__ = ["DEFAULT_SAMPLES", "check_metrics", "check_scoring", "evaluate"]
 
 DEFAULT_SAMPLES = 26_000
 TAKEN = frozenset(known.name for known in fields(Report))
@@ -189,6 +191,10 @@ def check(inputs: Inputs, metrics: Sequence[Metric]) -> None:
             raise ValueError(
                 f"metrics: {_and(of_classes, 'needs', 'need')} labels, but '{inputs.data_name}' has none"
             )
+    if _needing(metrics, "classes"):
+        check_classifier(inputs.training)
+    if _needing(metrics, "features", "probabilities"):
+        inputs.check_features()
     for metric in metrics:
         metric.check(inputs)
     if (of_probabilities := _needing(metrics, "probabilities")) and not inputs.features.has_probabilities:
@@ -196,6 +202,28 @@ def check(inputs: Inputs, metrics: Sequence[Metric]) -> None:
             f"metrics: {_and(of_probabilities, 'needs', 'need')} class probabilities, which features "
             f"{inputs.features.name} do not have; use inception or classifier"
         )
+
+
+def check_scoring(config: RunConfig, sample_shape: tuple[int, ...]) -> None:
+    """Check before training that its scores can be taken, with all that they need, such as weights.
+
+    Args:
+        config: the settings of the run; without `training.score_samples` nothing is checked.
+        sample_shape: the shape of its samples.
+
+    Raises:
+        ValueError: if not, naming the remedy.
+    """
+    count = config.training.score_samples
+    if not count:
+        return
+    inputs = Inputs(Samples("model", sample_shape, count, lambda: iter(())), config.data)
+    try:
+        check(inputs, _usual(inputs))
+    except ValueError as error:
+        raise ValueError(
+            f"training.score_samples is {count}, but these scores cannot be taken: {error}; or set it to 0"
+        ) from None
 
 
 def _needing(metrics: Iterable[Metric], *needs: str) -> list[str]:

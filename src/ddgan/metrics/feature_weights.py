@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan.data.cache import cache_folder
+from ddgan.data.cache import cache_folder, check_cached
 from ddgan.system.files import BLOCK, sha256_of, write_atomically
 
 __all__ = ["Weights"]
@@ -51,14 +51,17 @@ class Weights:
         path = self.path()
         if not path.is_file():
             if os.environ.get(self.variable):
-                raise ValueError(f"{self.variable} is '{path}', which does not exist")
+                raise ValueError(
+                    f"{self.variable} is '{path}', which does not exist; correct it, or unset it to "
+                    "download the file"
+                )
             self._download(path)
         checksum = sha256_of(path)
         self._compare(path, checksum)
         return path, checksum
 
     def _download(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_cached(path, f"{path.name}, the weights of features {self.name},")
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with (
@@ -83,7 +86,7 @@ class Weights:
     def _compare(self, path: Path, checksum: str) -> None:
         record = cache_folder() / "weights" / f"{self.name}.sha256"
         if not record.is_file():
-            record.parent.mkdir(parents=True, exist_ok=True)
+            check_cached(record, f"the SHA-256 of the weights of features {self.name}")
             write_atomically(record, checksum)
         elif (known := record.read_text(encoding="utf-8").strip()) != checksum:
             raise ValueError(

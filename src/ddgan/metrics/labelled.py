@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ddgan.config.components import register
-from ddgan.data.cache import cache_folder
+from ddgan.data.cache import cache_folder, check_cached
 from ddgan.data.digits import split_digits
 from ddgan.metrics.classifier import (
     ImageClassifier,
@@ -39,7 +39,9 @@ __all__ = [
     "ClassifierFeaturesConfig",
     "Labelled",
     "TrainedClassifier",
+    "check_classifier",
     "classifier_features",
+    "classifier_path",
     "trained_classifier",
 ]
 
@@ -69,15 +71,8 @@ class Labelled:
         Raises:
             ValueError: if the data has no labels, or no images.
         """
-        if data.labels is None:
-            raise ValueError(
-                f"'{data.name}' has no labels, which a classifier needs; use the features inception or "
-                "vgg16, whose weights are downloaded, or pixels (up to 8,192 values)"
-            )
-        if data.images.ndim != 4:
-            raise ValueError(
-                f"'{data.name}' has no images, which a classifier needs; use the features pixels"
-            )
+        check_labelled(data)
+        assert data.labels is not None
         if data.name in ("digits", "single_digits"):
             train, test = split_digits("train"), split_digits("test")
             return cls(train[0][:, None], train[1], test[0][:, None], test[1], 10)
@@ -91,6 +86,21 @@ class Labelled:
         if not len(train_rows):
             raise ValueError(f"'{data.name}' has only one image; a classifier needs more")
         return cls(images[train_rows], labels[train_rows], images[test_rows], labels[test_rows], num_classes)
+
+
+def check_labelled(data: RealData) -> None:
+    """Check that a classifier can learn from this data.
+
+    Raises:
+        ValueError: if it has no labels, or no images.
+    """
+    if data.labels is None:
+        raise ValueError(
+            f"'{data.name}' has no labels, which a classifier needs; use the features inception or "
+            "vgg16, whose weights are downloaded, or pixels (up to 8,192 values)"
+        )
+    if data.images.ndim != 4:
+        raise ValueError(f"'{data.name}' has no images, which a classifier needs; use the features pixels")
 
 
 def single_digits_of(data: RealData) -> tuple[np.ndarray, np.ndarray]:
@@ -134,14 +144,29 @@ class TrainedClassifier:
         return MeasuredClassifier(self.network, self.accuracy, *self.confidence)
 
 
+def classifier_path(data: RealData) -> Path:
+    """Return the file of the cache for the classifier of this data; it may not exist."""
+    key = hashlib.sha256(json.dumps([data.checksum, data.split, VERSION]).encode()).hexdigest()[:20]
+    return cache_folder() / "classifiers" / f"{key}.safetensors"
+
+
+def check_classifier(data: RealData) -> None:
+    """Check that a classifier of this data can be had, without training it.
+
+    Raises:
+        ValueError: if the data has no labels, or no images, or the cache cannot be written.
+    """
+    check_labelled(data)
+    check_cached(classifier_path(data), f"a classifier of '{data.name}'")
+
+
 def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClassifier:
     """Return the classifier of this data, from the cache or trained now (seconds to minutes on a CPU).
 
     Raises:
         ValueError: if the data has no labels, or no images.
     """
-    key = hashlib.sha256(json.dumps([data.checksum, data.split, VERSION]).encode()).hexdigest()[:20]
-    path = cache_folder() / "classifiers" / f"{key}.safetensors"
+    path = classifier_path(data)
     if not path.is_file():
         _train(Labelled.of(data), data.stacked, path, progress)
     tensors, about = kept_classifier(path)

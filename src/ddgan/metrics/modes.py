@@ -17,9 +17,16 @@ from torch import Tensor
 
 from ddgan.config.components import register
 from ddgan.data import toy
+from ddgan.data.cache import check_cached
 from ddgan.data.digits import split_digits
-from ddgan.metrics.classifier import CONFIDENT, MeasuredClassifier, digits_classifier
+from ddgan.metrics.classifier import (
+    CONFIDENT,
+    MeasuredClassifier,
+    digits_classifier,
+    digits_classifier_path,
+)
 from ddgan.metrics.comparison_inputs import Inputs
+from ddgan.metrics.labelled import check_classifier
 from ddgan.metrics.metric import Evidence, Figure, Metric
 from ddgan.metrics.real_data import RealData
 from ddgan.system.randomness import generator_for
@@ -265,6 +272,10 @@ class Modes(Metric):
                 "metrics: modes can be counted for digits, single_digits, gaussians and stackedmnist:FOLDER, "
                 f"not for {inputs.data_name}; use balance or precision_recall"
             )
+        if inputs.real.name not in COUNTABLE:
+            check_classifier(inputs.training)
+        elif inputs.real.name != "gaussians":
+            check_cached(digits_classifier_path(), "the classifier of digits")
 
     def collector(self, inputs: Inputs) -> ModeCounter:
         real = inputs.real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 from torch import Tensor
 
@@ -23,14 +24,23 @@ class PixelFeatures(Features):
     batch_size = 4096
 
     def __call__(self, images: Tensor, with_probabilities: bool = False) -> FeatureBatch:
+        check_pixels(images[0].numel())
         flat = images.flatten(1)
-        if flat.shape[1] > MOST_PIXELS:
-            raise ValueError(
-                f"features pixels are for small images, but these have {flat.shape[1]:,} values, more than "
-                f"{MOST_PIXELS:,}; use classifier if the data has labels, else inception or vgg16, "
-                "whose weights are downloaded"
-            )
         return FeatureBatch(flat if flat.is_floating_point() else flat.float() / 127.5 - 1)
+
+
+def check_pixels(count: int) -> None:
+    """Check that images of this many values are small enough.
+
+    Raises:
+        ValueError: if not, naming features for others.
+    """
+    if count > MOST_PIXELS:
+        raise ValueError(
+            f"features pixels are for small images, but these have {count:,} values, more than "
+            f"{MOST_PIXELS:,}; use classifier if the data has labels, else inception or vgg16, "
+            "whose weights are downloaded"
+        )
 
 
 @register("features", "pixels")
@@ -38,4 +48,10 @@ class PixelFeaturesConfig:
     """Pixels; no settings."""
 
     def open(self, inputs: Compared) -> PixelFeatures:
+        """Open the features.
+
+        Raises:
+            ValueError: if the images are too large.
+        """
+        check_pixels(math.prod(inputs.sample_shape))
         return PixelFeatures()

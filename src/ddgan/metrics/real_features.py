@@ -21,7 +21,7 @@ from ddgan.system.files import folder_made_atomically
 from ddgan.system.progress import progress_bar
 from ddgan.system.randomness import generator_for
 
-__all__ = ["RealFeatures", "real_features"]
+__all__ = ["RealFeatures", "kept_in", "real_features"]
 
 MOST_NEIGHBOURS = 50_000
 """Maximum number of real features kept for neighbour scores; the statistics are over all images."""
@@ -44,13 +44,18 @@ class RealFeatures:
     rows: Tensor
 
 
+def kept_in(real: RealData, features: Features) -> Path:
+    """Return the folder of the cache for features and statistics of real images; it may not exist."""
+    key = [real.checksum, real.split, len(real), features.checksum, MOST_NEIGHBOURS, VERSION]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
+    return cache_folder() / "statistics" / f"{Path(features.name).stem}-{digest}"
+
+
 def real_features(
     real: RealData, features: Features, device: torch.device, *, progress: bool = False
 ) -> RealFeatures:
     """Return features and statistics of real images, from the cache if computed before."""
-    key = [real.checksum, real.split, len(real), features.checksum, MOST_NEIGHBOURS, VERSION]
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
-    folder = cache_folder() / "statistics" / f"{Path(features.name).stem}-{digest}"
+    folder = kept_in(real, features)
     if not folder.is_dir():
         collector = FeatureCollector(features, len(real), device)
         with progress_bar("real features", len(real), enabled=progress) as advance:

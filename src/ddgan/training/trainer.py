@@ -21,6 +21,7 @@ from ddgan.data.batch import Dataset
 from ddgan.data.from_python import is_given
 from ddgan.data.sources import data_named, with_data
 from ddgan.metrics import Report
+from ddgan.metrics.evaluation import check_scoring
 from ddgan.models.precision import tf32
 from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME, metadata_of, read_metadata
@@ -116,6 +117,8 @@ def train(
         config = dataclasses.replace(config, data=read_together(config.data, data, processes, log))
     dataset = open_together(config, processes, log)
     config = resolved(config, dataset)
+    if processes.is_main:
+        check_scoring(config, tuple(dataset.sample_shape))
     state = create_state(config, tuple(dataset.sample_shape), processes)
     if init is not None:
         for line in warm_start(state, str(init)):
@@ -189,6 +192,8 @@ def resume(
                 f"'{config.data.name}' is not the data that the run was trained on; name that with --data, "
                 "or give it again as data"
             )
+        if processes.is_main:
+            warn_of_scoring(config, sample_shape, log)
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
         end = known_end(state.num_iterations)
@@ -314,6 +319,14 @@ def carry_on(
         report = score_and_report(model, path, log)
     processes.largest(0)  # waits for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
+
+
+def warn_of_scoring(config: RunConfig, sample_shape: tuple[int, ...], log: Logger) -> None:
+    """Warn if the scores at the end could not be taken now; a run that has begun can still be trained."""
+    try:
+        check_scoring(config, sample_shape)
+    except ValueError as error:
+        log(f"warning: {error}")
 
 
 def score_and_report(model: Any, path: Path, log: Logger) -> Report:
