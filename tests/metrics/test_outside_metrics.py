@@ -26,6 +26,7 @@ from ddgan.metrics.features import FeatureBatch, Features, features_named, known
 from ddgan.metrics.samples import quantised
 from ddgan.reports.comparison import compare, read_reports
 from ddgan.reports.run_report import write_report
+from ddgan.system.outputs import MARK
 
 FILES = Path(__file__).parents[1] / "outside"
 
@@ -71,7 +72,8 @@ def test_it_is_in_the_report_under_its_own_name(own: Any, model: DDGAN, tmp_path
     assert plain["frechet"]["value"] == report.frechet.value
     assert plain["kernel"] is None
     report.save(tmp_path / "scores.json")
-    assert json.loads((tmp_path / "scores.json").read_text()) == json.loads(json.dumps(plain))
+    saved = {"software": MARK} | plain
+    assert json.loads((tmp_path / "scores.json").read_text()) == json.loads(json.dumps(saved))
     rows = dict(report.table())
     assert rows["brightness: samples"] == f"{score.samples:.4f}"
     assert rows["brightness: brightest"] == f"{score.brightest:.4f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan import DDGAN
+from ddgan import DDGAN, RunConfig
 from ddgan.data.preparation import prepare
+from ddgan.data.readers import Item
+from ddgan.data.readers.arrays import ArrayReader
+from ddgan.metrics.classes import requested_classes
+from ddgan.metrics.real_data import RealData
 from ddgan.metrics.samples import open_samples, quantised
 from ddgan.models.sample_files import save_samples
 
@@ -109,3 +115,99 @@ def test_only_images_are_quantised() -> None:
     signals, images = torch.randn(4, 2, 16), torch.tensor([-2.0, -1, 0, 1]).view(1, 1, 2, 2)
     assert torch.equal(quantised(signals), signals)
     assert quantised(images).flatten().tolist() == [0, 0, 128, 255]
+
+
+# --- classes ----------------------------------------------------------------------------------------
+
+
+def pictures(folder: Path, names: list[str], count: int = 3) -> Path:
+    """Folders of these names with 8 x 8 pictures."""
+    for value, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            image = Image.fromarray(np.full((8, 8), 20 * value + index, np.uint8))
+            image.save(folder / name / f"{index}.png")
+    return folder
+
+
+def real(names: tuple[str, ...] | None, num_classes: int) -> RealData:
+    return RealData("cats", "all", np.zeros((1, 1, 8, 8)), np.zeros(1), num_classes, False, "", names)
+
+
+def test_folders_are_classes_by_their_names(tmp_path: Path) -> None:
+    samples = open_samples(pictures(tmp_path, ["dog", "owl"]), 5, 0, 10)
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [0, 0, 0, 1, 1]
+    assert samples.class_names == ("dog", "owl")
+    assert requested_classes(samples, real(("cat", "dog", "emu", "owl"), 4)).tolist() == [1, 1, 1, 3, 3]
+    with pytest.raises(ValueError, match="has the class 'dog', but 'cats' has cat, owl; name the classes"):
+        requested_classes(samples, real(("cat", "owl"), 2))
+    with pytest.raises(ValueError, match=r"has the class 'dog', but 'cats' has 0, 1, 2, .*, 9, \.\.\.; name"):
+        requested_classes(samples, real(None, 12))
+
+
+def test_folders_with_numbers_are_those_classes(tmp_path: Path) -> None:
+    samples = open_samples(pictures(tmp_path, ["2", "07"], 1), None, 0, 10)
+    assert sorted(requested_classes(samples, real(None, 10)).tolist()) == [2, 7]
+
+
+def test_classes_that_the_data_does_not_have_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=[0, 1, 2, 9])
+    samples = open_samples(tmp_path / "x.npz", None, 0, 10)
+    assert requested_classes(samples, real(None, 10)).tolist() == [0, 1, 2, 9]
+    with pytest.raises(
+        ValueError, match=r"'x.npz' has the class 9, but 'cats' has 0..8; compare with the data"
+    ):
+        requested_classes(samples, real(None, 9))
+
+
+def test_some_samples_without_a_class_are_refused_when_classes_are_asked_for(tmp_path: Path) -> None:
+    class Some(ArrayReader):
+        def __iter__(self) -> Iterator[Item]:
+            for index, item in enumerate(super().__iter__()):
+                yield dataclasses.replace(item, label=None if index else 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "ddgan.metrics.samples.open_reader", lambda path: Some(path, np.zeros((3, 8, 8), np.uint8))
+        )
+        np.savez(tmp_path / "x.npz", images=np.zeros((3, 8, 8), np.uint8))
+        samples = open_samples(tmp_path / "x.npz", None, 0, 10)
+    with pytest.raises(ValueError, match=r"x.npz' has 2 of 3 samples without a class"):
+        assert samples.labels
+
+
+@pytest.mark.parametrize("name", ["x.npz", "folder"])
+@pytest.mark.parametrize("asked", [None, 4])
+def test_the_classes_of_recorded_samples_are_read(
+    tiny_config: RunConfig, make_model: Callable[..., DDGAN], tmp_path: Path, name: str, asked: int | None
+) -> None:
+    model = make_model(tiny_config.changed({"conditions": {"label": {"classes": 7}}}))
+    save_samples(model, 10, 0, tmp_path / name, classes=asked)
+    samples = open_samples(tmp_path / name, None, 0, 10)
+    assert samples.labels is not None
+    assert samples.labels.tolist() == ([asked] * 10 if asked else [0, 1, 2, 3, 4, 5, 6, 0, 1, 2])
+    if asked is None:
+        of_model = open_samples(model, 10, 0, 10).labels
+        assert of_model is not None
+        assert torch.equal(samples.labels, of_model)
+
+
+def test_samples_of_a_model_without_classes_have_none(model: DDGAN, tmp_path: Path) -> None:
+    save_samples(model, 10, 0, tmp_path / "x.npz")
+    assert open_samples(tmp_path / "x.npz", None, 0, 10).labels is None
+    (tmp_path / "x.npz.json").write_text("[" * 9)
+    assert open_samples(tmp_path / "x.npz", None, 0, 10).labels is None
+
+
+def test_labels_of_points_are_read_and_other_arrays_told(tmp_path: Path) -> None:
+    points = np.zeros((5, 2), np.float32)
+    np.savez(tmp_path / "x.npz", points=points, labels=np.arange(5), extra=points, more=points)
+    samples = open_samples(tmp_path / "x.npz", None, 0, 10)
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [0, 1, 2, 3, 4]
+    assert samples.warnings == ("x.npz: the arrays 'extra', 'more' were not read",)
+    np.savez(tmp_path / "x.npz", points=points, labels=np.zeros((5, 2)))
+    samples = open_samples(tmp_path / "x.npz", None, 0, 10)
+    assert samples.labels is None
+    assert samples.warnings == ("x.npz: the array 'labels' was not read",)

@@ -205,16 +205,21 @@ def test_scores_compare_with_it(form: str, from_array: Path, folder: Path) -> No
     assert by_default.frechet == wanted.frechet
 
 
-def test_scores_prepare_what_they_compare_with_as_files(from_array: Path, tmp_path: Path) -> None:
-    larger = np.repeat(np.repeat(PIXELS, 2, axis=1), 3, axis=2)
-    np.save(tmp_path / "larger.npy", larger)
+def test_scores_take_data_as_they_take_files(from_array: Path, tmp_path: Path) -> None:
     model = ddgan.load(from_array)
     asked: dict[str, Any] = {"metrics": "frechet", "n": 16, "features": "pixels"}
-    report, wanted = (
-        ddgan.evaluate(model, data=data, **asked) for data in (larger, str(tmp_path / "larger.npy"))
-    )
+    other = 255 - PIXELS
+    np.save(tmp_path / "other.npy", other)
+    report, wanted = (ddgan.evaluate(model, data=d, **asked) for d in (other, str(tmp_path / "other.npy")))
     assert report.data_checksum == wanted.data_checksum
     assert report.frechet == wanted.frechet
+    larger = np.repeat(np.repeat(PIXELS, 2, axis=1), 3, axis=2)
+    np.save(tmp_path / "larger.npy", larger)
+    for data in (larger, str(tmp_path / "larger.npy")):
+        with pytest.raises(
+            ValueError, match=r"^the samples have shape .*, but .* has \(3, 16, 24\); use data of"
+        ):
+            ddgan.evaluate(model, data=data, **asked)
 
 
 def test_memorisation_takes_held_out_images_from_python(from_array: Path) -> None:

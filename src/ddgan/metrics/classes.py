@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from ddgan.config.components import register
+from ddgan.config.settings import shown
 from ddgan.metrics.comparison_inputs import Inputs
 from ddgan.metrics.metric import Evidence, Figure, Metric
+from ddgan.metrics.real_data import RealData
+from ddgan.metrics.samples import Samples
 
-__all__ = ["Classes", "ClassesScore", "classes_score", "mean_distance"]
+__all__ = ["Classes", "ClassesScore", "classes_score", "mean_distance", "requested_classes"]
 
+MOST_NAMED = 10
 MOST_PER_CLASS = 200
 """Maximum number of samples of a class that are compared with each other."""
 
@@ -88,6 +92,35 @@ def mean_distance(features: Tensor) -> float:
     return float(torch.pdist(features[:MOST_PER_CLASS].double()).mean())
 
 
+def requested_classes(samples: Samples, real: RealData) -> Tensor:
+    """Return the requested class of each sample as a class of the real data, int64 (N,).
+
+    Classes with names are matched by these, others by their numbers.
+
+    Raises:
+        ValueError: if a sample has no class, or one that the data does not have.
+    """
+    labels, names = samples.labels, samples.class_names
+    assert labels is not None
+    if names is not None:
+        known = real.class_names or tuple(map(str, range(real.num_classes)))
+        plain = [str(int(name)) if name.isdecimal() and not real.class_names else name for name in names]
+        if unknown := [name for name in plain if name not in known]:
+            some = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+            raise ValueError(
+                f"metrics: '{samples.name}' has the class {shown(unknown[0])}, but '{real.name}' has {some}; "
+                "name the classes of the samples as those of the data"
+            )
+        labels = torch.tensor([known.index(name) for name in plain])[labels]
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0 or most >= real.num_classes:
+        raise ValueError(
+            f"metrics: '{samples.name}' has the class {least if least < 0 else most}, but '{real.name}' has "
+            f"0..{real.num_classes - 1}; compare with the data of these classes"
+        )
+    return labels
+
+
 @register("metric", "classes")
 class Classes(Metric):
     """Whether samples have the requested class and vary within it."""
@@ -101,15 +134,21 @@ class Classes(Metric):
     def check(self, inputs: Inputs) -> None:
         if inputs.samples.labels is None:
             raise ValueError(
-                "metrics: classes are for models trained with classes, or a .npz with labels; use balance"
+                "metrics: classes are for models trained with classes and their saved samples, a "
+                ".npz with labels, or a folder per class; use balance"
             )
+        requested_classes(inputs.samples, inputs.training)
 
     def score(self, evidence: Evidence) -> ClassesScore:
         inputs, found = evidence.inputs, evidence.classified
         known = inputs.real_features(inputs.training, inputs.classifier_features)
-        assert inputs.samples.labels is not None
         assert inputs.training.labels is not None
         labels = torch.from_numpy(inputs.training.labels)[known.rows]
         return classes_score(
-            found.features, found.classes, inputs.samples.labels, known.features, labels, found.accuracy
+            found.features,
+            found.classes,
+            requested_classes(inputs.samples, inputs.training),
+            known.features,
+            labels,
+            found.accuracy,
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddgan.data.batch import DataConfig
 from ddgan.data.digits import SingleDigits, StackedDigits, split_digits
 from ddgan.data.embedded import is_embedded
-from ddgan.data.emoji import Emoji, split_emoji
+from ddgan.data.emoji import GROUPS, Emoji, split_emoji
 from ddgan.data.holding_out import image_keys
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers.stacked import PREFIX
@@ -64,6 +64,7 @@ class RealData:
         num_classes: 0 without labels.
         stacked: whether each channel is a digit, and the label is 100 R + 10 G + B.
         checksum: of the images and labels.
+        class_names: names of the classes, if they have any.
     """
 
     name: str
@@ -73,6 +74,7 @@ class RealData:
     num_classes: int
     stacked: bool
     checksum: str
+    class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -149,6 +151,7 @@ def open_real(
             num_classes=dataset.conditions.num_classes,
             stacked=str(info.get("source", "")).startswith(PREFIX),
             checksum=info["checksum"],
+            class_names=tuple(info["class_names"]) if info["class_names"] else None,
         )
         if split == HELD_OUT:
             if not len(dataset.held_out_rows):
@@ -177,5 +180,12 @@ def open_real(
         digest.update(classes.tobytes())
     stacked = isinstance(dataset, StackedDigits) and not isinstance(dataset, SingleDigits)
     return RealData(
-        config.name, split, images, classes, dataset.conditions.num_classes, stacked, digest.hexdigest()
+        config.name,
+        split,
+        images,
+        classes,
+        dataset.conditions.num_classes,
+        stacked,
+        digest.hexdigest(),
+        class_names=GROUPS if isinstance(dataset, Emoji) else None,
     )

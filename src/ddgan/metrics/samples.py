@@ -6,7 +6,9 @@ samples have the same scores. Nothing is resized or compressed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddgan.config.settings import shown
 from ddgan.data.batch import DataConfig
 from ddgan.data.decode import decode
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import open_reader
-from ddgan.data.readers.arrays import ArrayReader
+from ddgan.data.readers.arrays import LABEL_KEYS
 from ddgan.models.model import Model
 from ddgan.models.opening import load
+from ddgan.models.sample_files import RECORD_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.images import finite, to_levels
+from ddgan.system.outputs import record_beside
 
 __all__ = ["Samples", "holds_samples", "open_samples", "quantised"]
 
@@ -38,7 +43,8 @@ class Samples:
         sample_shape: the shape of one sample.
         count: number of samples.
         stream: returns a new iterator over uint8 batches (B, C, H, W), or float32 points (B, ...).
-        labels: requested class of each sample, int64 (N,), or None.
+        labels: requested class of each sample, int64 (N,), or None; or a function that finds out.
+        class_names: names of these classes, if the source names them.
         model: the model of the samples, or None for files.
         warnings: warnings for readers of the scores.
     """
@@ -49,12 +55,23 @@ class Samples:
         sample_shape: tuple[int, ...],
         count: int,
         stream: Callable[[], Iterator[Tensor]],
-        labels: Tensor | None = None,
+        labels: Tensor | Callable[[], Tensor | None] | None = None,
         model: Model | None = None,
         warnings: tuple[str, ...] = (),
+        class_names: tuple[str, ...] | None = None,
     ) -> None:
         self.name, self.sample_shape, self.count, self.batches = name, sample_shape, count, stream
-        self.labels, self.model, self.warnings = labels, model, warnings
+        self._labels, self.model, self.warnings, self.class_names = labels, model, warnings, class_names
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Requested class of each sample, int64 (N,), or None.
+
+        Raises:
+            ValueError: if only some samples have a class.
+        """
+        found = self._labels() if callable(self._labels) else self._labels
+        return None if found is None else found[: self.count]
 
     @property
     def own_data(self) -> DataConfig | None:
@@ -167,18 +184,60 @@ def _from_dataset(dataset: ImageDataset) -> Samples:
             yield torch.from_numpy(np.array(dataset.images[first : first + BATCH_SIZE]))
 
     labels = None if dataset.labels is None else torch.from_numpy(dataset.labels)
-    return Samples(dataset.path.name, dataset.sample_shape, len(dataset), stream, labels)
+    names = dataset.info["class_names"]
+    return Samples(
+        dataset.path.name,
+        dataset.sample_shape,
+        len(dataset),
+        stream,
+        labels,
+        class_names=tuple(names) if names else None,
+    )
 
 
 def _from_npz(path: Path) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as file:
-            points = file["points"] if "points" in file.files else None
+            names = file.files
+            points = file["points"] if "points" in names else None
+            key = next((key for key in LABEL_KEYS if key in names), None)
+            labels = None if points is None or key is None else file[key]
     except Exception as error:  # a damaged zip can raise any exception
         raise ValueError(f"'{path}' cannot be read: {error}") from None
-    samples = _from_reader(path) if points is None else _from_array(points)
+    if points is None:
+        return _from_reader(path)
+    samples = _from_array(points)
     samples.name = path.name
+    unread = [name for name in names if name not in ("points", key)]
+    if labels is None:
+        samples._labels = lambda: _recorded_classes(path, samples.count)
+    elif labels.shape == (samples.count,) and np.issubdtype(labels.dtype, np.integer):
+        samples._labels = torch.from_numpy(labels.astype(np.int64))
+    else:
+        unread.append(str(key))
+    if unread:
+        samples.warnings += (f"{path.name}: {_not_read(unread)}",)
     return samples
+
+
+def _not_read(names: Sequence[str]) -> str:
+    """Say which arrays of a file were not read."""
+    listed = ", ".join(map(shown, names))
+    return f"the arrays {listed} were not read" if len(names) > 1 else f"the array {listed} was not read"
+
+
+def _recorded_classes(path: Path, count: int) -> Tensor | None:
+    """Return the classes that `ddgan sample` recorded beside its output, int64 (count,), or None."""
+    beside = path / RECORD_NAME if path.is_dir() else record_beside(path)
+    try:
+        record = json.loads(beside.read_text(encoding="utf-8"))
+        asked, label = record["class"], record["config"]["conditions"]["label"]
+        classes = 0 if label is None else int(label["classes"])
+        if record["n"] != count or not classes:
+            return None
+        return torch.arange(count) % classes if asked is None else torch.full((count,), int(asked))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _from_folder(path: Path) -> Samples:
@@ -193,7 +252,15 @@ def _from_reader(path: Path) -> Samples:
     """Open the images of a reader, at their original size."""
     reader = open_reader(str(path))
     first = _decoded(next(iter(reader)))
-    labels = reader.labels if isinstance(reader, ArrayReader) else None
+
+    def labels() -> Tensor | None:
+        found = [item.label for item in reader]
+        without = sum(label is None for label in found)
+        if without == len(found):
+            return _recorded_classes(path, len(found))
+        if without:
+            raise ValueError(f"'{path}' has {without:,} of {len(found):,} samples without a class")
+        return torch.from_numpy(reader.numbered(np.array(found, dtype=np.int64)))
 
     def stream() -> Iterator[Tensor]:
         waiting: list[np.ndarray] = []
@@ -212,8 +279,15 @@ def _from_reader(path: Path) -> Samples:
             yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2)
 
     height, width, channels = first.shape
-    classes = None if labels is None else torch.from_numpy(labels)
-    return Samples(path.name, (channels, height, width), len(reader), stream, classes)
+    return Samples(
+        path.name,
+        (channels, height, width),
+        len(reader),
+        stream,
+        labels,
+        warnings=tuple(getattr(reader, "notes", ())),
+        class_names=reader.class_names,
+    )
 
 
 def _decoded(item: Any) -> np.ndarray:
@@ -242,5 +316,4 @@ def _cut(samples: Samples, n: int | None) -> Samples:
                 return
 
     samples.batches, samples.count = stream, n
-    samples.labels = None if samples.labels is None else samples.labels[:n]
     return samples
