@@ -162,3 +162,18 @@ def test_training_logs_the_notes(tiny_yaml: str, tmp_path: Path, capsys: Capture
     run = ["train", "--config", tiny_yaml, "--training.num_iterations", "1", "--out", str(tmp_path / "run")]
     assert main([*run, "--data", str(tmp_path / "x.npz")]) == 0
     assert "x.npz' that were not read: ids" in capsys.readouterr().err
+
+
+def test_a_share_is_held_out(tmp_path: Path, capsys: Capture) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    asked = ["prepare", str(tmp_path / "x.npy"), "--out", str(tmp_path / "out")]
+    assert main([*asked, "--hold_out", "0.25"]) == 0
+    assert "40 images of 8 x 8 with 3 channels, 10 held out" in capsys.readouterr().err
+    assert len(ImageDataset(tmp_path / "out").held_out_rows) == 10
+    assert main([*asked, "--overwrite"]) == 0
+    assert not len(ImageDataset(tmp_path / "out").held_out_rows)
+    for value, words in (("0.95", "it must be at most 0.9"), ("a lot", "it must be a number")):
+        assert main([*asked, "--overwrite", "--hold_out", value]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["prepare", str(tmp_path / "x.npy"), "--check", "--hold_out", "0.5"]) == 2
