@@ -107,6 +107,16 @@ def test_the_page_is_bold_where_the_table_has_a_star(files: list[Path], tmp_path
     assert '<table class="values">' not in text  # whose last column is bold
 
 
+def test_a_report_changed_since_it_was_written_is_refused(
+    points_model: DDGAN, files: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.json"
+    ddgan.evaluate(points_model, "gaussians", ["modes"], 200).save(path)
+    path.write_text(path.read_text().replace('"num_samples": 200', '"num_samples": 300'))
+    with pytest.raises(ValueError, match=r"scores.json' was changed since it was written"):
+        read_reports([path, files[0]])
+
+
 def test_reports_of_memorisation_compare(tmp_path: Path) -> None:
     from ddgan.data.digits import split_digits
 

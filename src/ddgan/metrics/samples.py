@@ -6,7 +6,6 @@ samples have the same scores. Nothing is resized or compressed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +26,7 @@ from ddgan.models.opening import load
 from ddgan.models.sample_files import RECORD_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.images import finite, to_levels
-from ddgan.system.outputs import record_beside
+from ddgan.system.outputs import read_record, record_beside
 
 __all__ = ["Samples", "holds_samples", "open_samples", "quantised"]
 
@@ -230,13 +229,13 @@ def _recorded_classes(path: Path, count: int) -> Tensor | None:
     """Return the classes that `ddgan sample` recorded beside its output, int64 (count,), or None."""
     beside = path / RECORD_NAME if path.is_dir() else record_beside(path)
     try:
-        record = json.loads(beside.read_text(encoding="utf-8"))
+        record = read_record(beside)
         asked, label = record["class"], record["config"]["conditions"]["label"]
         classes = 0 if label is None else int(label["classes"])
         if record["n"] != count or not classes:
             return None
         return torch.arange(count) % classes if asked is None else torch.full((count,), int(asked))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

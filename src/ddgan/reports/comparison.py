@@ -6,7 +6,6 @@ Each metric declares which of its numbers are shown, see `ddgan.metrics.Figure`.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from ddgan.metrics import Figure, known_metrics
 from ddgan.models.run_folder import SCORES_NAME
 from ddgan.reports.page import COLORS, Section, in_plot, page, png, table
 from ddgan.system.files import write_atomically
-from ddgan.system.outputs import MARK
+from ddgan.system.outputs import MARK, read_record
 from ddgan.system.text import one_line
 
 __all__ = ["Comparison", "compare", "read_reports"]
@@ -245,17 +244,14 @@ def read_reports(paths: list[Path]) -> Comparison:
     """Read reports written by `ddgan evaluate`, or the scores of run folders, named after their folders.
 
     Raises:
-        ValueError: if there are fewer than two, or one is not such a report.
+        ValueError: if there are fewer than two, or one is not such a report, or is damaged.
     """
     if len(paths) < 2:
         raise ValueError("a comparison needs two or more JSON files")
     reports = []
     for path in (path / SCORES_NAME if path.is_dir() else path for path in paths):
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
-        if not isinstance(report, dict) or "protocol" not in report or "num_samples" not in report:
+        report = read_record(path)
+        if "protocol" not in report or "num_samples" not in report:
             raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
         if "num_steps" in report:  # the name in 0.1
             report["nfe"] = report.pop("num_steps")
