@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.data.preparation import prepare
 from ddgan.data.readers import Item
@@ -211,3 +212,15 @@ def test_labels_of_points_are_read_and_other_arrays_told(tmp_path: Path) -> None
     samples = open_samples(tmp_path / "x.npz", None, 0, 10)
     assert samples.labels is None
     assert samples.warnings == ("x.npz: the array 'labels' was not read",)
+
+
+def test_arrays_of_images_that_are_not_read_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((80, 8, 8), np.uint8), ids=np.arange(80))
+    (tmp_path / "x.npz").rename(tmp_path / "x.NPZ")
+    samples = open_samples(tmp_path / "x.NPZ", None, 0, 10)
+    assert samples.count == 80
+    assert "ids" in samples.warnings[0]
+    with pytest.warns(UserWarning, match="x.NPZ: .*not read: ids"):
+        ddgan.evaluate(
+            np.zeros((80, 8, 8, 1), np.uint8), tmp_path / "x.NPZ", ["precision_recall"], features="pixels"
+        )

@@ -88,7 +88,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_settings(self, cls: type) -> None:
         """Add an option for each field of a settings class; `settings_from` builds the settings."""
-        types = hints(cls)
+        types, readers = hints(cls), {int: whole(), float: number}
         for field in dataclasses.fields(cls):
             words = descriptions(cls)[field.name].rstrip(".")
             is_pair = field.default == ()  # the only tuples are ranges
@@ -98,9 +98,7 @@ class Parser(argparse.ArgumentParser):
             )
             self.add_argument(
                 f"--{field.name}",
-                type=number
-                if is_pair
-                else {int: whole(), float: number}.get(typing.get_type_hints(cls)[field.name], str),
+                type=number if is_pair else readers.get(typing.get_type_hints(cls)[field.name], str),
                 default=field.default,
                 nargs=2 if is_pair else None,
                 metavar=("LOW", "HIGH") if is_pair else "N" if among.startswith("whole") else "X",

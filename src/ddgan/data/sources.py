@@ -77,7 +77,8 @@ class ImagesConfig(Preparation, Selection, _Place):
         if is_prepared(path):
             return ImageDataset(path).sample_shape
         selection = dataclasses.replace(self.selection, split=split or self.split)
-        decoded = next(decode_all(islice(open_selected(self.path, selection), 1), self.preparation, 1), None)
+        reader = open_selected(self.path, selection, self.preparation)
+        decoded = next(decode_all(islice(reader, 1), self.preparation, 1), None)
         return None if decoded is None or decoded.pixels is None else decoded.pixels.shape
 
     def open(

@@ -184,7 +184,7 @@ class Inputs:
         """Real data of the samples' shape, prepared as the model's own data if it is named by a path."""
         samples = self.samples
         data = prepared_as(data, samples.own_data)
-        return open_real(
+        real = open_real(
             data,
             split,
             samples.count,
@@ -193,6 +193,10 @@ class Inputs:
             checksum=checksum,
             progress=self.progress,
         )
+        if not self.is_own:  # the training has told those of its own data
+            notes = (f"{real.name}: {note}" for note in real.notes)
+            self.warnings += [note for note in notes if note not in self.warnings]
+        return real
 
     @cached_property
     def features(self) -> Features:

@@ -65,6 +65,7 @@ class RealData:
         stacked: whether each channel is a digit, and the label is 100 R + 10 G + B.
         checksum: of the images and labels.
         class_names: names of the classes, if they have any.
+        notes: what was not read, or changed, when the images were prepared.
     """
 
     name: str
@@ -75,6 +76,7 @@ class RealData:
     stacked: bool
     checksum: str
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -152,6 +154,7 @@ def open_real(
             stacked=str(info.get("source", "")).startswith(PREFIX),
             checksum=info["checksum"],
             class_names=tuple(info["class_names"]) if info["class_names"] else None,
+            notes=tuple(dataset.notes),
         )
         if split == HELD_OUT:
             if not len(dataset.held_out_rows):

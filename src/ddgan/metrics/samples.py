@@ -95,7 +95,7 @@ def open_samples(source: Any, n: int | None, seed: int, default_n: int) -> Sampl
         path = Path(source).expanduser()
         if is_prepared(path):
             return _cut(_from_dataset(ImageDataset(path)), n)
-        return _cut(_from_npz(path) if path.suffix == ".npz" else _from_folder(path), n)
+        return _cut(_from_npz(path) if path.suffix.lower() == ".npz" else _from_folder(path), n)
     model = load(source) if isinstance(source, (str, Path)) else source
     if not isinstance(model, Model):
         raise ValueError(
@@ -113,7 +113,7 @@ def holds_samples(source: str | Path) -> bool:
             return True
         holds_images = any(p.suffix.lower() in (".png", *LOSSY) for p in path.rglob("*"))
         return holds_images and not (path / WEIGHTS_NAME).is_file()
-    return path.suffix == ".npz"
+    return path.suffix.lower() == ".npz"
 
 
 def _from_model(model: Model, n: int, seed: int) -> Samples:
@@ -284,7 +284,7 @@ def _from_reader(path: Path) -> Samples:
         len(reader),
         stream,
         labels,
-        warnings=tuple(getattr(reader, "notes", ())),
+        warnings=reader.notes,
         class_names=reader.class_names,
     )
 
