@@ -140,6 +140,7 @@ def test_one_on_the_way_is_another_model(tiny_config: RunConfig, tmp_path: Path)
 def test_what_is_no_checkpoint_of_ours_is_refused_by_name(run_copy: Path) -> None:
     checkpoint = newest(run_copy)
     metadata = json.loads((checkpoint / METADATA_NAME).read_text())
+    del metadata["checksum"]  # other versions have none, or it is right
     (checkpoint / METADATA_NAME).write_text(json.dumps(metadata | {"format": 1}))
     with pytest.raises(ValueError, match="has format 1, but this version of ddgan reads format 2"):
         DDGAN.from_pretrained(checkpoint)
