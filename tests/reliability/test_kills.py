@@ -25,7 +25,7 @@ from ddgan.training.checkpoint import Checkpoints
 from forked import Forked, forked
 
 Contents = dict[str, Any]
-TIMED = {"seconds", "images_per_second", "iterations_per_second", "speed", "minutes"}
+TIMED = {"memory_gb", "seconds", "images_per_second", "iterations_per_second", "speed", "minutes"}
 """What depends on how fast the machine was."""
 
 
