@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,8 @@ BUGS: list[BaseException] = [
     RuntimeError("shapes\ndo not fit"),
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 24000000000000 bytes"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
     RecursionError("maximum recursion depth exceeded"),
     TypeError("'int' object is not callable"),
     IndexError("list index out of range"),
@@ -63,7 +67,8 @@ def test_an_internal_error_is_one_line_and_a_file_with_the_rest(
     assert said.out == ""
     assert line.startswith(f"ddgan: internal error of ddgan {ddgan.__version__} ({type(bug).__name__}")
     assert line.endswith(f"its details are in {file}; please report it with that file")
-    assert ("try a smaller batch size" in line) == isinstance(bug, MemoryError | torch.OutOfMemoryError)
+    lacks = isinstance(bug, MemoryError | torch.OutOfMemoryError) or "alloc" in str(bug).lower()
+    assert ("try a smaller batch size" in line) == lacks
     assert file.name.startswith(PREFIX)
     assert file.suffix == ".txt"
     details = file.read_text()
@@ -90,6 +95,54 @@ def test_where_no_file_can_be_written_the_line_is_all(
     assert ending(RuntimeError("odd")) == 70
     (line,) = capsys.readouterr().err.splitlines()
     assert "(RuntimeError: odd): its details could not be written" in line
+    assert "; please report this line: raised in __init__.py:" in line
+    assert line.endswith(" (run)")  # the function that raised it
+
+
+def test_a_full_disk_leaves_no_torn_file_of_details(
+    ending: Callable[[BaseException], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    handles: list[int] = []
+
+    def on_a_full_disk(prefix: str, suffix: str) -> tuple[int, str]:
+        name = tmp_path / f"{prefix}{suffix}"
+        name.touch()
+        handles.append(os.open("/dev/full", os.O_WRONLY))
+        return handles[0], str(name)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
+    assert ending(RuntimeError("odd")) == 70
+    assert "could not be written ([Errno 28] No space left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_if_even_the_explanation_fails_it_is_one_line(
+    ending: Callable[[BaseException], int], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def no_memory(*_: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("ddgan.cli.internal_error.explain", no_memory)
+    assert ending(IndexError("9")) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "(IndexError: 9); its details could not be written (MemoryError)" in line
+
+
+def test_a_refusal_of_a_huge_argument_is_cut(capsys: Capture) -> None:
+    assert main(["train", "--preset", "digits", f"--training.{'a' * 100_000}", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ddgan: ")
+    assert len(line) <= 2000
+
+
+def test_a_package_that_exits_with_a_message_is_refused(
+    ending: Callable[[BaseException], int], capsys: Capture
+) -> None:
+    assert ending(SystemExit("not today")) == 2  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "ddgan: not today\n"
+    assert [ending(SystemExit(code)) for code in (None, 0, 3)] == [0, 0, 3]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +192,51 @@ def test_output_that_nobody_reads_on_is_no_error() -> None:
     os.close(writing)
     assert process.stderr == ""
     assert process.returncode == 141
+
+
+def ended(command: str) -> tuple[int, str]:
+    """The exit code and standard error of a command in a shell; `ddgan` is that of this tree."""
+    shell = f'ddgan() {{ "{sys.executable}" -m ddgan "$@"; }}; {command}'
+    process = subprocess.run(["bash", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
+    return process.returncode, process.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("ddgan --help > /dev/full", 1),
+        ("ddgan --version > /dev/full", 1),
+        ("ddgan sample --help > /dev/full", 0),  # argparse ignores it
+        ("ddgan --help >&-", 0),
+        ("ddgan paint 2> /dev/full", 2),
+        ("ddgan paint 2>&-", 2),
+        ("ddgan paint >&- 2>&-", 2),
+        ("ddgan paint $'\\xff\\xfe'", 2),
+        ("PYTHONIOENCODING=ascii ddgan sample $'é\\xff'", 2),
+    ],
+)
+def test_streams_that_are_closed_full_or_narrow_are_no_traceback(command: str, code: int) -> None:
+    found, said = ended(command)
+    assert found == code
+    assert len(said.splitlines()) <= 1, said
+    assert "Traceback" not in said
+    assert "Exception" not in said
+
+
+def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback() -> None:
+    """From the first line of `main` on, whatever is being imported then."""
+    begin = "import sys, ddgan.__main__; sys.argv[1:] = ['sample', 'nothing']; print(flush=True)"
+    command = [sys.executable, "-c", f"{begin}; sys.exit(ddgan.__main__.main())"]
+    for wait in (0.05, 0.4, 1.0):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        assert "Traceback" not in said
+        assert (process.returncode, said) == (130, "interrupted\n") or process.returncode == 2  # it was over
 
 
 def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

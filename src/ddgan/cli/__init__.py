@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import os
 import select
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
-from ddgan.system.processes import TrainingError
 from ddgan.system.text import one_line
 from ddgan.system.version import __version__
 
@@ -23,6 +24,8 @@ BROKEN_PIPE = 141
 BUG = 70
 BAD_INPUT = 2
 FAILED = 1
+LONGEST = 2000
+"""Characters of an error that are printed; a longer one repeats a long argument."""
 
 COMMANDS = {
     "prepare": "prepare images for training, or check them",
@@ -56,6 +59,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input, 1 for failed training or files, 130 after Ctrl-C, 70 for a bug.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # not every terminal can print every character
+        return _ended(arguments)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    finally:
+        if argv is None:  # the process ends: a late Ctrl-C must not interrupt its clearing up
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _ended(arguments: list[str]) -> int:
+    """Run one command; return the exit code for whatever it raises, except KeyboardInterrupt."""
+    try:
+        code = _started(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # raises here if the reader has closed the pipe
+        return code
+    except ValueError as error:
+        return _refuse(str(error))
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return BROKEN_PIPE
+        if _is_failure(error):
+            _say(f"ddgan: {error}")
+            return FAILED
+        try:
+            from ddgan.cli.internal_error import explain
+
+            words = explain(error, arguments)
+        except Exception as another:  # for want of memory, say
+            words = f"internal error of ddgan {__version__} ({type(error).__name__}: {error}); "
+            words += f"its details could not be written ({type(another).__name__}); please report this line"
+        _say(f"ddgan: {words}")
+        return BUG
+
+
+def _started(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else BAD_INPUT
@@ -66,27 +109,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, 1, 0.7)
         hint = f"did you mean {near[0]}? " if near else ""
-        return _refuse(f"unknown command '{command}'; {hint}the commands are {', '.join(COMMANDS)}")
+        raise ValueError(f"unknown command '{command}'; {hint}the commands are {', '.join(COMMANDS)}")
     try:
-        rest = import_named(rest)
-        code = int(import_module(f"ddgan.cli.{command}").run(rest))
-        sys.stdout.flush()  # raises here if the reader has closed the pipe
-        return code
-    except ValueError as error:
-        return _refuse(str(error))
-    except (OSError, TrainingError) as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return BROKEN_PIPE
-        print(f"ddgan: {one_line(error)}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        from ddgan.cli.internal_error import explain
+        return int(import_module(f"ddgan.cli.{command}").run(import_named(rest)))
+    except SystemExit as ended:  # after argparse has printed the help
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        raise ValueError(str(ended.code)) from None
 
-        print(f"ddgan: {explain(error, arguments)}", file=sys.stderr)
-        return BUG
+
+def _is_failure(error: Exception) -> bool:
+    """Whether training or the machine failed, which is not an error of ddgan."""
+    processes = sys.modules.get("ddgan.system.processes")  # imported by whoever raises its error
+    return isinstance(error, OSError) or (
+        processes is not None and isinstance(error, processes.TrainingError)
+    )
 
 
 def import_named(arguments: list[str]) -> list[str]:
@@ -133,7 +170,7 @@ def import_named(arguments: list[str]) -> list[str]:
 
 def _nobody_reads() -> bool:
     """Whether the reader of standard output has closed the pipe, as `head` does; if so, mute the output."""
-    if not hasattr(select, "poll"):  # on Windows
+    if not hasattr(select, "poll") or sys.stdout is None:  # on Windows; started without an output
         return False
     poll = select.poll()
     poll.register(number := sys.stdout.fileno(), select.POLLOUT)
@@ -144,5 +181,14 @@ def _nobody_reads() -> bool:
 
 
 def _refuse(message: str) -> int:
-    print(f"ddgan: {one_line(message)}", file=sys.stderr)
+    _say(f"ddgan: {message}")
     return BAD_INPUT
+
+
+def _say(line: str) -> None:
+    """Print text in one line on standard error, which may be closed or full."""
+    line = one_line(line)
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            shown = line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+            print(shown, file=sys.stderr, flush=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shlex
 import tempfile
 import traceback
@@ -17,9 +19,11 @@ from ddgan.system.version import __version__
 __all__ = ["explain"]
 
 PREFIX = "ddgan-error-"
+PACKAGE = Path(__file__).resolve().parents[1]
 LONGEST = 200
 """Characters of the error shown in the line; the file has the whole text."""
-NO_MEMORY = (MemoryError, torch.OutOfMemoryError)
+NO_MEMORY = re.compile(r"allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+"""What libraries say in a RuntimeError if there is not enough memory."""
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str:
@@ -31,14 +35,34 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     """
     words = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
     words = words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
-    hint = "there is not enough memory: try a smaller batch size; " if isinstance(error, NO_MEMORY) else ""
+    hint = "there is not enough memory: try a smaller batch size; " if lacks_memory(error) else ""
     try:
         path = write_details(error, arguments)
-    except OSError as problem:
-        place = f"its details could not be written ({problem}); please report this line"
+    except Exception as problem:  # a full disk, or too little memory or too many processes to gather them
+        place = (
+            f"its details could not be written ({one_line(problem)}); please report this line: raised in "
+            f"{raised_in(error)}"
+        )
     else:
         place = f"its details are in {path}; please report it with that file"
     return f"internal error of ddgan {__version__} ({words}): {hint}{place}"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the error says that there is not enough memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
+def raised_in(error: BaseException) -> str:
+    """Return where an error was raised: the innermost function of ddgan, and the innermost of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if PACKAGE in Path(frame.filename).parents]
+    places = [
+        f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in ours[-1:] + frames[-1:]
+    ]
+    return ", ".join(dict.fromkeys(places)) or "no known place"
 
 
 def write_details(error: BaseException, arguments: Sequence[str]) -> Path:
@@ -50,8 +74,11 @@ def write_details(error: BaseException, arguments: Sequence[str]) -> Path:
         "",
         *traceback.format_exception(error),
     ]
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", errors="replace", prefix=PREFIX, suffix=".txt", delete=False
-    ) as file:
-        file.write("\n".join(details))
-    return Path(file.name)
+    handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=".txt")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write("\n".join(details))
+    except OSError:  # the disk is full
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
