@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from ddgan.config.presets import preset_names
+from ddgan.config.presets import parse_yaml, preset_names
 from ddgan.config.run_config import RunConfig
 from ddgan.diffusion.schedules import VPConfig
 from ddgan.losses.penalties import R1Config
@@ -168,3 +168,22 @@ def test_defaults_are_the_paper_for_cifar10() -> None:
         "augmentation": ["horizontal_flip"],
     }
     assert RunConfig.load("cifar10") == RunConfig().changed(told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!timestamp x",
+        "!!int ''",
+        "!!int x",
+        "!!bool x",
+        "!!float x",
+        "9" * 5000,
+        "{a: !!timestamp x}",
+    ],
+    ids=lambda text: text[:15],
+)
+def test_values_that_their_tags_do_not_allow_are_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^x is not valid YAML: ") as caught:
+        parse_yaml(text, "x")
+    assert "\n" not in str(caught.value)

@@ -315,3 +315,16 @@ def test_deep_nesting_is_one_line() -> None:
         deep = [deep]
     with pytest.raises(SettingError, match=r"^a setting is nested too deeply$"):
         RunConfig(training=deep)
+
+
+@pytest.mark.parametrize("name", ["self", "__dataclass_self__", "cls", "values", "named"])
+def test_a_name_of_pythons_own_is_no_setting(name: str) -> None:
+    with pytest.raises(SettingError, match=f"^training.{name} is not a setting"):
+        RunConfig.from_dict({"training": {name: 1}})
+    with pytest.raises(SettingError, match=f"^method.{name} is not a setting"):
+        RunConfig.from_dict({"method": {"kind": "denoising_gan", name: 1}})
+
+
+def test_a_name_that_is_no_text_is_refused_in_components_too() -> None:
+    with pytest.raises(SettingError, match=r"^method has a setting 1; the name must be a string"):
+        RunConfig.from_dict({"method": {"kind": "denoising_gan", 1: 2}})

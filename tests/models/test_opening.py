@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ddgan.models.checkpoint_file import METADATA_NAME, STATE_NAME
 from ddgan.models.gaussian import GaussianDiffusion
 from ddgan.models.model import Model
 from ddgan.models.one_step import OneStepGAN
-from ddgan.models.weights_file import metadata_of
+from ddgan.models.opening import TooManyParametersError, at_most
+from ddgan.models.weights_file import FORMAT, checksum_of, metadata_of
 from filled import filled
 from other_methods import OTHERS, config_of, model_of
 
@@ -147,3 +149,54 @@ def test_what_is_no_checkpoint_of_ours_is_refused_by_name(run_copy: Path) -> Non
     (checkpoint / METADATA_NAME).write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         DDGAN.from_pretrained(checkpoint)
+
+
+def hostile(path: Path, shape: tuple[int, ...] = (3, 32, 32), **sections: Any) -> Path:
+    """A file of one tensor, with a right checksum, whose settings describe something huge."""
+    config = RunConfig.load("cifar10").to_dict() | sections
+    metadata = {"format": FORMAT, "config": config, "sample_shape": list(shape), "license": ""}
+    tensors = {"x": torch.zeros(1)}
+    metadata["checksum"] = checksum_of(metadata, tensors)
+    save_file(tensors, path, {"ddgan": json.dumps(metadata)})
+    return path
+
+
+DEEP = {"kind": "ncsnpp", "num_blocks": 64, "channel_multipliers": [64] * 12, "base_channels": 4096}
+
+
+@pytest.mark.parametrize(
+    ("shape", "generator"),
+    [
+        ((3, 32, 32), {"kind": "mlp", "num_blocks": 1000, "hidden_features": 65_536}),
+        ((3, 4096, 4096), {**DEEP, "attention_resolutions": [4096 >> level for level in range(12)]}),
+    ],
+    ids=["mlp", "ncsnpp"],
+)
+def test_a_small_file_cannot_have_a_huge_network_built(
+    shape: tuple[int, ...], generator: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = [0]
+    register = torch.nn.Module.register_parameter
+
+    def counted(self: torch.nn.Module, name: str, param: Any) -> None:
+        registered[0] += 1
+        register(self, name, param)
+
+    monkeypatch.setattr(torch.nn.Module, "register_parameter", counted)
+    path = hostile(tmp_path / "x.safetensors", shape, generator=generator)
+    with pytest.raises(ValueError, match="they describe a network of far more than its 1 tensors; fetch"):
+        ddgan.load(path)
+    assert registered[0] < 20  # of 6,000 and of 25,000
+
+
+def test_the_bound_on_construction_is_for_one_thread_and_ends() -> None:
+    with at_most(2), pytest.raises(TooManyParametersError):
+        torch.nn.Linear(1, 1), torch.nn.Linear(1, 1, bias=False)
+    with at_most(2):
+        thread = threading.Thread(target=lambda: made.append([torch.nn.Linear(1, 1) for _ in range(9)]))
+        made: list[Any] = []
+        thread.start()
+        thread.join()
+        torch.nn.Linear(1, 1)
+    assert len(made[0]) == 9
+    assert len([torch.nn.Linear(1, 1) for _ in range(9)]) == 9

@@ -234,7 +234,9 @@ def test_tensors_are_compared_before_the_memory_that_settings_claim_is_taken(
     path = tmp_path / "odd.safetensors"
     config = model.config.changed({"generator": HUGE[kind]})
     save_changed(model, path, config=config.to_dict())
-    refused(path, r"does not fit its own settings: \d+ tensors are missing, unknown or of another shape")
+    refused(
+        path, r"does not fit its own settings: (\d+ tensors are missing|they describe a network of far more)"
+    )
     shape = [2**20, 2**10]  # 2^30 numbers go into each of the 65,536 features of the first layer
     claimed = shape if kind == "mlp" else [7, 2**10, 2**20]
     save_changed(model, path, config=config.to_dict(), sample_shape=claimed)

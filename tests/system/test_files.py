@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, write_atomically
+from ddgan.system.files import (
+    folder_made_atomically,
+    parse_json,
+    remove_partial,
+    save_tensors,
+    write_atomically,
+)
 
 
 def filled(path: Path, text: str) -> None:
@@ -106,3 +112,16 @@ def test_several_entries_of_metadata_are_refused_because_their_order_is_random(t
     with pytest.raises(ValueError, match="the metadata have the entries a, b; write one, as JSON"):
         save_tensors(tmp_path / "x.safetensors", {"w": torch.ones(1)}, {"b": "1", "a": "2"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, "[", "1" * 5000]
+)
+def test_json_that_is_too_deep_or_too_long_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+
+
+def test_json_is_parsed() -> None:
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+    assert parse_json(b"2.5") == 2.5

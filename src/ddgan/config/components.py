@@ -24,7 +24,7 @@ from typing import Any, TypeVar, dataclass_transform
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from ddgan.config.settings import SettingError, settings, shown
+from ddgan.config.settings import SettingError, check_names, settings, shown
 
 __all__ = ["Component", "default", "find", "kinds", "register"]
 
@@ -149,6 +149,7 @@ def make(slot: str, given: Any) -> Any:
         raise SettingError("", f"is {shown(given)}; it must be a kind of {slot}, or a mapping with kind")
     if "kind" not in given:
         raise SettingError("kind", f"is missing; it must be one of {', '.join(kinds(slot))}")
+    check_names(given)
     values = {name: value for name, value in given.items() if name != "kind"}
     return find(slot, given["kind"])(**values)
 

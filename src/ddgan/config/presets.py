@@ -125,8 +125,13 @@ def parse_yaml(text: str, what: str) -> Any:
 
     try:
         return yaml.load(text, _loader())
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, AttributeError, LookupError, TypeError):  # from a value with a tag, such as !!int x
+        raise ValueError(
+            f"{what} is not valid YAML: it has a number of too many digits, or a value that its tag !! does "
+            "not allow"
+        ) from None
     except RecursionError:
         raise ValueError(f"{what} is not valid YAML: it is nested too deeply") from None
 

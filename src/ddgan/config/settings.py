@@ -89,7 +89,7 @@ def settings(cls: type[C]) -> type[C]:
     check = checked.__init__
 
     @wraps(check)
-    def made(self: Any, *values: Any, **named: Any) -> None:
+    def made(self: Any, /, *values: Any, **named: Any) -> None:
         known = [f.name for f in dataclasses.fields(checked)]
         if unknown := [name for name in named if name not in known]:
             raise unknown_name(unknown[0], known)
@@ -117,13 +117,22 @@ def plain_validator(cls: type) -> CoreSchema:
             return given
         if not isinstance(given, Mapping):
             raise SettingError("", f"is {shown(given)}; it must be a mapping of settings")
-        if strange := [name for name in given if not isinstance(name, str)]:
-            raise SettingError("", f"has a setting {shown(strange[0])}; the name must be a string")
+        check_names(given)
         return cls(**given)
 
     return core_schema.no_info_plain_validator_function(
         made, metadata={"pydantic_js_functions": [lambda schema, handler: {SETTINGS: cls}]}
     )
+
+
+def check_names(given: Mapping[Any, Any]) -> None:
+    """Check that the names of settings are strings.
+
+    Raises:
+        SettingError: if one is not.
+    """
+    if strange := [name for name in given if not isinstance(name, str)]:
+        raise SettingError("", f"has a setting {shown(strange[0])}; the name must be a string")
 
 
 def _tuples(value: Any) -> Any:

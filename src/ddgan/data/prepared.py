@@ -9,7 +9,6 @@ NAME/dataset.json   what it was made from, counts, options, checksum; written la
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from ddgan.data.batch import EVERY, Batch, shuffled_indices
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
+from ddgan.system.files import parse_json
 from ddgan.system.randomness import generator_for
 
 __all__ = ["ImageDataset", "is_prepared", "read_info"]
@@ -196,7 +196,7 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     damaged = ValueError(f"'{path / INFO_NAME}' is damaged; prepare the dataset again")
     try:
-        info = json.loads((path / INFO_NAME).read_text(encoding="utf-8"))
+        info = parse_json((path / INFO_NAME).read_text(encoding="utf-8"))
     except OSError:
         raise ValueError(
             f"'{path}' is not a whole dataset: it has no {INFO_NAME}; prepare it again"

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from ddgan.data.cache import cache_folder
 from ddgan.data.digits import split_digits
-from ddgan.system.files import read_tensors, save_tensors
+from ddgan.system.files import parse_json, read_tensors, save_tensors
 from ddgan.system.randomness import generator_for
 
 __all__ = [
@@ -256,7 +256,7 @@ def kept_classifier(
     """
     try:
         tensors, metadata = read_tensors(path)
-        return tensors, json.loads(metadata[METADATA])
+        return tensors, parse_json(metadata[METADATA])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"'{path}' is damaged ({error}); {remedy}") from None
 

@@ -22,7 +22,7 @@ from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError, settings, shown
 from ddgan.metrics.feature_weights import Weights
 from ddgan.metrics.features import Compared, FeatureBatch, Features
-from ddgan.system.files import sha256_of
+from ddgan.system.files import parse_json, sha256_of
 
 __all__ = ["InceptionConfig", "Sidecar", "TorchScriptConfig", "TorchScriptFeatures", "VGG16Config"]
 
@@ -79,7 +79,7 @@ class Sidecar:
             ValueError: if it is missing, not a JSON object, or has an invalid setting.
         """
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = parse_json(path.read_text(encoding="utf-8"))
             if not isinstance(said, dict):
                 raise ValueError(f"it has {shown(said)}, not an object")
             return cls(**said)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ddgan.config.settings import SettingError
 from ddgan.models.checkpoint_file import STATE_NAME, is_checkpoint, read_checkpoint
@@ -23,6 +27,9 @@ from ddgan.models.weights_file import (
 )
 
 __all__ = ["load", "open_weights"]
+
+SLACK = 4
+"""Parameters that may be registered while a network is built, per tensor of its file: some replace others."""
 
 
 def load(
@@ -63,20 +70,55 @@ def load(
 
 
 def _built(weights: Weights, path: Path) -> nn.Module:
-    """Build the generator and load its weights; it takes no memory before all shapes are checked."""
+    """Build the generator and load its weights.
+
+    The settings may come from anyone: nothing is allocated before all shapes are checked, and no network is
+    built that is far larger than the file's.
+    """
     shapes = weights.sample_shape, weights.config.conditions.shapes
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), at_most(SLACK * (len(weights.tensors) + 1)):
             generator = weights.config.generator.build(*shapes)
         check_weights(generator, weights.tensors, path)
         if {name for name, _ in generator.named_buffers()} - generator.state_dict().keys():
             generator = weights.config.generator.build(*shapes)  # with buffers that no file has
+    except TooManyParametersError:
+        raise ValueError(
+            f"'{path}' does not fit its own settings: they describe a network of far more than its "
+            f"{len(weights.tensors)} tensors; fetch or save it again"
+        ) from None
     except SettingError as error:
         raise ValueError(f"the settings in '{path}' cannot be used: {error.within('generator')}") from None
     dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}
     tensors = {name: tensor.to(dtypes[name]) for name, tensor in weights.tensors.items()}
     generator.load_state_dict(tensors, assign=True)
     return generator
+
+
+class TooManyParametersError(Exception):
+    """A network under construction has more parameters than are allowed."""
+
+
+@contextmanager
+def at_most(most: int) -> Iterator[None]:
+    """Stop the construction of modules, in this thread, at more than `most` parameters (tensors).
+
+    Raises:
+        TooManyParametersError: in the constructor that registers one more.
+    """
+    count, builder = 0, threading.get_ident()
+
+    def on_registration(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += parameter is not None and threading.get_ident() == builder
+        if count > most:
+            raise TooManyParametersError
+
+    hook = register_module_parameter_registration_hook(on_registration)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights, Path]:

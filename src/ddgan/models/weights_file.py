@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
-from ddgan.system.files import read_tensors, save_tensors
+from ddgan.system.files import parse_json, read_tensors, save_tensors
 from ddgan.system.text import one_line
 
 __all__ = [
@@ -139,8 +139,8 @@ def read_weights(path: Path) -> Weights:
             "ddgan 0.1, or train again"
         )
     try:
-        found = json.loads(metadata.get(METADATA, "null"))
-    except (ValueError, RecursionError) as error:
+        found = parse_json(metadata.get(METADATA, "null"))
+    except ValueError as error:
         raise ValueError(f"the metadata in '{path}' is damaged: {error}") from None
     if found is None:
         raise ValueError(f"'{path}' was not written by ddgan: its metadata has no entry {METADATA}")

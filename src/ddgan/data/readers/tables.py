@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ddgan.data.readers.labels import LabelNumbers
 from ddgan.data.readers.metadata import is_metadata
 from ddgan.data.readers.reader import Item, Reader, Wanted, reading
 from ddgan.data.readers.splits import choose_split, refuse_split, split_in
+from ddgan.system.files import parse_json
 
 __all__ = ["ParquetReader", "parquets_in"]
 
@@ -113,7 +113,7 @@ def _rows_at_a_time(metadata: Any) -> int:
 def _class_names(metadata: dict[bytes, bytes] | None, label: str | None) -> tuple[str, ...] | None:
     """Return the class names that the Hub stores in a parquet file's metadata."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(features[label]["names"])
     except (KeyError, TypeError, ValueError):
         return None
