@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 import ddgan
 from ddgan import DDGAN, Callback, Run, RunConfig
+from ddgan.config.training import UNMEASURED
 from ddgan.data.batch import Batch
 from ddgan.metrics.classifier import MeasuredClassifier
 from ddgan.models.checkpoint_file import read_checkpoint
@@ -22,6 +24,7 @@ from ddgan.models.weights_file import DISCRIMINATOR_NAME
 from ddgan.system.files import save_tensors
 from ddgan.training.callbacks import Session
 from ddgan.training.checkpoint import Checkpoints
+from ddgan.training.console import pace
 from ddgan.training.iteration import iterate
 from ddgan.training.noise import draw_noise
 from ddgan.training.state import TrainState
@@ -322,3 +325,34 @@ def test_records_become_scalars() -> None:
 def test_mistakes_in_the_settings(tiny_config: RunConfig, mistake: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         tiny_config.changed({f"training.{name}": value for name, value in mistake.items()})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step", "end", "line"),
+    [
+        (
+            2.5,
+            21,
+            1021,
+            r"2\.5 s per iteration: the other 1,000 take about 41\.7 min, until \d{4}-\d\d-\d\d \d\d:\d\d",
+        ),
+        (0.0421, 21, 22, r"42\.1 ms per iteration: the other 1 take about 0\.0 min, until .*"),
+        (3600.0, 1, 10**9, r"3\.6e\+03 s per iteration: the other 999,999,999 take about \d+\.0 h"),
+        (1.0, 21, UNMEASURED, r"1 s per iteration"),
+    ],
+)
+def test_the_pace_is_said_with_the_end(seconds: float, step: int, end: int, line: str) -> None:
+    assert re.fullmatch(line, pace(seconds, step, end))
+
+
+def test_a_run_says_its_pace_once(
+    tiny_points_config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("ddgan.training.callbacks.PACED_ITERATIONS", 2)
+    ddgan.train(tiny_points_config, tmp_path / "run")
+    said = [line for line in capsys.readouterr().err.splitlines() if "per iteration" in line]
+    assert len(said) == 1
+    assert "the other 2 take about 0.0 min" in said[0]  # of 5, after the first and two that were timed

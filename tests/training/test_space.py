@@ -12,8 +12,9 @@ import torch
 import ddgan
 from ddgan import RunConfig
 from ddgan.models.checkpoint_file import STATE_NAME
+from ddgan.system.memory import in_bytes
 from ddgan.training.checkpoint import Checkpoints
-from ddgan.training.space import ADAMS, check_space, checkpoint_bytes, in_units, moments_of, weights_bytes
+from ddgan.training.space import ADAMS, check_space, checkpoint_bytes, moments_of, weights_bytes
 from steps import changed, fresh
 from tiny import POINTS_SHAPE
 
@@ -83,7 +84,7 @@ def test_too_little_space_is_refused_and_what_may_become_too_little_is_told(
     assert told(keep_last=1) == []
     assert asked == [tmp_path]  # the folder that exists
     (warning,) = told(keep_last=2)
-    assert f"3 checkpoints and the weights may take {in_units(free + checkpoint)}" in warning
+    assert f"3 checkpoints and the weights may take {in_bytes(free + checkpoint)}" in warning
     assert "lower training.keep_last (2)" in warning
     (warning,) = told(keep_last=1, keep_every=2)  # of five iterations
     assert "4 checkpoints" in warning
@@ -92,13 +93,9 @@ def test_too_little_space_is_refused_and_what_may_become_too_little_is_told(
     assert "6 checkpoints" in warning
 
     free -= 1
-    with pytest.raises(ValueError, match=r"/runs/mine', where 0.1 MB are free, but two checkpoints and the"):
+    with pytest.raises(ValueError, match=r"/runs/mine', where 51.8 kB are free, but two checkpoints and the"):
         told(keep_last=1)
     old = run / "checkpoints" / "step-00000000"
     old.mkdir(parents=True)
     (old / STATE_NAME).write_bytes(b"1")  # will be replaced
     assert told(keep_last=1) == []
-
-
-def test_sizes_are_given_in_units_that_suit() -> None:
-    assert [in_units(n) for n in (51_756, 413_052_000, 927_800_000_000)] == ["0.1 MB", "413.1 MB", "927.8 GB"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -17,12 +18,16 @@ from ddgan.cli.options import Parser, model_parser, open_ddgan, whole
 from ddgan.editing.inputs import read_images
 from ddgan.models.ddgan import DDGAN
 from ddgan.models.sample_files import Samples, as_array, check_form, check_pictures, write_arrays
+from ddgan.models.sampling_memory import check_room
 from ddgan.system.images import finite
+from ddgan.system.memory import check_allocation
 from ddgan.system.progress import progress_bar
 
 __all__ = ["run", "usage"]
 
 Made = tuple[Tensor, int | None]
+MOST_ROUNDS, MOST_FRAMES = 10_000, 100_000
+"""Upper bounds of options."""
 OWN = ("model", "seed", "device", "overwrite", "out")
 """Options that the record does not list under `options`."""
 
@@ -67,10 +72,17 @@ def run(arguments: list[str]) -> int:
     if options.out is None:
         raise ValueError(f"edit {name} needs --out X.png, X.npz or a folder")
     out = check_pictures(Path(options.out), options.overwrite)
-    model = open_ddgan(options, "ddgan edit")
+    model, count = open_ddgan(options, "ddgan edit"), _count(options)
     check_form(model, out)
+    check_room(count, model.sample_shape, out)
+    check_allocation(
+        4 * count * math.prod(model.sample_shape),
+        f"{count:,} images are requested, which",
+        "request fewer",
+        torch.device("cpu"),
+    )
     start = time.perf_counter()
-    with progress_bar(name, _count(options)) as advance:
+    with progress_bar(name, count) as advance:
         results, columns = edit.make(model, options, advance)
     record = {
         "edit": name,
@@ -160,7 +172,7 @@ def _inpaint_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--rounds",
-        type=whole(1),
+        type=whole(1, MOST_ROUNDS),
         metavar="N",
         default=editing.DEFAULT_ROUNDS,
         help=f"repetitions of each step (default: {editing.DEFAULT_ROUNDS})",
@@ -184,7 +196,11 @@ def _interpolate_options(parser: Parser) -> None:
         "--to_seed", type=whole(0), metavar="N", help="seed at the end of the paths (default: --seed plus 1)"
     )
     parser.add_argument(
-        "--frames", type=whole(2), default=8, metavar="N", help="images per path, with its ends (default: 8)"
+        "--frames",
+        type=whole(2, MOST_FRAMES),
+        default=8,
+        metavar="N",
+        help="images per path, with its ends (default: 8)",
     )
 
 

@@ -9,6 +9,7 @@ from ddgan.cli.options import add_chain, model_parser, one_of, open_model, whole
 from ddgan.models.precision import repays_compiling
 from ddgan.models.sample_files import check_pictures, save_samples
 from ddgan.models.sample_store import unfinished
+from ddgan.models.sampling_memory import check_room
 
 __all__ = ["run"]
 
@@ -48,6 +49,7 @@ def run(arguments: list[str]) -> int:
         raise ValueError("sample needs --out X.png, X.npz or a folder")
     out = check_pictures(Path(options.out), options.overwrite)
     model = open_model(options)
+    check_room(options.n, model.sample_shape, out, stored=True)
     calls = len(model.split(options.n, options.batch_size)) * model.nfe
     if repays_compiling(options.compile, model.device, calls):
         model.compile()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddgan.metrics.features import FeatureBatch, Features
 from ddgan.metrics.moments import Moments, Statistics
+from ddgan.system.memory import check_allocation
 
 __all__ = ["Collector", "FeatureCollector", "PixelKeeper"]
 
@@ -56,6 +57,12 @@ class FeatureCollector:
         self._moments.update(batch.features)
         rows = slice(self._filled, self._filled + len(images))
         if self._features is None:
+            check_allocation(
+                4 * self._count * batch.features.shape[1],
+                f"n is {self._count:,}: the features of so many samples",
+                "use fewer samples",
+                torch.device("cpu"),
+            )
             self._features = torch.empty(self._count, batch.features.shape[1])
             if batch.probabilities is not None:
                 self._probabilities = torch.empty(self._count, batch.probabilities.shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers.stacked import PREFIX
 from ddgan.data.sources import data_named, open_data
 from ddgan.system.images import to_uint8
+from ddgan.system.memory import check_allocation
 
 __all__ = ["HELD_OUT", "RealData", "Rows", "open_real"]
 
@@ -172,6 +174,12 @@ def open_real(
         images, classes = split_emoji(split)
     else:
         count = max(num_samples, FEWEST_ENDLESS)
+        check_allocation(
+            8 * count * math.prod(dataset.sample_shape),  # drawn as integers
+            f"n is {num_samples:,}: so many real samples",
+            "use fewer samples",
+            torch.device("cpu"),
+        )
         batch = dataset.held_out(num_held_out or count) if split == HELD_OUT else dataset.batch(0, count)
         if batch is None:
             raise ValueError(f"'{config.name}' has no samples held out from training")

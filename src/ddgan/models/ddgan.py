@@ -41,8 +41,10 @@ class DDGAN(TrainedModel):
         """Return the T denoising steps of samples 0..n-1, from x_T to x_0; the last x_prev are the samples.
 
         Raises:
-            ValueError: if the seed is negative, a class is unknown, or the model has no classes.
+            ValueError: if the seed is negative, a class is unknown, the model has no classes, or memory does
+                not allow so many samples at once.
         """
+        self.split(n, n)
         return list(self.chain(*self.start(seed, range(n)), condition=self.condition_for(n, classes)))
 
     def chain(

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from ddgan.config.run_config import RunConfig
 from ddgan.diffusion.process import Diffusion
 from ddgan.models.precision import Precision, choose_precision, in_bf16, in_its_type
+from ddgan.models.sampling_memory import check_sampling
 from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import kernels_kept
 from ddgan.system import images
+from ddgan.system.memory import available_memory, check_allocation
 from ddgan.system.progress import progress_bar
 from ddgan.system.randomness import ImageNoise
 
@@ -32,8 +34,10 @@ __all__ = ["Classes", "Model", "Output", "TrainedModel"]
 ACTIVATION_BUDGET = 256 * 2**20
 """Bytes that a batch of default size may take at the widest layer of the generator."""
 SHARE_OF_FREE = 0.125
-"""The same on a GPU, as a share of the free memory."""
+"""The same as a share of the available memory: at least so much on a GPU, at most on other devices."""
 MOST_AT_ONCE = 16_384
+MOST_SAMPLES = 10**9
+"""Maximum number of samples of one call; they need not be in memory at once."""
 Classes = int | Sequence[int] | None
 """The class of all samples, or of each; None for all classes in turn."""
 Output = Literal["tensor", "uint8", "pil"]
@@ -296,9 +300,10 @@ class TrainedModel(ABC):
 
     def default_batch_size(self) -> int:
         """Return how many samples fit the memory budget at once."""
-        budget = ACTIVATION_BUDGET
-        if self.device.type == "cuda":
-            budget = max(budget, int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0]))
+        budget, available = ACTIVATION_BUDGET, available_memory(self.device)
+        if available is not None:
+            share = int(SHARE_OF_FREE * available)
+            budget = max(budget, share) if self.device.type == "cuda" else min(budget, share)
         estimate = getattr(self.config.generator, "activation_floats", lambda shape: 64 * math.prod(shape))
         return max(1, min(MOST_AT_ONCE, budget // (4 * estimate(self.sample_shape))))
 
@@ -400,6 +405,8 @@ class TrainedModel(ABC):
         """
         check_output(output, self.sample_shape)
         where = torch.device("cpu" if output == "pil" else device)
+        size = n * math.prod(self.sample_shape) * (4 if output == "tensor" else 1)
+        check_allocation(size, f"n is {n:,}: so many samples", "use `batches`, or fewer samples", where)
         batches = []
         with progress_bar("sampling", n, enabled=progress) as advance:
             for batch in self.batches(n, seed, batch_size, advance, classes):
@@ -429,8 +436,14 @@ class TrainedModel(ABC):
         return Condition(label=y.to(self.device, torch.int64))
 
     def split(self, n: int, batch_size: int | None = None) -> list[range]:
-        """Split 0..n-1 into batches of nearly equal size, by default as large as memory allows."""
-        return in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
+        """Split 0..n-1 into batches of nearly equal size, by default as large as memory allows.
+
+        Raises:
+            ValueError: if either is out of range, or memory does not allow so large a batch.
+        """
+        parts = in_batches(n, self.default_batch_size() if batch_size is None else batch_size)
+        check_sampling(self.config, self.sample_shape, len(parts[0]), self.device)
+        return parts
 
     def save(self, path: str | Path) -> Path:
         """Write the weights and the whole configuration to one .safetensors file; return its path.
@@ -480,8 +493,9 @@ def in_batches(n: int, batch_size: int) -> list[range]:
     Raises:
         ValueError: if either is below 1.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}; it must be at least 1")
+    if not 1 <= n <= MOST_SAMPLES:
+        rule = "at least 1" if n < 1 else f"at most {MOST_SAMPLES:,}"
+        raise ValueError(f"n is {n}; it must be {rule}")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     size = math.ceil(n / math.ceil(n / batch_size))

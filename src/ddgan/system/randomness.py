@@ -15,10 +15,10 @@ __all__ = ["ImageNoise", "generator_for"]
 
 
 def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a torch.Generator seeded by `seed` and `key` alone."""
+    """Return a torch.Generator seeded by `seed` and `key` alone; one of the CPU also serves meta tensors."""
     text = ":".join(map(str, (seed, *key)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    generator = torch.Generator(device=device)
+    generator = torch.Generator(device="cpu" if torch.device(device).type == "meta" else device)
     generator.manual_seed(int.from_bytes(digest, "big") >> 1)
     return generator
 

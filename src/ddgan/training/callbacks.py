@@ -29,10 +29,11 @@ from ddgan.metrics import Report, evaluate
 from ddgan.models.run_folder import BEST_NAME, CONFIG_NAME, GRID_NAME, LOG_NAME, read_log
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
+from ddgan.system.devices import wait_for
 from ddgan.system.processes import Processes, TrainingError
 from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
-from ddgan.training.console import LR_NAMES, Logger, memory_gb, summary, time_left
+from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace, summary, time_left
 from ddgan.training.health import Health, memorised, slow_emas
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines, StatisticsMeter, finite
@@ -43,6 +44,8 @@ __all__ = ["Callback", "Session"]
 
 SAVING_SHARE = 0.01
 """Writing checkpoints takes at most this share of the time."""
+PACED_ITERATIONS, PACED_SECONDS = 20, 10.0
+"""The speed is measured over so many iterations, or so many seconds if that is shorter."""
 NUM_HELD_OUT = 256
 """Held-out samples on which D's mean logit is measured."""
 
@@ -326,6 +329,26 @@ class Progress(Callback):
         session.log.sometimes(f"{state.step}/{end or '?'}  {rest}  {summary(record)}")
 
 
+class Pace(Callback):
+    """Says once, after the first iterations, how long one takes and when training will end."""
+
+    def on_start(self, session: Session) -> None:
+        self._first_step, self._since, self._is_measuring = session.state.step, 0.0, True
+
+    def on_step(self, session: Session) -> None:
+        done = session.state.step - self._first_step - 1  # the first takes longer and is not timed
+        if done == 0:
+            wait_for(session.processes.device)
+            self._since = time.monotonic()
+        elif self._is_measuring and (
+            done == PACED_ITERATIONS or time.monotonic() - self._since > PACED_SECONDS
+        ):
+            self._is_measuring = False
+            wait_for(session.processes.device)
+            state = session.state
+            session.log(pace((time.monotonic() - self._since) / done, state.step, state.num_iterations))
+
+
 class Budget(Callback):
     """Converts a time budget into a number of iterations, once, after a warm-up."""
 
@@ -403,7 +426,7 @@ class ScoresAndCheckpoints(Callback):
 
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
     """Return all callbacks of a run, in order."""
-    measuring = [Figures(), HeldOutLogits(), Progress(), Budget()]
+    measuring = [Figures(), HeldOutLogits(), Progress(), Pace(), Budget()]
     watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
     return [*measuring, *added, *watching, Grids(), ScoresAndCheckpoints()]
 

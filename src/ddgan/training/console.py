@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from typing import Any
 
 import torch
 
+from ddgan.config.training import known_end
 from ddgan.system.text import printable
 
-__all__ = ["LR_NAMES", "Logger", "memory_gb", "summary", "time_left"]
+__all__ = ["LR_NAMES", "Logger", "memory_gb", "pace", "summary", "time_left"]
 
 LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
 """Names of the learning rates in the log."""
+LONGEST_ETA = 10 * 365 * 24 * 3600.0
+"""Seconds from now to the last end that is given as a date."""
 SECONDS_BETWEEN_LINES = 15.0
 """Interval between progress lines when there is no terminal."""
 
@@ -56,6 +60,25 @@ def time_left(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def pace(seconds: float, step: int, end: int) -> str:
+    """Say how long an iteration takes, and when training ends if that is known.
+
+    Args:
+        seconds: what an iteration takes.
+        step: finished iterations.
+        end: the last iteration, or UNMEASURED.
+    """
+    speed = f"{seconds:.3g} s per iteration" if seconds >= 1 else f"{1000 * seconds:.3g} ms per iteration"
+    if known_end(end) is None:
+        return speed
+    left = seconds * (end - step)
+    line = f"{speed}: the other {end - step:,} take about {time_left(left)}"
+    if left > LONGEST_ETA:
+        return line
+    over = datetime.datetime.now() + datetime.timedelta(seconds=left)
+    return f"{line}, until {over:%Y-%m-%d %H:%M}"
 
 
 def memory_gb(device: torch.device) -> float:

@@ -22,9 +22,12 @@ def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> T
     if first.requires_grad and first.is_leaf:
         output = network.forward(first, *others)
         return output
-    with torch.autocast(first.device.type, state.precision, enabled=state.precision is not None):
+    if state.precision is None:
         output = network(first, *others)
-    return output if state.precision is None else output.to(first.dtype)
+        return output
+    with torch.autocast(first.device.type, state.precision):
+        output = network(first, *others)
+    return output.to(first.dtype)
 
 
 def variance(x: Tensor) -> Tensor:

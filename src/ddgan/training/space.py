@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ddgan.config.optimization import OptimizerConfig
 from ddgan.config.training import TrainingConfig, known_end
 from ddgan.models.run_folder import CHECKPOINTS_NAME
+from ddgan.system.memory import in_bytes
 from ddgan.training.checkpoint import state_tensors
 from ddgan.training.state import TrainState
 
-__all__ = ["check_space", "checkpoint_bytes", "weights_bytes"]
+__all__ = ["check_space", "checkpoint_bytes", "moments_of", "weights_bytes"]
 
 ADAMS = 2.0
 """Moments per parameter, for an optimizer that does not say: those of Adam."""
@@ -68,8 +69,8 @@ def check_space(
     least = 2 * checkpoint + weights
     if free < least:
         raise ValueError(
-            f"out is '{path}', where {in_units(free)} are free, but two checkpoints and the weights take "
-            f"{in_units(least)}; free {in_units(least - free)}, or name a folder on another disk"
+            f"out is '{path}', where {in_bytes(free)} are free, but two checkpoints and the weights take "
+            f"{in_bytes(least)}; free {in_bytes(least - free)}, or name a folder on another disk"
         )
     count = min(training.keep_last, state.num_iterations) + 1 + bool(training.score_every)
     end, remedy = known_end(state.num_iterations), f"lower training.keep_last ({training.keep_last})"
@@ -78,14 +79,9 @@ def check_space(
         remedy = f"raise training.keep_every ({training.keep_every}) or set it to 0"
     if free < (most := count * checkpoint + weights):
         log(
-            f"warning: '{path}' has {in_units(free)} free, but {count:,} checkpoints and the weights may "
-            f"take {in_units(most)}; free {in_units(most - free)}, or {remedy}"
+            f"warning: '{path}' has {in_bytes(free)} free, but {count:,} checkpoints and the weights may "
+            f"take {in_bytes(most)}; free {in_bytes(most - free)}, or {remedy}"
         )
-
-
-def in_units(count: int) -> str:
-    """Return a number of bytes in MB, or in GB from 1 GB on, rounded."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -32,6 +32,7 @@ from ddgan.training.callbacks import Callback, Session, callbacks_of, check_trai
 from ddgan.training.checkpoint import STATISTICS, restore
 from ddgan.training.console import Logger
 from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
+from ddgan.training.estimate import check_memory
 from ddgan.training.iteration import iterate
 from ddgan.training.loop import fit, graceful_stop
 from ddgan.training.resuming import check_same_settings, free_changes, newest_of_all
@@ -119,6 +120,7 @@ def train(
     config = resolved(config, dataset)
     if processes.is_main:
         check_scoring(config, tuple(dataset.sample_shape))
+    check_memory(config, tuple(dataset.sample_shape), processes, log)
     state = create_state(config, tuple(dataset.sample_shape), processes)
     if init is not None:
         for line in warm_start(state, str(init)):
@@ -194,6 +196,7 @@ def resume(
             )
         if processes.is_main:
             warn_of_scoring(config, sample_shape, log)
+        check_memory(config, sample_shape, processes, log, refuse=False)
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
         end = known_end(state.num_iterations)

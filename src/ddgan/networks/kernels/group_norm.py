@@ -27,7 +27,7 @@ def group_norm_silu(
     shift = (norm.bias if shift is None else shift)[..., None, None]
     if torch.compiler.is_compiling():  # the compiler fuses them itself
         return _unfused(h, scale, shift, norm.num_groups, norm.eps)
-    is_plain = h.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    is_plain = h.device.type in ("cpu", "meta") and not torch.is_autocast_enabled("cpu")
     apply: Callable[..., Tensor] = (_GroupNormSiLU if is_plain else _FoldedGroupNormSiLU).apply
     return apply(h, scale, shift, norm.num_groups, norm.eps)
 
