@@ -84,7 +84,7 @@ def typed(where: str, arguments: list[str]) -> None:
     shown = [argument[:80] for argument in arguments]
     assert code in (1, 2), (code, shown, lines)
     assert len(lines) == 1, (shown, lines)
-    assert len(lines[0]) < 2000, shown
+    assert len(lines[0]) <= 2000, shown
     assert "Traceback" not in lines[0]
     assert "internal error" not in lines[0], (shown, lines)
     counted(where)

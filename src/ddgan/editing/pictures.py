@@ -11,7 +11,7 @@ from ddgan.editing.inputs import Picture, read_images, read_mask
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.model import Classes
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise
+from ddgan.system.randomness import ImageNoise, check_seed
 
 __all__ = ["DEFAULT_ROUNDS", "OnBatch", "half_strength", "inpaint", "repeated", "stroke", "variations"]
 
@@ -202,8 +202,7 @@ def _in_batches(
     """
     null = model.num_classes or None
     condition = model.condition_for(n, null if classes is None else classes)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    check_seed(seed)
     parts = []
     for indices in model.split(n, batch_size):
         own = None if condition is None else condition.rows(slice(indices.start, indices.stop))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ddgan.diffusion.chain import Noise, Step, denoising_steps
-from ddgan.models.model import Classes, TrainedModel, check_seed
+from ddgan.models.model import Classes, TrainedModel
 from ddgan.models.opening import load
 from ddgan.models.precision import Precision
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise
+from ddgan.system.randomness import ImageNoise, check_seed
 
 __all__ = ["DDGAN", "check_ddgan"]
 

@@ -14,7 +14,7 @@ from ddgan.diffusion.ancestral import ChainConfig, ancestral_chain, chosen_steps
 from ddgan.diffusion.chain import Noise
 from ddgan.models.model import TrainedModel
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise
+from ddgan.system.randomness import ImageNoise, check_seed
 
 __all__ = ["GaussianDiffusion"]
 
@@ -97,6 +97,7 @@ class GaussianDiffusion(TrainedModel):
         Raises:
             ValueError: if the signal is out of range.
         """
+        check_seed(seed)
         if not 0 <= signal <= 1:
             raise ValueError(f"signal is {signal}; it must be an abar_t, in 0..1")
         powers = signal_powers(self.config.diffusion)

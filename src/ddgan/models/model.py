@@ -27,7 +27,7 @@ from ddgan.networks.layers import kernels_kept
 from ddgan.system import images
 from ddgan.system.memory import available_memory, check_allocation
 from ddgan.system.progress import progress_bar
-from ddgan.system.randomness import ImageNoise
+from ddgan.system.randomness import ImageNoise, check_seed
 
 __all__ = ["Classes", "Model", "Output", "TrainedModel"]
 
@@ -458,16 +458,6 @@ class TrainedModel(ABC):
         tensors = self.generator.state_dict()
         write_weights(path, tensors, self.config, self.sample_shape, self.license, self.data_checksum)
         return path
-
-
-def check_seed(seed: int) -> None:
-    """Check a seed.
-
-    Raises:
-        ValueError: if it is negative.
-    """
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
 
 
 def check_output(output: str, sample_shape: Sequence[int]) -> None:
