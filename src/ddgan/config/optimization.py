@@ -77,6 +77,7 @@ class OptimizationConfig:
         generator: the optimizer of G.
         discriminator: the optimizer of each D.
         final_lr: final value of both learning rates after cosine decay.
+        decay_share: part of the training over which they decay, in (0, 1]; then they stay.
         decay_every: iterations between two changes of the learning rates (the paper: one epoch).
         ema: the EMA of the generator's weights.
     """
@@ -86,5 +87,6 @@ class OptimizationConfig:
         "optimizer", "adam", lr=1.25e-4
     )
     final_lr: Annotated[float, Interval(ge=0, le=100)] = 1e-5
+    decay_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
     decay_every: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 1
     ema: EMAConfig = EMAConfig()

@@ -154,6 +154,8 @@ def _first(errors: list[ErrorDetails]) -> SettingError:
     names = [".".join(str(part) for part in error["loc"] if not _is_type_name(part)) for error in errors]
     name = max(names, key=len) if len(errors[0]["loc"]) > 1 else names[0]
     selected = [error for error, its_name in zip(errors, names, strict=True) if its_name == name]
+    if len(selected) > 1 and not isinstance(selected[0]["input"], Mapping):  # a number, or settings of a ramp
+        selected = [error for error in selected if error["type"] != "value_error"] or selected
     for error in selected:
         cause = error.get("ctx", {}).get("error")
         if isinstance(cause, SettingError):

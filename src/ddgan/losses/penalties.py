@@ -1,7 +1,12 @@
 """Gradient penalties on the discriminator (paper section 3): (gamma / 2) ||grad_x_prev D||^2.
 
 R1 takes the gradient at real x_{t-1}, R2 at fake ones. They are lazy: applied every k-th iteration, without
-multiplying by k in the paper.
+multiplying by k in the paper. The gradient is exact, or estimated by finite differences without second
+derivatives, so that D runs in bf16 and compiled:
+
+    ||grad_x D||^2 = E_n [(D(x + epsilon n) - D(x))^2] / epsilon^2 + O(epsilon^2) ,   n ~ N(0, I)
+
+Centring penalises the mean of D's logits on real and fake pairs, which a relativistic loss leaves free.
 """
 
 from __future__ import annotations
@@ -12,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ddgan.config.components import register
-from ddgan.config.settings import Interval, settings
+from ddgan.config.ramps import Ramp
+from ddgan.config.settings import Interval, SettingError, settings
 
-__all__ = ["Penalty", "R1Config", "R2Config", "squared_gradient"]
+__all__ = ["CentringConfig", "Penalty", "R1Config", "R2Config", "squared_difference", "squared_gradient"]
 
 
 class Penalty(Protocol):
@@ -22,26 +28,38 @@ class Penalty(Protocol):
 
     Attributes:
         kind: name in logs.
-        on: whether D is penalised at "real" or at "fake" x_{t-1}.
+        on: whether D is penalised at "real" or at "fake" x_{t-1}, or by its "logits" on both.
         every: iterations between two applications.
+        gamma: weight, or its ramp.
     """
 
     @property
     def kind(self) -> str: ...
 
     @property
-    def on(self) -> Literal["real", "fake"]: ...
+    def on(self) -> Literal["real", "fake", "logits"]: ...
 
     @property
     def every(self) -> int: ...
 
-    def weight(self, step: int) -> float:
-        """Return the weight at iteration `step`; 0 if the penalty is skipped."""
+    @property
+    def gamma(self) -> float | Ramp: ...
+
+    def scale(self, step: int) -> float:
+        """Return the factor of gamma at iteration `step`; 0 if the penalty is skipped."""
         ...
 
-    def penalty(self, logits: Tensor, x_prev: Tensor) -> Tensor:
-        """Return the unweighted penalty per sample, (B,); `logits` (B,) come from the leaf `x_prev`."""
+    def penalty(self, logits: Tensor, other: Tensor) -> Tensor:
+        """Return the unweighted penalty per sample, (B,).
+
+        `logits` (B,) were computed from the leaf x_{t-1}, `other`; with `on` "logits" they are those on real
+        pairs, and `other` those on fake ones.
+        """
         ...
+
+
+Gamma = Annotated[float, Interval(gt=0, le=1e6)] | Ramp
+Every = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 
 @settings
@@ -49,19 +67,29 @@ class _SquaredGradient:
     """Settings of both penalties.
 
     Args:
-        gamma: weight; the term is (gamma / 2) ||gradient||^2; above 0.
+        gamma: weight, or its ramp; the term is (gamma / 2) ||gradient||^2; above 0.
         every: applied at iterations 0, every, 2 every, ...
         scaled: whether the term is multiplied by `every`; off in the paper.
+        epsilon: step of the finite differences; 0 for the exact gradient, as in the paper.
+        share: share of the batch on which finite differences are taken; in (0, 1].
     """
 
-    gamma: Annotated[float, Interval(gt=0, le=1e6)] = 0.02
-    every: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    gamma: Gamma = 0.02
+    every: Every = 1
     scaled: bool = False
+    epsilon: Annotated[float, Interval(ge=0, le=10)] = 0.0
+    share: Annotated[float, Interval(gt=0, le=1)] = 1.0
 
-    def weight(self, step: int) -> float:
+    def __post_init__(self) -> None:
+        if self.share < 1 and not self.epsilon:
+            raise SettingError(
+                "share", f"is {self.share:g}, but epsilon is 0: the exact gradient is that of all"
+            )
+
+    def scale(self, step: int) -> float:
         if step % self.every:
             return 0.0
-        return self.gamma / 2 * (self.every if self.scaled else 1)
+        return 0.5 * (self.every if self.scaled else 1)
 
     def penalty(self, logits: Tensor, x_prev: Tensor) -> Tensor:
         return squared_gradient(logits, x_prev)
@@ -81,6 +109,32 @@ class R2Config(_SquaredGradient):
 
     kind: ClassVar[str]
     on: ClassVar[Literal["real", "fake"]] = "fake"
+
+
+@register("penalty", "centring")
+class CentringConfig:
+    """The squared mean of D's logits on the real and the fake pair of each sample.
+
+    Args:
+        gamma: weight, or its ramp; about 0.01; above 0.
+        every: applied at iterations 0, every, 2 every, ...
+    """
+
+    kind: ClassVar[str]
+    on: ClassVar[Literal["logits"]] = "logits"
+    gamma: Gamma = 0.01
+    every: Every = 1
+
+    def scale(self, step: int) -> float:
+        return 0.0 if step % self.every else 1.0
+
+    def penalty(self, logits: Tensor, other: Tensor) -> Tensor:
+        return ((logits + other) / 2).square()
+
+
+def squared_difference(logits: Tensor, moved: Tensor, epsilon: float) -> Tensor:
+    """Estimate ||grad_x D||^2 per sample, (B,), from D's logits at x and at x + epsilon n."""
+    return ((moved - logits) / epsilon).square()
 
 
 def squared_gradient(logits: Tensor, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ A residual network on the concatenated images. One class covers the published sm
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -163,6 +164,18 @@ class Discriminator(nn.Module):
         self.output_conv = conv(last + (config.stddev_group > 0), last, 3, scale=NEARLY_ZERO)
         self.output = linear(last, 1)
         self.projection = ClassProjection(num_classes, last) if num_classes else None
+
+    def independent_rows(self, count: int, share: float) -> Sequence[int]:
+        """Return rows of a batch of `count`, about a share of it, whose logits do not depend on the others.
+
+        These are whole groups of the minibatch standard deviation, in the order that keeps the groups.
+        """
+        group = self.config.stddev_group or 1
+        num_groups = -(-count // group)
+        if group * num_groups != count:
+            return range(count)
+        chosen = max(1, round(share * num_groups))
+        return [row * num_groups + index for row in range(group) for index in range(chosen)]
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         time = F.leaky_relu(self.time_embedding(t), SLOPE)

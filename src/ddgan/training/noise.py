@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddgan.system.randomness import generator_for
 
-__all__ = ["HalfStepNoise", "StepNoise", "draw_noise"]
+__all__ = ["HalfStepNoise", "StepNoise", "draw_noise", "spare_noise"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class StepNoise:
     def rows(self, rows: slice) -> StepNoise:
         """Select some of the images."""
         return StepNoise(self.discriminator.rows(rows), self.generator.rows(rows))
+
+
+def spare_noise(noise: StepNoise) -> tuple[Tensor, Tensor]:
+    """Return two tensors of normal noise (B, ...) that the update of D does not use: those of G's update."""
+    return noise.generator.noise_prev, noise.generator.noise_step
 
 
 def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size: int) -> StepNoise:

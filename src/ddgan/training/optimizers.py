@@ -10,12 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from ddgan.config.components import register
-from ddgan.config.settings import Interval
+from ddgan.config.ramps import Ramp
+from ddgan.config.settings import Interval, SettingError
 
 __all__ = ["AdamConfig", "AdamWConfig", "SGDConfig", "decayed", "guarded_update"]
 
 Rate = Annotated[float, Interval(gt=0, le=100)]
 Beta = Annotated[float, Interval(ge=0, lt=1)]
+Betas = tuple[Beta | Ramp, Beta | Ramp]
+
+
+def check_betas(betas: Betas) -> None:
+    """Check the ends of ramps of Adam's decay rates.
+
+    Raises:
+        SettingError: if one is not below 1.
+    """
+    for index, beta in enumerate(betas):
+        if isinstance(beta, Ramp) and max(beta.start, beta.end) >= 1:
+            raise SettingError(
+                f"betas.{index}", f"reaches {max(beta.start, beta.end):g}; it must stay below 1"
+            )
+
+
+def first_of(betas: Betas) -> tuple[float, float]:
+    """Return the values of Adam's decay rates at the start."""
+    first, second = (beta.start if isinstance(beta, Ramp) else beta for beta in betas)
+    return first, second
 
 
 @register("optimizer", "adam")
@@ -24,14 +45,17 @@ class AdamConfig:
 
     Args:
         lr: learning rate; above 0.
-        betas: decay rates of the two moments.
+        betas: decay rates of the two moments; each may be a ramp.
     """
 
     lr: Rate = 2e-4
-    betas: tuple[Beta, Beta] = (0.5, 0.9)
+    betas: Betas = (0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        check_betas(self.betas)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.lr, betas=self.betas, fused=True)
+        return torch.optim.Adam(parameters, lr=self.lr, betas=first_of(self.betas), fused=True)
 
 
 @register("optimizer", "adamw")
@@ -40,17 +64,20 @@ class AdamWConfig:
 
     Args:
         lr: learning rate; above 0.
-        betas: decay rates of the two moments.
+        betas: decay rates of the two moments; each may be a ramp.
         weight_decay: each step shrinks the weights by this times the learning rate.
     """
 
     lr: Rate = 2e-4
-    betas: tuple[Beta, Beta] = (0.5, 0.9)
+    betas: Betas = (0.5, 0.9)
     weight_decay: Annotated[float, Interval(ge=0, le=100)] = 0.01
+
+    def __post_init__(self) -> None:
+        check_betas(self.betas)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
+            parameters, lr=self.lr, betas=first_of(self.betas), weight_decay=self.weight_decay, fused=True
         )
 
 

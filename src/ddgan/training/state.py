@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan.config.optimization import OptimizationConfig, OptimizerConfig
+from ddgan.config.ramps import Ramp, at
 from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
@@ -138,6 +139,7 @@ class TrainState:
         streak: number of consecutive iterations up to now that skipped an update, int64 ().
         longest_streak: the largest `streak` so far, int64 (); both stay on the device.
         license: of the weights that training started from; the new weights derive from them.
+        ramps: the present values of ramps, float32 () on the device, see `value`.
     """
 
     method: Method
@@ -156,6 +158,7 @@ class TrainState:
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     longest_streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     license: str = ""
+    ramps: dict[Ramp, Tensor] = field(default_factory=dict)
 
     @classmethod
     def create(
@@ -210,6 +213,30 @@ class TrainState:
         tensors: list[Tensor] = [p for network in networks for p in network.parameters()]
         return bool(torch.stack(torch._foreach_norm(tensors, math.inf)).isfinite().all())
 
+    def value(self, setting: float | Ramp) -> float | Tensor:
+        """Return the value of a setting at this iteration.
+
+        That of a ramp is a tensor, which `renew_ramps` fills, so that a CUDA graph reads the new value.
+        """
+        if not isinstance(setting, Ramp):
+            return setting
+        if setting not in self.ramps:
+            self.ramps[setting] = torch.tensor(
+                setting.at(self.step, self.num_iterations), device=self.streak.device
+            )
+        return self.ramps[setting]
+
+    def renew_ramps(self) -> None:
+        """Give ramps their values at this iteration."""
+        for ramp, value in self.ramps.items():
+            value.fill_(ramp.at(self.step, self.num_iterations))
+        for name, optimizer in self.optimizers.items():
+            config: Any = self.optimizer_config(name)
+            betas = getattr(config, "betas", ())
+            if any(isinstance(beta, Ramp) for beta in betas):
+                (group,) = optimizer.param_groups
+                group["betas"] = tuple(at(beta, self.step, self.num_iterations) for beta in betas)
+
     def saved_networks(self) -> dict[str, nn.Module]:
         """Return the networks whose weights a checkpoint holds, by name."""
         return self.networks | {f"ema{i}": ema for i, ema in enumerate(self.emas)}
@@ -217,7 +244,8 @@ class TrainState:
     def learning_rate(self, name: str) -> float:
         """Return the learning rate of an optimizer at this iteration."""
         settings, lr = self.optimization, self.optimizer_config(name).lr
-        return decayed(lr, settings.final_lr, settings.decay_every, self.step, self.num_iterations)
+        iterations = max(round(settings.decay_share * self.num_iterations), 1)
+        return decayed(lr, settings.final_lr, settings.decay_every, self.step, iterations)
 
     def optimizer_config(self, name: str) -> OptimizerConfig:
         """Return the settings of an optimizer."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,11 +25,12 @@ from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.data.batch import Batch
 from ddgan.losses.reconstruction import Reconstruction
+from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, variance
 from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
-from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
+from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
 from ddgan.training.state import TrainState, UpdateStatistics
 
 __all__ = ["DenoisingGAN"]
@@ -46,6 +48,8 @@ class DenoisingGAN(AdversarialMethod):
         penalties: gradient penalties on D.
         reconstruction: distance between the predicted and the true x_0, added to G's loss; none in the
             paper.
+        transport: the cost of moving x_t to the predicted x_0, in the losses of both networks; none in the
+            paper.
         discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
@@ -53,16 +57,19 @@ class DenoisingGAN(AdversarialMethod):
     adversarial: Adversarial = default("adversarial", "nonsaturating")
     penalties: Penalties = lazy_r1()
     reconstruction: Annotated[Reconstruction, Component("reconstruction")] | None = None
+    transport: TransportConfig | None = None
     discriminators: Annotated[
         dict[Role, Annotated[DiscriminatorConfig, Component("discriminator")]], Len(min_length=1)
     ] = dataclasses.field(default_factory=lambda: {PAIR: find("discriminator", "resnet")()})
 
     def check(self, config: RunConfig) -> None:
-        if config.diffusion.prediction == "x_prev" and self.reconstruction is not None:
-            raise SettingError(
-                "method.reconstruction",
-                "compares x_0, which diffusion.prediction x_prev does not give; leave it out",
-            )
+        terms = {"reconstruction": self.reconstruction, "transport": self.transport}
+        for name, term in terms.items() if config.diffusion.prediction == "x_prev" else ():
+            if term is not None:
+                raise SettingError(
+                    f"method.{name}",
+                    "compares x_0, which diffusion.prediction x_prev does not give; leave it out",
+                )
 
     def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
         return {role: config for role, config in self.discriminators.items()}  # noqa: C416 (roles are text)
@@ -86,16 +93,18 @@ class DenoisingGAN(AdversarialMethod):
         diffusion, own = state.diffusion, noise.discriminator
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         with torch.no_grad():
-            _, fake_prev = self._fake(state, batch, own, x_t)
-        due = Due(self.penalties, state.step, x_prev, fake_prev)
+            prediction, fake_prev = self._fake(state, batch, own, x_t)
+            cost = self._transport_cost(state, prediction, x_t, own.t)
+        due = Due(self.penalties, state, x_prev, fake_prev, spare_noise(noise))
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
         for suffix, discriminator, seen in self._roles(state, x_t):
             d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
             d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
-            loss = self.adversarial.discriminator(d_real, d_fake)
+            loss = self.adversarial.discriminator(d_real, d_fake if cost is None else d_fake - cost)
             statistics |= {f"d_real{suffix}": d_real, f"d_fake{suffix}": d_fake, f"loss_d{suffix}": loss}
-            loss, terms = due.added(loss, d_real, d_fake, suffix)
+            evaluate = partial(self._logits, state, batch, own, discriminator, seen)
+            loss, terms = due.added(loss, d_real, d_fake, evaluate, discriminator, suffix)
             statistics |= terms
             losses.append(loss)
         return _sum(losses), statistics
@@ -111,6 +120,7 @@ class DenoisingGAN(AdversarialMethod):
         diffusion, own = state.diffusion, noise.generator
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         prediction, fake_prev = self._fake(state, batch, own, x_t)
+        cost = self._transport_cost(state, prediction, x_t, own.t)
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
         for suffix, discriminator, seen in self._roles(state, x_t):
@@ -119,9 +129,15 @@ class DenoisingGAN(AdversarialMethod):
                 with torch.no_grad():
                     d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
             d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
+            if cost is not None and self.transport is not None and self.transport.form == "logit":
+                d_fake = d_fake - cost
             losses.append(self.adversarial.generator(d_real, d_fake))
             statistics[f"loss_g{suffix}"] = losses[-1]
         loss = _sum(losses)
+        if cost is not None and self.transport is not None:
+            statistics["transport"] = cost
+            if self.transport.form == "added":
+                loss = loss + cost
         if diffusion.config.prediction != "x_prev":
             predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
             statistics |= {"variance_fake": variance(predicted.detach()), "variance_real": variance(batch.x)}
@@ -132,12 +148,34 @@ class DenoisingGAN(AdversarialMethod):
                 loss = loss + self.reconstruction.weight * signal * error
         return loss, statistics
 
+    def _transport_cost(self, state: TrainState, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor | None:
+        """Return the transport cost of a prediction, (B,); None if the method has none."""
+        if self.transport is None:
+            return None
+        predicted = state.diffusion.predicted_x_0(prediction, x_t, t)
+        cost: Tensor = state.value(self.transport.weight) * squared_distance(predicted, x_t)
+        return cost
+
     def _fake(
         self, state: TrainState, batch: Batch, noise: HalfStepNoise, x_t: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return G's prediction, and the fake x_{t-1} drawn from it."""
         prediction = run(state, state.generator, x_t, noise.t, noise.z, batch.condition)
         return prediction, state.diffusion.denoise(prediction, x_t, noise.t, noise.noise_posterior)
+
+    def _logits(
+        self,
+        state: TrainState,
+        batch: Batch,
+        noise: HalfStepNoise,
+        discriminator: nn.Module,
+        seen: Tensor,
+        x_prev: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
+        """Return D's logits (R,) on rows (R,) of the batch, with other x_{t-1} (R, ...)."""
+        condition = None if batch.condition is None else batch.condition.rows(rows)
+        return run(state, discriminator, x_prev, seen[rows], noise.t[rows], condition)
 
     def _roles(self, state: TrainState, x_t: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
         """Yield for each discriminator the suffix of its statistics, itself, and its second input."""

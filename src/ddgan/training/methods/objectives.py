@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Len
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddgan.config.components import Component, find
 from ddgan.losses.adversarial import AdversarialLoss
-from ddgan.losses.penalties import Penalty
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, Update, UpdateStatistics
+from ddgan.losses.penalties import Penalty, squared_difference
+from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
 
 __all__ = ["Adversarial", "AdversarialMethod", "Due", "Penalties", "lazy_r1"]
 
@@ -26,31 +26,90 @@ def lazy_r1() -> Any:
     return dataclasses.field(default_factory=lambda: (find("penalty", "r1")(gamma=0.02, every=15),))
 
 
+Evaluate = Callable[[Tensor, Tensor], Tensor]
+"""(x, rows) -> D's logits (R,) on these rows (R,) of the batch, with x (R, ...) instead of its x_{t-1}."""
+
+
 class Due:
     """The penalties that are due at an iteration.
 
     Args:
         penalties: all penalties of the method.
-        step: the iteration.
-        real: the leaf (B, ...) from which D's logits on real samples are about to be computed.
+        state: the training state.
+        real: the tensor (B, ...) from which D's logits on real samples are about to be computed.
         fake: the same for fake samples.
+        directions: normal noise (B, ...) for finite differences at real and at fake samples.
     """
 
-    def __init__(self, penalties: Sequence[Penalty], step: int, real: Tensor, fake: Tensor) -> None:
-        self._due = [(penalty, weight) for penalty in penalties if (weight := penalty.weight(step)) > 0]
-        self._real = real.requires_grad_(any(penalty.on == "real" for penalty, _ in self._due))
-        self._fake = fake.requires_grad_(any(penalty.on == "fake" for penalty, _ in self._due))
+    def __init__(
+        self,
+        penalties: Sequence[Penalty],
+        state: TrainState,
+        real: Tensor,
+        fake: Tensor,
+        directions: tuple[Tensor, Tensor],
+    ) -> None:
+        self._due = [
+            (penalty, scale * state.value(penalty.gamma))
+            for penalty in penalties
+            if (scale := penalty.scale(state.step)) > 0
+        ]
+        self._x = {"real": real, "fake": fake}
+        self._directions = dict(zip(self._x, directions, strict=True))
+        for penalty, _ in self._due:
+            if penalty.on != "logits" and not epsilon_of(penalty):
+                self._x[penalty.on].requires_grad_(True)
 
     def added(
-        self, loss: Tensor, d_real: Tensor, d_fake: Tensor, suffix: str = ""
+        self,
+        loss: Tensor,
+        d_real: Tensor,
+        d_fake: Tensor,
+        evaluate: Evaluate,
+        discriminator: nn.Module,
+        suffix: str = "",
     ) -> tuple[Tensor, UpdateStatistics]:
-        """Add the penalties of one D to its loss (B,); also returns each term by its kind and the suffix."""
+        """Add the penalties of one D to its loss (B,); also returns each term by its kind and the suffix.
+
+        Args:
+            loss: the loss without penalties.
+            d_real: D's logits on real samples, (B,).
+            d_fake: the same on fake ones.
+            evaluate: D's logits elsewhere, for finite differences.
+            discriminator: D.
+            suffix: of the names of the terms.
+        """
         terms: UpdateStatistics = {}
         for penalty, weight in self._due:
-            logits, x = (d_real, self._real) if penalty.on == "real" else (d_fake, self._fake)
-            term = terms[f"{penalty.kind}{suffix}"] = weight * penalty.penalty(logits, x)
+            logits = d_fake if penalty.on == "fake" else d_real
+            if penalty.on == "logits":
+                value = penalty.penalty(d_real, d_fake)
+            elif epsilon := epsilon_of(penalty):
+                rows = rows_of(discriminator, len(logits), getattr(penalty, "share", 1.0), logits.device)
+                x, direction = self._x[penalty.on][rows].detach(), self._directions[penalty.on][rows]
+                estimate = squared_difference(logits[rows], evaluate(x + epsilon * direction, rows), epsilon)
+                share = len(rows) / len(logits)
+                value = torch.zeros_like(logits).index_put((rows,), estimate / share)
+            else:
+                value = penalty.penalty(logits, self._x[penalty.on])
+            term = terms[f"{penalty.kind}{suffix}"] = weight * value
             loss = loss + term
         return loss, terms
+
+
+def epsilon_of(penalty: Penalty) -> float:
+    """Return the step of a penalty's finite differences; 0 if its gradient is exact."""
+    return float(getattr(penalty, "epsilon", 0.0))
+
+
+def rows_of(discriminator: nn.Module, count: int, share: float, device: torch.device) -> Tensor:
+    """Return the rows, int64 (R,), of a share of a batch that D judges as it judges them in the whole batch.
+
+    A D whose logits depend on other rows has a method `independent_rows`; see `ResNetDiscriminatorConfig`.
+    """
+    choose = getattr(discriminator, "independent_rows", None)
+    rows = choose(count, share) if choose else range(max(1, round(share * count)))
+    return torch.as_tensor(rows, device=device)
 
 
 class AdversarialMethod(Method):
@@ -77,7 +136,7 @@ class AdversarialMethod(Method):
         raise NotImplementedError
 
     def iteration_kind(self, step: int) -> Hashable:
-        return tuple(penalty.weight(step) for penalty in self.penalties)
+        return tuple(penalty.scale(step) for penalty in self.penalties)
 
     @property
     def period(self) -> int:

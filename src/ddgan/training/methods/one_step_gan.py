@@ -25,7 +25,7 @@ from ddgan.models.one_step import OneStepGAN, first_step
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, variance
 from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
-from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise
+from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
 from ddgan.training.state import Method, TrainState, UpdateStatistics
 
 __all__ = ["OneStepGANMethod", "SingleDiscriminator"]
@@ -97,11 +97,16 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
         """Return L_D (B,); statistics: `t`, `d_real`, `d_fake`, `loss_d`, and the due penalties by kind."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
-        due = Due(self.penalties, state.step, real, fake)
+        due = Due(self.penalties, state, real, fake, spare_noise(noise))
         d_real, d_fake = (logits_of(state, x, own.t, batch) for x in (real, fake))
         loss = self.adversarial.discriminator(d_real, d_fake)
         statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
-        total, terms = due.added(loss, d_real, d_fake)
+
+        def evaluate(x: Tensor, rows: Tensor) -> Tensor:
+            condition = None if batch.condition is None else batch.condition.rows(rows)
+            return logits_of(state, x, own.t[rows], Batch(x, condition))
+
+        total, terms = due.added(loss, d_real, d_fake, evaluate, state.discriminators[ONLY])
         return total, statistics | terms
 
     def generator_loss(
