@@ -314,6 +314,18 @@ class LogFile(Callback):
             session.attempt(self._trackers.close, "to the trackers")
 
 
+class AdaptAugmentation(Callback):
+    """Adapts the strength of the augmentation of D to its overfitting, at each log line."""
+
+    def on_log(self, session: Session, record: dict[str, Any]) -> None:
+        training, state = session.config.training, session.state
+        seen = training.log_every * training.batch_size / 1000
+        strength = session.config.method.adapted_strength(float(state.strength), record, seen)
+        if strength is not None:
+            state.strength.fill_(strength)
+            record["augmentation"] = strength
+
+
 class Progress(Callback):
     """Shows progress on the terminal."""
 
@@ -426,7 +438,7 @@ class ScoresAndCheckpoints(Callback):
 
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
     """Return all callbacks of a run, in order."""
-    measuring = [Figures(), HeldOutLogits(), Progress(), Pace(), Budget()]
+    measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), Progress(), Pace(), Budget()]
     watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
     return [*measuring, *added, *watching, Grids(), ScoresAndCheckpoints()]
 

@@ -81,6 +81,7 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
     state.is_budgeted = metadata["is_budgeted"]
     state.streak.fill_(metadata["streak"])
     state.longest_streak.fill_(metadata.get("longest_streak", 0))
+    state.strength.fill_(metadata.get("strength", state.strength.item()))
     state.license = metadata.get("license", "")
 
 
@@ -129,7 +130,7 @@ class Checkpoints:
         path = self.path(state.step)
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
-        known["longest_streak"] = int(state.longest_streak)
+        known |= {"longest_streak": int(state.longest_streak), "strength": float(state.strength)}
         known |= metadata
         with folder_made_atomically(path) as partial:
             sums = {f"{STATISTICS}.{name}": value for name, value in (statistics or {}).items()}

@@ -98,6 +98,18 @@ class Method:
         return ()
 
     @property
+    def first_strength(self) -> float:
+        """The strength at the start of an augmentation that adapts, see `adapted_strength`."""
+        return 0.0
+
+    def adapted_strength(self, strength: float, record: Mapping[str, Any], seen: float) -> float | None:
+        """Return the strength of an augmentation after a log record of `seen` thousand images.
+
+        None for a method without one that adapts.
+        """
+        return None
+
+    @property
     def period(self) -> int:
         """Number of iterations after which the kinds repeat."""
         return 1
@@ -138,6 +150,7 @@ class TrainState:
         step: finished iterations.
         streak: number of consecutive iterations up to now that skipped an update, int64 ().
         longest_streak: the largest `streak` so far, int64 (); both stay on the device.
+        strength: of an augmentation that adapts, float32 ().
         license: of the weights that training started from; the new weights derive from them.
         ramps: the present values of ramps, float32 () on the device, see `value`.
     """
@@ -157,6 +170,7 @@ class TrainState:
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     longest_streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    strength: Tensor = field(default_factory=lambda: torch.zeros(()))
     license: str = ""
     ramps: dict[Ramp, Tensor] = field(default_factory=dict)
 
@@ -184,6 +198,7 @@ class TrainState:
             num_iterations,
             streak=torch.zeros((), dtype=torch.int64, device=device),
             longest_streak=torch.zeros((), dtype=torch.int64, device=device),
+            strength=torch.tensor(method.first_strength, device=device),
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,37 @@ def test_the_statistics_name_every_term(tiny_config: RunConfig) -> None:
     state, x = made(config), images(0)
     found = flat(iterate(state, Batch(x), noise_like(config, x)))
     assert {"r1", "r2", "centring", "transport"} <= found.keys()
+
+
+def test_an_augmentation_adapts_and_resumes_exactly(tiny_config: RunConfig, tmp_path: Path) -> None:
+    config = tiny_config.changed(
+        {
+            "method.augmentation": {"probability": 0.1, "target": 0.5, "images": 0.1, "color": 0.1},
+            "training.num_iterations": 6,
+            "training.keep_every": 1,
+            "training.log_every": 1,
+        }
+    )
+    whole = ddgan.train(config, tmp_path / "whole", verbose=False)
+    log = read_log(tmp_path / "whole" / "log.jsonl")
+    steps = [abs(later["augmentation"] - earlier["augmentation"]) for earlier, later in pairwise(log)]
+    assert all(step == pytest.approx(0.08) or step < 0.08 for step in steps)  # 8 of 100 images
+    assert any(step > 0 for step in steps)
+    run = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    for path in (run / "checkpoints").iterdir():
+        if path.name > "step-00000003":
+            shutil.rmtree(path)
+    resumed = ddgan.resume(run, verbose=False)
+    ours, theirs = (one.model.generator.state_dict() for one in (resumed, whole))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert [record["augmentation"] for record in read_log(run / "log.jsonl")] == [
+        record["augmentation"] for record in log
+    ]
+
+
+def test_points_cannot_be_augmented(tiny_points_config: RunConfig, tmp_path: Path) -> None:
+    config = tiny_points_config.changed({"method.augmentation": {}})
+    with pytest.raises(
+        ValueError, match=r"method.augmentation transforms images, but the samples have shape \[2\]"
+    ):
+        ddgan.train(config, tmp_path / "run", verbose=False)

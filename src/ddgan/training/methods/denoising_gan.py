@@ -12,7 +12,7 @@ which does not see x_t, can be added, or can replace the first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -21,9 +21,16 @@ from annotated_types import Len
 from torch import Tensor, nn
 
 from ddgan.config.components import Component, default, find, register
+from ddgan.config.ramps import at
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.data.batch import Batch
+from ddgan.losses.pair_augmentation import (
+    NUM_UNIFORMS,
+    PairAugmentation,
+    PairAugmentationConfig,
+    adapted,
+)
 from ddgan.losses.reconstruction import Reconstruction
 from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
@@ -50,6 +57,7 @@ class DenoisingGAN(AdversarialMethod):
             paper.
         transport: the cost of moving x_t to the predicted x_0, in the losses of both networks; none in the
             paper.
+        augmentation: random transforms of what D sees; none in the paper.
         discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
@@ -58,6 +66,7 @@ class DenoisingGAN(AdversarialMethod):
     penalties: Penalties = lazy_r1()
     reconstruction: Annotated[Reconstruction, Component("reconstruction")] | None = None
     transport: TransportConfig | None = None
+    augmentation: PairAugmentationConfig | None = None
     discriminators: Annotated[
         dict[Role, Annotated[DiscriminatorConfig, Component("discriminator")]], Len(min_length=1)
     ] = dataclasses.field(default_factory=lambda: {PAIR: find("discriminator", "resnet")()})
@@ -73,6 +82,17 @@ class DenoisingGAN(AdversarialMethod):
 
     def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
         return {role: config for role, config in self.discriminators.items()}  # noqa: C416 (roles are text)
+
+    @property
+    def first_strength(self) -> float:
+        return 0.0 if self.augmentation is None else at(self.augmentation.probability, 0, 1)
+
+    def adapted_strength(self, strength: float, record: Mapping[str, Any], seen: float) -> float | None:
+        config = self.augmentation
+        sign = next((record[name] for name in ("sign_real", "sign_real_marginal") if name in record), None)
+        if config is None or not config.target or sign is None:
+            return None
+        return adapted(strength, sign, config.target, config.images, seen)
 
     def draw(self, config: RunConfig, step: int, x: Tensor) -> StepNoise:
         return draw_noise(config.seed, step, x, config.diffusion.num_steps, config.generator.latent_size)
@@ -95,6 +115,8 @@ class DenoisingGAN(AdversarialMethod):
         with torch.no_grad():
             prediction, fake_prev = self._fake(state, batch, own, x_t)
             cost = self._transport_cost(state, prediction, x_t, own.t)
+        augment = self._augmentation(state, noise.generator)
+        x_prev, fake_prev, x_t = augment(x_prev), augment(fake_prev), augment(x_t)
         due = Due(self.penalties, state, x_prev, fake_prev, spare_noise(noise))
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
@@ -106,6 +128,8 @@ class DenoisingGAN(AdversarialMethod):
             evaluate = partial(self._logits, state, batch, own, discriminator, seen)
             loss, terms = due.added(loss, d_real, d_fake, evaluate, discriminator, suffix)
             statistics |= terms
+            if self.augmentation is not None and self.augmentation.target:
+                statistics[f"sign_real{suffix}"] = d_real.sign()
             losses.append(loss)
         return _sum(losses), statistics
 
@@ -121,9 +145,11 @@ class DenoisingGAN(AdversarialMethod):
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         prediction, fake_prev = self._fake(state, batch, own, x_t)
         cost = self._transport_cost(state, prediction, x_t, own.t)
+        augment = self._augmentation(state, noise.discriminator)
+        x_prev, fake_prev, seen_t = augment(x_prev), augment(fake_prev), augment(x_t)
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
-        for suffix, discriminator, seen in self._roles(state, x_t):
+        for suffix, discriminator, seen in self._roles(state, seen_t):
             d_real = None
             if self.adversarial.needs_real:
                 with torch.no_grad():
@@ -147,6 +173,21 @@ class DenoisingGAN(AdversarialMethod):
                 signal = diffusion.alpha_bar[own.t] if self.reconstruction.by_signal else 1.0
                 loss = loss + self.reconstruction.weight * signal * error
         return loss, statistics
+
+    def _augmentation(self, state: TrainState, spare: HalfStepNoise) -> Callable[[Tensor], Tensor]:
+        """Return the transforms of D's inputs in this update; `spare` is the noise of the other update."""
+        config = self.augmentation
+        if config is None:
+            return lambda x: x
+        drawn = spare.noise_posterior.flatten(1)
+        if spare.noise_posterior.ndim != 4 or drawn.shape[1] < NUM_UNIFORMS:
+            raise SettingError(
+                "method.augmentation",
+                f"transforms images, but the samples have shape {list(spare.noise_posterior.shape[1:])}; "
+                "leave it out",
+            )
+        probability = state.strength if config.target else state.value(config.probability)
+        return PairAugmentation(config, probability, torch.special.ndtr(drawn[:, :NUM_UNIFORMS]))
 
     def _transport_cost(self, state: TrainState, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor | None:
         """Return the transport cost of a prediction, (B,); None if the method has none."""
