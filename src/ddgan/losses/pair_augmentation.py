@@ -107,7 +107,7 @@ def normal(uniform: Tensor) -> Tensor:
 def adapted(probability: float, sign: float, target: float, images: float, seen: float) -> float:
     """Return the probability after `seen` thousand images whose logits on real pairs had this mean sign.
 
-    It moves towards the target at a constant rate: from 0 to 1 in `images` thousand images (ADA, section 3.1).
+    It moves to the target at a constant rate: from 0 to 1 in `images` thousand images (ADA, section 3.1).
     """
     step = seen / images
     return min(max(probability + (step if sign > target else -step), 0.0), MOST)

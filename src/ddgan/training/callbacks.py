@@ -372,6 +372,10 @@ class Budget(Callback):
     def on_step(self, session: Session) -> None:
         if not self._is_measuring:
             return
+        if session.state.step <= session.config.method.first_usual:  # cheaper than those to come
+            minutes = session.config.training.max_minutes
+            self._budget = MinuteBudget(minutes, session.state.step, session.seconds)
+            return
         end = self._budget.iterations(session.state.step, session.processes)
         if end is None:
             return

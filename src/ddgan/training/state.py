@@ -98,6 +98,11 @@ class Method:
         return ()
 
     @property
+    def first_usual(self) -> int:
+        """The first iteration that costs what most do: a time budget is measured from there."""
+        return 0
+
+    @property
     def first_strength(self) -> float:
         """The strength at the start of an augmentation that adapts, see `adapted_strength`."""
         return 0.0

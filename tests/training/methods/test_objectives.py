@@ -15,6 +15,7 @@ import ddgan
 from ddgan import RunConfig
 from ddgan.config.ramps import Ramp
 from ddgan.data.batch import Batch
+from ddgan.models.checkpoint_file import read_checkpoint
 from ddgan.models.run_folder import read_log
 from ddgan.training.iteration import iterate
 from ddgan.training.methods.objectives import rows_of
@@ -198,3 +199,52 @@ def test_points_cannot_be_augmented(tiny_points_config: RunConfig, tmp_path: Pat
         ValueError, match=r"method.augmentation transforms images, but the samples have shape \[2\]"
     ):
         ddgan.train(config, tmp_path / "run", verbose=False)
+
+
+def test_denoising_first_trains_g_alone_and_then_both(tiny_config: RunConfig, tmp_path: Path) -> None:
+    config = tiny_config.changed(
+        {
+            "method.denoise_first": 3,
+            "training.num_iterations": 6,
+            "training.log_every": 1,
+            "training.keep_every": 1,
+            "training.keep_last": 9,
+        }
+    )
+    run = ddgan.train(config, tmp_path / "run", verbose=False)
+    log = read_log(run.path / "log.jsonl")
+    assert ["loss_d" in record for record in log] == [False] * 3 + [True] * 3
+    first, third, last = (
+        read_checkpoint(run.path / "checkpoints" / f"step-{step:08d}") for step in (1, 3, 6)
+    )
+    ours, theirs = first.weights("discriminator"), third.weights("discriminator")
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert any(not torch.equal(ours[name], value) for name, value in last.weights("discriminator").items())
+    assert any(
+        not torch.equal(value, third.weights("generator")[name])
+        for name, value in first.weights("generator").items()
+    )
+
+
+def test_the_denoising_loss_is_the_mean_squared_error(tiny_config: RunConfig) -> None:
+    config = tiny_config.changed({"method.denoise_first": 1, "diffusion.num_steps": 3})
+    state, x = made(config), images(0)
+    noise = noise_like(config, x)
+    statistics, gradients = one_update(state, "generator", x, noise)
+    own = noise.generator
+    _, x_t = state.diffusion.pair(x, own.t, own.noise_prev, own.noise_step)
+    with torch.no_grad():
+        expected = (made(config).generator(x_t, own.t, own.z, None) - x).square().flatten(1).mean(dim=1)
+    torch.testing.assert_close(statistics["reconstruction"], expected)
+    assert gradients
+    assert state.method.iteration_kind(0) != state.method.iteration_kind(1)
+
+
+def test_a_time_budget_is_measured_once_both_networks_train(tiny_config: RunConfig, tmp_path: Path) -> None:
+    config = tiny_config.changed(
+        {"method.denoise_first": 4, "training.max_minutes": 0.02, "training.log_every": 1}
+    )
+    run = ddgan.train(config, tmp_path / "run", verbose=False)
+    log = read_log(run.path / "log.jsonl")
+    assert log[-1]["step"] > 5
+    assert "loss_d" in log[-1]

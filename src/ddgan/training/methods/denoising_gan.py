@@ -12,7 +12,7 @@ which does not see x_t, can be added, or can replace the first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ddgan.config.components import Component, default, find, register
 from ddgan.config.ramps import at
 from ddgan.config.run_config import RunConfig
-from ddgan.config.settings import SettingError
+from ddgan.config.settings import Interval, SettingError
 from ddgan.data.batch import Batch
 from ddgan.losses.pair_augmentation import (
     NUM_UNIFORMS,
@@ -31,14 +31,14 @@ from ddgan.losses.pair_augmentation import (
     PairAugmentationConfig,
     adapted,
 )
-from ddgan.losses.reconstruction import Reconstruction
+from ddgan.losses.reconstruction import Reconstruction, squared_error
 from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, variance
 from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
-from ddgan.training.state import TrainState, UpdateStatistics
+from ddgan.training.state import GENERATOR, TrainState, Update, UpdateStatistics
 
 __all__ = ["DenoisingGAN"]
 
@@ -58,6 +58,8 @@ class DenoisingGAN(AdversarialMethod):
         transport: the cost of moving x_t to the predicted x_0, in the losses of both networks; none in the
             paper.
         augmentation: random transforms of what D sees; none in the paper.
+        denoise_first: iterations at the start in which G alone is trained, to predict x_0 with the least mean
+            squared error, and D waits; 0 in the paper.
         discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
@@ -67,12 +69,17 @@ class DenoisingGAN(AdversarialMethod):
     reconstruction: Annotated[Reconstruction, Component("reconstruction")] | None = None
     transport: TransportConfig | None = None
     augmentation: PairAugmentationConfig | None = None
+    denoise_first: Annotated[int, Interval(ge=0, le=10**9)] = 0
     discriminators: Annotated[
         dict[Role, Annotated[DiscriminatorConfig, Component("discriminator")]], Len(min_length=1)
     ] = dataclasses.field(default_factory=lambda: {PAIR: find("discriminator", "resnet")()})
 
     def check(self, config: RunConfig) -> None:
-        terms = {"reconstruction": self.reconstruction, "transport": self.transport}
+        terms = {
+            "reconstruction": self.reconstruction,
+            "transport": self.transport,
+            "denoise_first": self.denoise_first or None,
+        }
         for name, term in terms.items() if config.diffusion.prediction == "x_prev" else ():
             if term is not None:
                 raise SettingError(
@@ -93,6 +100,18 @@ class DenoisingGAN(AdversarialMethod):
         if config is None or not config.target or sign is None:
             return None
         return adapted(strength, sign, config.target, config.images, seen)
+
+    def updates(self, step: int) -> Sequence[Update]:
+        if step < self.denoise_first:
+            return (Update(GENERATOR, self.denoising_loss),)
+        return super().updates(step)
+
+    def iteration_kind(self, step: int) -> Hashable:
+        return step < self.denoise_first or super().iteration_kind(step)
+
+    @property
+    def first_usual(self) -> int:
+        return self.denoise_first
 
     def draw(self, config: RunConfig, step: int, x: Tensor) -> StepNoise:
         return draw_noise(config.seed, step, x, config.diffusion.num_steps, config.generator.latent_size)
@@ -173,6 +192,21 @@ class DenoisingGAN(AdversarialMethod):
                 signal = diffusion.alpha_bar[own.t] if self.reconstruction.by_signal else 1.0
                 loss = loss + self.reconstruction.weight * signal * error
         return loss, statistics
+
+    def denoising_loss(
+        self, state: TrainState, batch: Batch, noise: StepNoise
+    ) -> tuple[Tensor, UpdateStatistics]:
+        """Return the mean squared error of the predicted x_0, (B,), which trains G before D exists for it.
+
+        Statistics per sample: `t`, `reconstruction`, `variance_fake` and `variance_real`.
+        """
+        diffusion, own = state.diffusion, noise.generator
+        _, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
+        prediction = run(state, state.generator, x_t, own.t, own.z, batch.condition)
+        predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
+        error = squared_error(predicted, batch.x)
+        spread = {"variance_fake": variance(predicted.detach()), "variance_real": variance(batch.x)}
+        return error, {"t": own.t, "reconstruction": error} | spread
 
     def _augmentation(self, state: TrainState, spare: HalfStepNoise) -> Callable[[Tensor], Tensor]:
         """Return the transforms of D's inputs in this update; `spare` is the noise of the other update."""
