@@ -67,6 +67,15 @@ CHANGES: list[dict[str, Any]] = [
     {"method.reconstruction": "l2"},
     {"method.adversarial": "relativistic"},
     {"training.precision": "bf16", "method.penalties": []},
+    {"method.penalties": [{"kind": kind, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]},
+    {"method.transport": {}, "method.augmentation": {}, "method.penalties": [{"kind": "centring"}]},
+    {"method.denoise_first": 10},
+    {
+        "generator": {
+            "kind": "subbands",
+            "network": {"kind": "ncsnpp", "base_channels": 16, "channel_multipliers": [1, 1]},
+        }
+    },
 ]
 
 
@@ -74,8 +83,10 @@ CHANGES: list[dict[str, Any]] = [
 def test_an_iteration_takes_what_it_really_takes(
     changes: dict[str, Any], tiny_config: RunConfig, exactly: None
 ) -> None:
-    config = tiny_config.changed({"training.batch_size": 64, "generator.base_channels": 16} | changes)
-    found, real = estimate(config, DIGITS_SHAPE).iteration_bytes, measured(config, DIGITS_SHAPE)
+    width = {} if "generator" in changes else {"generator.base_channels": 16}
+    config = tiny_config.changed({"training.batch_size": 64} | width | changes)
+    step = 10 if "method.denoise_first" in changes else 0
+    found, real = estimate(config, DIGITS_SHAPE).iteration_bytes, measured(config, DIGITS_SHAPE, step)
     assert found == pytest.approx(real, rel=0.1 if "training.precision" in changes else 0.02)
 
 

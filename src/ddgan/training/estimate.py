@@ -41,7 +41,7 @@ from ddgan.system.text import one_line
 from ddgan.training.iteration import all_updates
 from ddgan.training.setup import arithmetic, build_networks, part_size, recompute_blocks
 from ddgan.training.space import moments_of
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, TrainState
+from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState
 
 __all__ = ["Estimate", "check_memory", "estimate", "fitting"]
 
@@ -149,6 +149,14 @@ class _Still(torch.optim.Optimizer):
         """Do nothing."""
 
 
+def _busiest(method: Method) -> int:
+    """Return an iteration with the most updates, and with all penalties that are due together."""
+    first = -(-method.first_usual // method.period) * method.period
+    return max(
+        (first + method.period - 1, first), key=lambda step: (len(method.updates(step)), step == first)
+    )
+
+
 def _peak_of_iteration(
     config: RunConfig, networks: dict[str, nn.Module], sample_shape: tuple[int, ...], processes: Processes
 ) -> int:
@@ -163,7 +171,7 @@ def _peak_of_iteration(
         Diffusion(config.diffusion).to("meta"),
         config.optimization,
         training.planned_iterations,
-        step=max((method.period - 1, 0), key=lambda step: (len(method.updates(step)), step == 0)),
+        step=_busiest(method),
         batch_size=size,
         streak=torch.zeros((), dtype=torch.int64, device="meta"),
     )
