@@ -1,0 +1,111 @@
+"""Screening of ideas for quality per compute, on stacked digits: one seed, equal minutes of one thread.
+
+    OMP_NUM_THREADS=1 python docs/results/quality.py run base --out runs/quality
+    python docs/results/quality.py table runs/quality
+
+A variant changes the settings of the base by dotted name. Run at most one on each core, and
+nothing else beside them: a run gets a budget in minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import ddgan
+from ddgan.metrics.speed import describe_machine
+from ddgan.models.run_folder import read_log
+from ddgan.system.outputs import read_record
+
+BASE = "digits_quick"
+DIFFERENCES = [{"kind": kind, "gamma": 0.002, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "transport": {"method.transport": {"weight": 1e-3}},
+    "transport_4e-3": {"method.transport": {"weight": 4e-3}},
+    "differences": {"method.penalties": DIFFERENCES},
+    "denoise_first": {"method.denoise_first": 1500},
+    "d_rate_5e-4": {"optimization.discriminator.lr": 5e-4},
+    "d_rate_2e-4": {"optimization.discriminator.lr": 2e-4},
+    "d_16": {"method.discriminators.pair.base_channels": 16},
+    "t_4": {"diffusion.num_steps": 4},
+    "t_2": {"diffusion.num_steps": 2},
+    "reconstruction_1": {"method.reconstruction.weight": 1.0},
+    "reconstruction_25": {"method.reconstruction.weight": 25.0},
+    "beta_2_ramp": {
+        f"optimization.{name}.betas": [0.5, {"start": 0.9, "end": 0.99}]
+        for name in ("generator", "discriminator")
+    },
+    "augmentation": {"method.augmentation": {"probability": 0.2, "flips": False, "scale": 0.1}},
+    "rampup": {"optimization.ema.decay": 0.9995, "optimization.ema.rampup": 0.05},
+}
+
+
+def run(name: str, minutes: float, seed: int, out: Path, preset: str) -> None:
+    """Train and score one variant."""
+    settings = {
+        "training.max_minutes": minutes,
+        "training.num_iterations": 1,
+        "training.score_samples": 26_000,
+    }
+    changes = VARIANTS[name] | settings | {"training.log_every": 100}
+    folder = out / f"{name}-{seed}"
+    made = ddgan.train(preset, folder, seed=seed, **changes)
+    metrics = ["frechet", "precision_recall"]
+    report = ddgan.evaluate(made.model, "digits", metrics, 5_000, features="classifier", device="cpu")
+    report.save(folder / "quality.json")
+    (folder / "machine.txt").write_text(describe_machine(made.model.device) + "\n")
+
+
+def table(folder: Path) -> None:
+    """Print a Markdown table with a row per run."""
+    print(
+        "| variant | seed | iterations | minutes | KL | modes | high-confidence share of the real | Fréchet "
+        "| precision | recall | D's loss | memory |"
+    )
+    print("|" + "---|" * 12)
+    for path in sorted(folder.iterdir()):
+        if not (path / "quality.json").is_file():
+            continue
+        name, _, seed = path.name.rpartition("-")
+        last, modes = read_log(path / "log.jsonl")[-1], read_record(path / "scores.json")["modes"]
+        other = read_record(path / "quality.json")
+        cells = [
+            name,
+            seed,
+            f"{last['step']:,}",
+            f"{last['seconds'] / 60:.1f}",
+            f"{modes['kl']:.3f}",
+            str(modes["modes"]),
+            f"{modes['confident'] / modes['confident_real']:.3f}",
+            f"{other['frechet']['distance']:.2f}",
+            f"{other['precision_recall']['precision']:.3f}",
+            f"{other['precision_recall']['recall']:.3f}",
+            f"{last['loss_d']:.3f}",
+            f"{last['memory_gb']:.2f} GB",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Run a variant, or print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("name", choices=list(VARIANTS))
+    runner.add_argument("--minutes", type=float, default=5.0)
+    runner.add_argument("--seed", type=int, default=0)
+    runner.add_argument("--preset", default=BASE)
+    runner.add_argument("--out", type=Path, required=True)
+    printer = commands.add_parser("table")
+    printer.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    if options.command == "table":
+        table(options.folder)
+    else:
+        run(options.name, options.minutes, options.seed, options.out, options.preset)
+
+
+if __name__ == "__main__":
+    main()
