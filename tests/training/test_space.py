@@ -93,7 +93,7 @@ def test_too_little_space_is_refused_and_what_may_become_too_little_is_told(
     assert "6 checkpoints" in warning
 
     free -= 1
-    with pytest.raises(ValueError, match=r"/runs/mine', where 51.8 kB are free, but two checkpoints and the"):
+    with pytest.raises(ValueError, match=r"/runs/mine', where 126 kB are free, but two checkpoints and the"):
         told(keep_last=1)
     old = run / "checkpoints" / "step-00000000"
     old.mkdir(parents=True)
