@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
@@ -404,6 +405,7 @@ class TrainedModel(ABC):
                 are not images that `output` can hold, or an image has a value that is not finite.
         """
         check_output(output, self.sample_shape)
+        check_whole("n", n)
         where = torch.device("cpu" if output == "pil" else device)
         size = n * math.prod(self.sample_shape) * (4 if output == "tensor" else 1)
         check_allocation(size, f"n is {n:,}: so many samples", "use `batches`, or fewer samples", where)
@@ -477,12 +479,24 @@ def check_output(output: str, sample_shape: Sequence[int]) -> None:
         )
 
 
+def check_whole(name: str, value: Any) -> None:
+    """Check that an argument is a whole number.
+
+    Raises:
+        ValueError: naming the argument, if it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} is {str(value)[:40]!r}; it must be a whole number")
+
+
 def in_batches(n: int, batch_size: int) -> list[range]:
     """Split 0..n-1 into batches of nearly equal size, at most `batch_size`.
 
     Raises:
-        ValueError: if either is below 1.
+        ValueError: if either is not a whole number, or out of range.
     """
+    check_whole("n", n)
+    check_whole("batch_size", batch_size)
     if not 1 <= n <= MOST_SAMPLES:
         rule = "at least 1" if n < 1 else f"at most {MOST_SAMPLES:,}"
         raise ValueError(f"n is {n}; it must be {rule}")

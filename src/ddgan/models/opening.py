@@ -129,7 +129,11 @@ def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights,
             has no EMA of this half-life.
     """
     path = Path(source)
-    if (checkpoint := _checkpoint_at(path)) is not None:
+    try:
+        checkpoint = _checkpoint_at(path)
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"'{str(source)[:60]}' cannot be opened: {error.strerror}") from None
+    if checkpoint is not None:
         return _of_checkpoint(checkpoint, ema), checkpoint / STATE_NAME
     if path.is_dir():
         if not (path / WEIGHTS_NAME).is_file():
