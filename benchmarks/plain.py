@@ -98,7 +98,7 @@ def discriminator_loss(
     loss = method.adversarial.discriminator(d_real, d_fake)
     statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
     for penalty in method.penalties:
-        if (weight := penalty.weight(state.step)) > 0:
+        if (weight := penalty.scale(state.step) * penalty.gamma) > 0:
             assert penalty.kind == "r1"
             statistics["r1"] = weight * squared_gradient(d_real, x_prev)
             loss = loss + statistics["r1"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "ddgan"
-BASE = {"config.settings", "config.components"}
+BASE = {"config.settings", "config.components", "config.ramps"}
 """What everything that can be chosen by a configuration stands on: the base of the room config."""
 THEORY = {"diffusion", "losses", "networks"}
 MAY_IMPORT: dict[str, set[str]] = {

@@ -105,9 +105,7 @@ def test_points_are_written_as_numbers(
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_help(edit: str, capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["edit", "MODEL", edit, "--help"])
-    assert stopped.value.code in (0, None)
+    assert main(["edit", "MODEL", edit, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: ddgan edit MODEL {edit}")
     assert main(["edit", "--help"]) == 0
     assert edit in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +200,7 @@ def test_settings_as_options_are_refused_like_settings(arguments: list[str], lin
 
 def test_their_help_says_what_they_take(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    with pytest.raises(SystemExit):
-        main(["prepare", "--help"])
+    assert main(["prepare", "--help"]) == 0
     text = capsys.readouterr().out
     assert "(whole number from 0 to 10,000; default: 0)" in text
     assert "(one of crop, fit; default: crop)" in text
@@ -215,8 +213,7 @@ def test_their_help_says_what_they_take(capsys: Capture, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(command: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    with suppress(SystemExit):
-        main([command, *(["MODEL", "inpaint"] if command == "edit" else []), "--help"])
+    assert main([command, *(["MODEL", "inpaint"] if command == "edit" else []), "--help"]) == 0
     text = capsys.readouterr().out
     lines = text[text.index("\noptions:\n") :].partition("\n\n")[0].splitlines()[2:]
     options = [place for place, line in enumerate(lines) if line.startswith("  -")]

@@ -52,11 +52,18 @@ def hint(cls: type, field: str) -> Any:
 
 def needed(name: str) -> dict[str, Any]:
     """Values for the settings that have no default."""
+    return needed_of(ALL[name])
+
+
+def needed_of(cls: Any) -> dict[str, Any]:
+    def value(kind: Any) -> Any:
+        if typing.get_origin(kind) is Literal:
+            return typing.get_args(kind)[0]
+        return 0.5 if typing.get_origin(kind) is Annotated else "x.pt"
+
     return {
-        field.name: typing.get_args(kind)[0]
-        if typing.get_origin(kind := hint(ALL[name], field.name))
-        else "x.pt"
-        for field in dataclasses.fields(ALL[name])  # type: ignore[arg-type]
+        field.name: value(hint(cls, field.name))
+        for field in dataclasses.fields(cls)
         if field.default is field.default_factory is dataclasses.MISSING
     }
 
@@ -84,7 +91,7 @@ def allowed(kind: Any) -> Found:
     if origin in (tuple, dict):
         return several(kind, Len())
     if dataclasses.is_dataclass(kind):
-        return st.just({})
+        return st.just(needed_of(kind))
     simple: dict[Any, Found] = {
         bool: st.booleans(),
         str: st.text(max_size=12),
@@ -161,6 +168,8 @@ def refused(kind: Any) -> list[Any]:
         return [*refused(base), *beyond(base, rule)]
     if origin is Literal:
         return ["no_such_word", None, [], {}, "", *([] if 1 in inside else [1, True])]
+    if origin in (types.UnionType, typing.Union) and any(map(dataclasses.is_dataclass, inside)):
+        return [math.nan, [[]], True, {"no_such_setting": 1}]
     if origin in (types.UnionType, typing.Union):
         return [3.25, [1], math.nan] if type(None) not in inside else [math.nan, [[]]]
     if origin is tuple:

@@ -31,9 +31,7 @@ def test_the_list_has_every_name_with_what_each_scale_costs(capsys: Capture) -> 
 
 
 def test_help(capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["reproduce", "--help"])
-    assert stopped.value.code in (0, None)
+    assert main(["reproduce", "--help"]) == 0
     assert "--scale" in capsys.readouterr().out
 
 

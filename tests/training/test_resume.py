@@ -290,7 +290,7 @@ def test_a_disk_that_is_too_small_is_refused_before_an_old_run_is_replaced(
     run = small_disk / "run"
     ddgan.train(tiny_points_config, run, verbose=False)
     wide = tiny_config.changed({"generator.base_channels": 32})
-    words = r"^out is .*/run', where \d\.\d MB are free, but two checkpoints and .*; free \d+\.\d MB"
+    words = r"^out is .*/run', where [\d.]+ MB are free, but two checkpoints and .*; free [\d.]+ MB"
     with pytest.raises(ValueError, match=words):
         ddgan.train(wide, run, overwrite=True, verbose=False)
     assert ddgan.load(run).sample(1).shape == (1, 2)

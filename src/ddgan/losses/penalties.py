@@ -126,9 +126,11 @@ class CentringConfig:
     every: Every = 1
 
     def scale(self, step: int) -> float:
+        """Return 1, or 0 where the penalty is skipped."""
         return 0.0 if step % self.every else 1.0
 
     def penalty(self, logits: Tensor, other: Tensor) -> Tensor:
+        """Return the squared mean of the logits on the two pairs of each sample, (B,)."""
         return ((logits + other) / 2).square()
 
 
