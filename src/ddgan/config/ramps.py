@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from ddgan.config.settings import Interval, SettingError, settings
 
-__all__ = ["Ramp", "at"]
+__all__ = ["Ramp", "at", "in_words"]
 
 
 @settings
@@ -49,3 +49,8 @@ class Ramp:
 def at(setting: float | Ramp, step: int, num_iterations: int) -> float:
     """Return the value of a setting that may be a ramp at iteration `step` of `num_iterations`."""
     return setting.at(step, num_iterations) if isinstance(setting, Ramp) else setting
+
+
+def in_words(setting: float | Ramp) -> str:
+    """Describe a setting that may be a ramp, such as 0.05 or 0.05 to 0.005."""
+    return f"{setting.start:g} to {setting.end:g}" if isinstance(setting, Ramp) else f"{setting:g}"

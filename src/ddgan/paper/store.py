@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ddgan.config.ramps import in_words
 from ddgan.config.run_config import RunConfig
 from ddgan.models.opening import load
 from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, read_log
@@ -53,7 +54,7 @@ def settings_in_words(config: RunConfig) -> str:
         loss = [f"WGAN-GP {method.penalty_weight:g}, updates of D to G {method.critic_updates}:1"]
     else:
         loss = [method.adversarial.kind.replace("nonsaturating", "non-saturating")]
-        loss += [f"{p.kind.upper()} {p.gamma:g} every {p.every}" for p in method.penalties]
+        loss += [f"{p.kind.upper()} {in_words(p.gamma)} every {p.every}" for p in method.penalties]
     if (term := getattr(method, "reconstruction", None)) is not None:
         loss.append(f"reconstruction {term.kind} x {term.weight:g}")
     (d,) = method.discriminators_of().values()
