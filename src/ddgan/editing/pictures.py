@@ -11,7 +11,8 @@ from ddgan.editing.inputs import Picture, read_images, read_mask
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.model import Classes
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise, check_seed
+from ddgan.system.arguments import check_seed
+from ddgan.system.randomness import ImageNoise
 
 __all__ = ["DEFAULT_ROUNDS", "OnBatch", "half_strength", "inpaint", "repeated", "stroke", "variations"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +31,7 @@ from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.sample_files import has_png_form
 from ddgan.models.weights_file import metadata_of
 from ddgan.networks.conditions import Condition
+from ddgan.system.arguments import is_whole
 from ddgan.system.files import write_atomically
 from ddgan.system.images import to_pil, to_uint8
 
@@ -187,7 +187,7 @@ class DDGANPipeline(DiffusionPipeline):
             )
         if seed is not None and generator is not None:
             raise ValueError("seed and generator were both given; give one")
-        if seed is not None and not _is_whole(seed):
+        if seed is not None and not is_whole(seed):
             raise ValueError(f"seed is {shown(seed)}; it must be a whole number")
         condition = model.condition_for(batch_size, labels)
         noise: Noise
@@ -204,10 +204,6 @@ class DDGANPipeline(DiffusionPipeline):
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def _labels_of(class_labels: Any) -> int | list[int] | None:
     """Return class labels, which may be an array or a tensor, as plain numbers.
 
@@ -216,7 +212,7 @@ def _labels_of(class_labels: Any) -> int | list[int] | None:
     """
     found = class_labels.tolist() if hasattr(class_labels, "tolist") else class_labels
     labels = list(found) if isinstance(found, tuple | range) else found
-    if labels is not None and not all(map(_is_whole, labels if isinstance(labels, list) else [labels])):
+    if labels is not None and not all(map(is_whole, labels if isinstance(labels, list) else [labels])):
         raise ValueError(f"class_labels is {shown(labels)}; give a class, or a list of one class per image")
     return labels
 
@@ -245,7 +241,7 @@ def _batch_size(given: int | None, labels: int | list[int] | None, generator: An
     """
     several = [len(one) for one in (labels, generator) if isinstance(one, list)]
     size = next(iter(several), 1) if given is None else given
-    if not _is_whole(size) or size < 1:
+    if not is_whole(size) or size < 1:
         raise ValueError(f"batch_size is {shown(size)}; it must be a whole number, at least 1")
     if isinstance(generator, list) and len(generator) != size:
         raise ValueError(f"generator has {len(generator)} entries; give one, or {size}: one per image")

@@ -85,14 +85,14 @@ def evaluate(
             the model's training data has other contents than its run recorded.
     """
     asked = check_metrics(metrics)
-    chosen = AUTO if features == AUTO else features_named(features)
-    samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
-    like = samples.own_data
-    compared = _trained_on(samples) if data is None else beside(data, like, progress=progress)
     if held_out is not None and "memorisation" not in {metric.kind for metric in asked}:
         raise ValueError(
             "held_out is for the metric memorisation, which was not requested; add it, or leave held_out out"
         )
+    chosen = AUTO if features == AUTO else features_named(features)
+    samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
+    like = samples.own_data
+    compared = _trained_on(samples) if data is None else beside(data, like, progress=progress)
     unseen = None if held_out is None else beside(held_out, like, progress=progress)
     inputs = Inputs(
         samples,

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ddgan.models.weights_file import FORMAT
-from ddgan.system.files import read_tensors, sha256_of
+from ddgan.system.files import parse_json, read_tensors, sha256_of
 from ddgan.system.seal import SEAL, sealed, unsealed
 from ddgan.system.text import one_line
 
@@ -76,10 +76,10 @@ def read_own_metadata(path: Path) -> dict[str, Any]:
         OSError: if they cannot be read at the moment.
     """
     try:
-        metadata: dict[str, Any] = json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
+        metadata: dict[str, Any] = parse_json((path / METADATA_NAME).read_text(encoding="utf-8"))
         found, is_sealed = metadata["format"], SEAL in metadata
         metadata = unsealed(metadata)
-    except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"'{path}' is damaged: {error}") from None
     if found != FORMAT:
         raise ValueError(

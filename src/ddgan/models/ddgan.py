@@ -14,7 +14,8 @@ from ddgan.models.model import Classes, TrainedModel
 from ddgan.models.opening import load
 from ddgan.models.precision import Precision
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise, check_seed
+from ddgan.system.arguments import check_seed
+from ddgan.system.randomness import ImageNoise
 
 __all__ = ["DDGAN", "check_ddgan"]
 

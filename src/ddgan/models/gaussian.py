@@ -14,7 +14,8 @@ from ddgan.diffusion.ancestral import ChainConfig, ancestral_chain, chosen_steps
 from ddgan.diffusion.chain import Noise
 from ddgan.models.model import TrainedModel
 from ddgan.networks.conditions import Condition
-from ddgan.system.randomness import ImageNoise, check_seed
+from ddgan.system.arguments import check_seed
+from ddgan.system.randomness import ImageNoise
 
 __all__ = ["GaussianDiffusion"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
@@ -26,9 +25,10 @@ from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import kernels_kept
 from ddgan.system import images
+from ddgan.system.arguments import check_seed, check_whole
 from ddgan.system.memory import available_memory, check_allocation
 from ddgan.system.progress import progress_bar
-from ddgan.system.randomness import ImageNoise, check_seed
+from ddgan.system.randomness import ImageNoise
 
 __all__ = ["Classes", "Model", "Output", "TrainedModel"]
 
@@ -477,16 +477,6 @@ def check_output(output: str, sample_shape: Sequence[int]) -> None:
             f"output is '{output}', but samples of shape {tuple(sample_shape)} are not {kind}; "
             "use output='tensor'"
         )
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Check that an argument is a whole number.
-
-    Raises:
-        ValueError: naming the argument, if it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"{name} is {str(value)[:40]!r}; it must be a whole number")
 
 
 def in_batches(n: int, batch_size: int) -> list[range]:

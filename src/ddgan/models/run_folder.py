@@ -13,12 +13,12 @@ RUN/.ddgan-run         marks the folder as a run; --overwrite replaces no folder
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ddgan.models.weights_file import WEIGHTS_NAME
+from ddgan.system.files import parse_json
 from ddgan.system.seal import unsealed
 
 __all__ = ["CONFIG_NAME", "LOG_NAME", "REPORT_NAME", "SCORES_NAME", "read_log"]
@@ -47,9 +47,9 @@ def read_log(path: Path, on_damage: Callable[[str], object] | None = None) -> li
     lines = text.split("\n")
     for number, line in enumerate(lines):
         try:
-            record = unsealed(json.loads(line))
+            record = unsealed(parse_json(line))
             is_record = isinstance(record, dict) and type(record.get("step")) is int
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError):
             is_record = False
         if is_record:
             records.append(record)

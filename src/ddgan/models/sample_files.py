@@ -6,10 +6,9 @@ interrupted command continues where it was. The output itself is complete or abs
 
 from __future__ import annotations
 
-import math
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ __all__ = [
 
 RECORD_NAME = "samples.json"
 """The record beside the PNG files of a folder."""
-NUMBERED = "[0-9]" * 6 + "*.png"
+NUMBERED = re.compile(r"[0-9]{6,}\.png")
 FORMS = (".png", ".npz", "")
 NAMES = {2: "points", 4: "images"}
 """Names of arrays in X.npz by number of dimensions; others are named samples."""
@@ -76,7 +75,7 @@ def check_pictures(path: Path, overwrite: bool) -> Path:
     if path.is_dir():
         check_output(path, overwrite)
         found = sorted(file.name for file in path.iterdir())
-        strange = [name for name in found if name != RECORD_NAME and not fnmatch(name, NUMBERED)]
+        strange = [name for name in found if name != RECORD_NAME and not NUMBERED.fullmatch(name)]
         if strange or (found and not is_marked(path / RECORD_NAME)):
             why = f"it has a file '{strange[0]}'" if strange else f"it has no {RECORD_NAME} of ddgan"
             raise ValueError(f"out is '{path}', which is not a folder of samples: {why}; choose another name")
@@ -167,9 +166,7 @@ def check_grid(n: int, shape: Sequence[int], columns: int | None, out: Path) -> 
     Raises:
         ValueError: if it has more than LARGEST_GRID pixels.
     """
-    columns = columns or math.ceil(math.sqrt(n))
-    zoom = images.zoom_for(shape[0])
-    height, width = math.ceil(n / columns) * (zoom * shape[0] + 1), columns * (zoom * shape[1] + 1)
+    *_, height, width = images.grid_shape(n, shape, columns, images.zoom_for(shape[0]))
     if height * width > LARGEST_GRID:
         raise ValueError(
             f"out is '{out}', a grid of {n:,} images, which would have {width:,} x {height:,} pixels; "
@@ -194,8 +191,7 @@ def write_arrays(samples: Samples, out: Path, columns: int | None, record: dict[
     if out.suffix == ".npz":
         write_npz(samples, out)
     elif out.suffix == ".png":
-        tiles = np.concatenate(list(samples.blocks()))
-        images.save_png(images.grid(tiles, columns, images.zoom_for(samples.shape[1])), out)
+        write_grid(np.concatenate(list(samples.blocks())), out, columns)
     else:
         with folder_made_atomically(out) as partial:
             for index, image in enumerate(samples):
@@ -203,6 +199,11 @@ def write_arrays(samples: Samples, out: Path, columns: int | None, record: dict[
             write_record(partial / RECORD_NAME, record)
         return
     write_record(record_beside(out), record)
+
+
+def write_grid(tiles: np.ndarray, out: Path, columns: int | None) -> None:
+    """Write uint8 images (N, H, W, C) as one enlarged PNG grid of `columns`."""
+    images.save_png(images.grid(tiles, columns, images.zoom_for(tiles.shape[1])), out)
 
 
 def write_npz(samples: Samples, out: Path) -> None:
@@ -220,5 +221,4 @@ def write_npz(samples: Samples, out: Path) -> None:
 
 def save_grid(model: TrainedModel, path: Path, n: int = 64) -> None:
     """Write a PNG grid of the first n samples of seed 0."""
-    tiles = as_array(model.sample(n))
-    images.save_png(images.grid(tiles, model.grid_columns(), images.zoom_for(tiles.shape[1])), path)
+    write_grid(as_array(model.sample(n)), path, model.grid_columns())

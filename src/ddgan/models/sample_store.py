@@ -15,13 +15,13 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddgan.system.files import write_atomically
+from ddgan.system.files import parse_json, write_atomically
 
 __all__ = ["SampleStore", "open_store", "unfinished"]
 
@@ -60,10 +60,10 @@ class SampleStore:
         """Find the safe samples of an earlier start with the same request; otherwise begin anew."""
         (self._folder / "values").touch()
         try:
-            found = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
+            found = parse_json((self._folder / "progress.json").read_text(encoding="utf-8"))
             done, seconds, checksum = int(found["done"]), float(found["seconds"]), int(found["checksum"])
             is_same = found["asked"] == self._asked
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError):
             return
         if is_same and done >= 0 and self._crc_of(done) == checksum:
             self.done, self.seconds, self._checksum = done, seconds, checksum
@@ -151,9 +151,8 @@ def open_store(
 def _kept(store: SampleStore, folder: Path) -> None:
     """Keep the samples so far; a store without samples is removed."""
     try:
-        store.save()
-    except OSError:  # the disk is full; those of the last time are safe
-        pass
+        with suppress(OSError):  # the disk is full; those of the last time are safe
+            store.save()
     finally:
         store.close()
     if not store.done:

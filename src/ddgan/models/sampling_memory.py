@@ -12,6 +12,7 @@ import torch
 from ddgan.config.run_config import RunConfig
 from ddgan.models.sample_store import unfinished
 from ddgan.networks.conditions import Condition
+from ddgan.system.files import nearest_folder
 from ddgan.system.memory import LIBRARIES, MemoryMeter, available_memory, in_bytes, taken_on
 
 __all__ = ["batch_bytes", "check_room", "check_sampling"]
@@ -97,8 +98,7 @@ def check_room(n: int, sample_shape: Sequence[int], out: Path, *, stored: bool =
     if not out.suffix:
         size = max(size, PNG_BLOCK)
     needed = n * (size + values * stored)
-    place = next(folder for folder in out.absolute().parents if folder.exists())
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(nearest_folder(out)).free
     if stored and unfinished(out).is_dir():
         free += sum(file.stat().st_size for file in unfinished(out).iterdir())
     if needed > free:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ddgan.metrics.result import versions
 from ddgan.paper import plots
 from ddgan.paper.experiment import Claim, Experiment, Outcome, Request, Table
 from ddgan.paper.provenance import commit, machine
-from ddgan.system.files import write_atomically
+from ddgan.system.files import parse_json, write_atomically
 from ddgan.system.outputs import write_record
 from ddgan.system.text import markdown, one_line
 
@@ -44,8 +43,8 @@ def reproduce(experiment: Experiment, request: Request, command: str) -> Path:
 def _is_result(folder: Path, experiment: Experiment) -> bool:
     """Whether a folder has a result of this experiment."""
     try:
-        found = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json((folder / FILES[0]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("experiment") == experiment.name
 

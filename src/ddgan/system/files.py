@@ -20,6 +20,7 @@ __all__ = [
     "flush",
     "folder_made_atomically",
     "is_partial",
+    "nearest_folder",
     "parse_json",
     "read_tensors",
     "remove_partial",
@@ -35,6 +36,11 @@ PARTIAL = ".partial-"
 """Part of the hidden name of a file or folder that is being written."""
 ASIDE = ".aside"
 """Suffix of the hidden name of a folder while its replacement is moved into place."""
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return the first folder above a path that exists: where the path would be made."""
+    return next(folder for folder in path.absolute().parents if folder.exists())
 
 
 def sha256_of(path: Path) -> str:

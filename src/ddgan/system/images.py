@@ -19,6 +19,7 @@ from ddgan.system.outputs import MARK
 __all__ = [
     "finite",
     "grid",
+    "grid_shape",
     "has_png_form",
     "save_png",
     "to_levels",
@@ -66,17 +67,23 @@ def grid(images: np.ndarray, columns: int | None = None, zoom: int = 1, gap: int
         zoom: each pixel becomes zoom x zoom.
         gap: white pixels between tiles, after zooming.
     """
+    columns, *size = grid_shape(len(images), images.shape[1:], columns, zoom, gap)
     images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    picture = np.full(
-        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8
-    )
+    _, height, width, channels = images.shape
+    picture = np.full((*size, channels), 255, dtype=np.uint8)
     for index, image in enumerate(images):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         picture[top : top + height, left : left + width] = image
     return picture
+
+
+def grid_shape(
+    count: int, shape: Sequence[int], columns: int | None = None, zoom: int = 1, gap: int = 1
+) -> tuple[int, int, int]:
+    """Return the columns, the height and the width of the `grid` of `count` images (H, W, ...)."""
+    columns = columns or math.ceil(math.sqrt(count))
+    height, width = (zoom * size + gap for size in shape[:2])
+    return columns, math.ceil(count / columns) * height - gap, columns * width - gap
 
 
 def to_pil(image: np.ndarray) -> Image.Image:

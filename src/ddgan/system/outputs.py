@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ddgan.system.files import write_atomically
+from ddgan.system.files import nearest_folder, parse_json, write_atomically
 from ddgan.system.seal import SEAL, sealed, unsealed
 
 __all__ = ["MARK", "check_output", "is_marked", "read_record", "record_beside", "write_record"]
@@ -59,8 +59,8 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: in one line that names the file, if it is not a JSON object or its checksum is wrong.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"'{path}' cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"'{path}' cannot be read: it has no JSON object")
@@ -85,7 +85,7 @@ def check_output(path: Path, overwrite: bool, also: Iterable[Path] = ()) -> Path
     Raises:
         ValueError: if one of the files exists and may not be replaced, or cannot be written.
     """
-    place = next(folder for folder in path.absolute().parents if folder.exists())
+    place = nearest_folder(path)
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ValueError(f"out is '{path}', but '{place}' is not a writable folder")
     if path.is_dir() and path.suffix:

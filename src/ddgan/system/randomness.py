@@ -7,12 +7,11 @@ So resuming needs no saved generator state, and image i is the same in a batch o
 from __future__ import annotations
 
 import hashlib
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
-__all__ = ["ImageNoise", "check_seed", "generator_for"]
+__all__ = ["ImageNoise", "generator_for"]
 
 
 def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -22,16 +21,6 @@ def generator_for(seed: int, *key: int | str, device: torch.device | str = "cpu"
     generator = torch.Generator(device="cpu" if torch.device(device).type == "meta" else device)
     generator.manual_seed(int.from_bytes(digest, "big") >> 1)
     return generator
-
-
-def check_seed(seed: int) -> None:
-    """Check a seed.
-
-    Raises:
-        ValueError: if it is not a whole number, or negative.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise ValueError(f"seed is {str(seed)[:40]}; it must be a whole number, 0 or more")
 
 
 class ImageNoise:

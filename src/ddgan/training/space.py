@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ddgan.config.optimization import OptimizerConfig
 from ddgan.config.training import TrainingConfig, known_end
 from ddgan.models.run_folder import CHECKPOINTS_NAME
+from ddgan.system.files import nearest_folder
 from ddgan.system.memory import in_bytes
 from ddgan.training.checkpoint import state_tensors
 from ddgan.training.state import TrainState
@@ -63,9 +64,9 @@ def check_space(
     checkpoint, weights = checkpoint_bytes(state), weights_bytes(state)
     if training.score_every:
         weights += _bytes(state.ema.state_dict().values())  # the best ones
-    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     old = [*path.glob("*.safetensors"), *(path / CHECKPOINTS_NAME).glob("*/*")]
-    free = shutil.disk_usage(place).free + sum(file.stat().st_size for file in old)
+    free = shutil.disk_usage(nearest_folder(path / CHECKPOINTS_NAME)).free
+    free += sum(file.stat().st_size for file in old)
     least = 2 * checkpoint + weights
     if free < least:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -29,6 +28,7 @@ from ddgan.data.readers.reader import (
     reading,
 )
 from ddgan.data.readers.splits import choose_split, split_in
+from ddgan.system.files import parse_json
 
 __all__ = ["NO_ARCHIVE", "ArchiveReader", "FolderReader", "image_files", "read_shards", "shards_in"]
 
@@ -303,8 +303,8 @@ def _sidecar(suffix: str, content: bytes, wanted: Wanted) -> Any:
         text = content.decode("utf-8").strip()
         if suffix == ".cls":
             return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text or None
-        values = json.loads(text)
-    except (ValueError, RecursionError):
+        values = parse_json(text)
+    except ValueError:
         return None
     names = LABEL_COLUMNS if wanted.label_column is None else (wanted.label_column,)
     return (
