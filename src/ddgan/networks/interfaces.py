@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import nn
 
 from ddgan.networks.conditions import ConditionShapes
 
-__all__ = ["DiscriminatorConfig", "GeneratorConfig"]
+__all__ = ["DiscriminatorConfig", "GeneratorConfig", "independent_rows"]
 
 
 class GeneratorConfig(Protocol):
@@ -31,10 +32,23 @@ class GeneratorConfig(Protocol):
 
 
 class DiscriminatorConfig(Protocol):
-    """Settings of a discriminator."""
+    """Settings of a discriminator.
+
+    A discriminator whose logits depend on other rows of the batch has a method `independent_rows(count,
+    share)`, see the function of this name.
+    """
 
     kind: Any
 
     def build(self, sample_shape: tuple[int, ...], conditions: ConditionShapes) -> nn.Module:
         """Build D(x_prev, x_t, t, condition) for samples of this shape, with newly initialised weights."""
         ...
+
+
+def independent_rows(discriminator: nn.Module, count: int, share: float) -> Sequence[int]:
+    """Return about a share of the rows of a batch of `count` that D judges as it judges them in the whole.
+
+    By default the first ones, at least one.
+    """
+    choose = getattr(discriminator, "independent_rows", None)
+    return list(choose(count, share)) if choose else range(max(1, round(share * count)))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, GeneratorConfig
+from ddgan.networks.interfaces import DiscriminatorConfig, GeneratorConfig, independent_rows
 
 __all__ = [
     "SubbandDiscriminator",
@@ -70,6 +70,19 @@ def inner_shape(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
     return 4 * channels, height // 2, width // 2
 
 
+def _inner(
+    network: GeneratorConfig | DiscriminatorConfig,
+    sample_shape: tuple[int, ...],
+    conditions: ConditionShapes,
+) -> nn.Module:
+    """Build the network of the sub-bands of samples (C, H, W)."""
+    shape = inner_shape(sample_shape)
+    try:
+        return network.build(shape, conditions)
+    except SettingError as error:
+        raise error.within("network") from None
+
+
 @register("generator", "subbands")
 class SubbandGeneratorConfig:
     """A generator that works on sub-bands.
@@ -91,11 +104,7 @@ class SubbandGeneratorConfig:
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> SubbandGenerator:
         """Build the network for samples (C, H, W), with newly initialised weights."""
-        shape = inner_shape(sample_shape)
-        try:
-            return SubbandGenerator(self.transform, self.network.build(shape, conditions))
-        except SettingError as error:
-            raise error.within("network") from None
+        return SubbandGenerator(self.transform, _inner(self.network, sample_shape, conditions))
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
         """Estimate how many floats a call of the network needs per sample."""
@@ -133,11 +142,7 @@ class SubbandDiscriminatorConfig:
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> SubbandDiscriminator:
         """Build the network for samples (C, H, W), with newly initialised weights."""
-        shape = inner_shape(sample_shape)
-        try:
-            return SubbandDiscriminator(self.transform, self.network.build(shape, conditions))
-        except SettingError as error:
-            raise error.within("network") from None
+        return SubbandDiscriminator(self.transform, _inner(self.network, sample_shape, conditions))
 
 
 class SubbandDiscriminator(nn.Module):
@@ -149,8 +154,7 @@ class SubbandDiscriminator(nn.Module):
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`, of the inner network."""
-        choose = getattr(self.network, "independent_rows", None)
-        return list(choose(count, share)) if choose else range(max(1, round(share * count)))
+        return independent_rows(self.network, count, share)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         logits: Tensor = self.network(split(x_prev, self.transform), split(x_t, self.transform), t, condition)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddgan.training.state import TrainState
+from ddgan.training.state import TrainState, UpdateStatistics
 
-__all__ = ["run", "variance"]
+__all__ = ["run", "spread", "variance"]
 
 
 def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> Tensor:
@@ -28,6 +28,11 @@ def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> T
     with torch.autocast(first.device.type, state.precision):
         output = network(first, *others)
     return output.to(first.dtype)
+
+
+def spread(fake: Tensor, real: Tensor) -> UpdateStatistics:
+    """Return the statistics `variance_fake` and `variance_real` of samples (B, ...)."""
+    return {"variance_fake": variance(fake.detach()), "variance_real": variance(real)}
 
 
 def variance(x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from ddgan.losses.reconstruction import Reconstruction, squared_error
 from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.interfaces import DiscriminatorConfig
-from ddgan.training.forward import run, variance
+from ddgan.training.forward import run, spread
 from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
 from ddgan.training.state import GENERATOR, TrainState, Update, UpdateStatistics
@@ -133,7 +133,9 @@ class DenoisingGAN(AdversarialMethod):
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         with torch.no_grad():
             prediction, fake_prev = self._fake(state, batch, own, x_t)
-            cost = self._transport_cost(state, prediction, x_t, own.t)
+            paid = self.transport is not None
+            predicted = self._predicted(state, prediction, x_t, own.t) if paid else None
+            cost = self._transport_cost(state, predicted, x_t)
         augment = self._augmentation(state, noise.generator)
         x_prev, fake_prev, x_t = augment(x_prev), augment(fake_prev), augment(x_t)
         due = Due(self.penalties, state, x_prev, fake_prev, spare_noise(noise))
@@ -163,9 +165,12 @@ class DenoisingGAN(AdversarialMethod):
         diffusion, own = state.diffusion, noise.generator
         x_prev, x_t = diffusion.pair(batch.x, own.t, own.noise_prev, own.noise_step)
         prediction, fake_prev = self._fake(state, batch, own, x_t)
-        cost = self._transport_cost(state, prediction, x_t, own.t)
+        predicted = self._predicted(state, prediction, x_t, own.t)
+        cost = self._transport_cost(state, predicted, x_t)
         augment = self._augmentation(state, noise.discriminator)
-        x_prev, fake_prev, seen_t = augment(x_prev), augment(fake_prev), augment(x_t)
+        fake_prev, seen_t = augment(fake_prev), augment(x_t)
+        if self.adversarial.needs_real:
+            x_prev = augment(x_prev)
         statistics: UpdateStatistics = {"t": own.t}
         losses = []
         for suffix, discriminator, seen in self._roles(state, seen_t):
@@ -183,9 +188,8 @@ class DenoisingGAN(AdversarialMethod):
             statistics["transport"] = cost
             if self.transport.form == "added":
                 loss = loss + cost
-        if diffusion.config.prediction != "x_prev":
-            predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
-            statistics |= {"variance_fake": variance(predicted.detach()), "variance_real": variance(batch.x)}
+        if predicted is not None:
+            statistics |= spread(predicted, batch.x)
             if self.reconstruction is not None:
                 error = self.reconstruction.error(predicted, batch.x)
                 statistics["reconstruction"] = error
@@ -205,8 +209,7 @@ class DenoisingGAN(AdversarialMethod):
         prediction = run(state, state.generator, x_t, own.t, own.z, batch.condition)
         predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
         error = squared_error(predicted, batch.x)
-        spread = {"variance_fake": variance(predicted.detach()), "variance_real": variance(batch.x)}
-        return error, {"t": own.t, "reconstruction": error} | spread
+        return error, {"t": own.t, "reconstruction": error} | spread(predicted, batch.x)
 
     def _augmentation(self, state: TrainState, spare: HalfStepNoise) -> Callable[[Tensor], Tensor]:
         """Return the transforms of D's inputs in this update; `spare` is the noise of the other update."""
@@ -223,11 +226,16 @@ class DenoisingGAN(AdversarialMethod):
         probability = state.strength if config.target else state.value(config.probability)
         return PairAugmentation(config, probability, torch.special.ndtr(drawn[:, :NUM_UNIFORMS]))
 
-    def _transport_cost(self, state: TrainState, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor | None:
-        """Return the transport cost of a prediction, (B,); None if the method has none."""
-        if self.transport is None:
+    def _predicted(self, state: TrainState, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor | None:
+        """Return the x_0 (B, ...) that a prediction means; None if it is an x_{t-1}."""
+        if state.diffusion.config.prediction == "x_prev":
             return None
-        predicted = state.diffusion.predicted_x_0(prediction, x_t, t)
+        return state.diffusion.predicted_x_0(prediction, x_t, t)
+
+    def _transport_cost(self, state: TrainState, predicted: Tensor | None, x_t: Tensor) -> Tensor | None:
+        """Return the transport cost of a predicted x_0, (B,); None if the method has none."""
+        if self.transport is None or predicted is None:
+            return None
         cost: Tensor = state.value(self.transport.weight) * squared_distance(predicted, x_t)
         return cost
 
@@ -249,8 +257,7 @@ class DenoisingGAN(AdversarialMethod):
         rows: Tensor,
     ) -> Tensor:
         """Return D's logits (R,) on rows (R,) of the batch, with other x_{t-1} (R, ...)."""
-        condition = None if batch.condition is None else batch.condition.rows(rows)
-        return run(state, discriminator, x_prev, seen[rows], noise.t[rows], condition)
+        return run(state, discriminator, x_prev, seen[rows], noise.t[rows], batch.rows(rows).condition)
 
     def _roles(self, state: TrainState, x_t: Tensor) -> Iterator[tuple[str, nn.Module, Tensor]]:
         """Yield for each discriminator the suffix of its statistics, itself, and its second input."""
@@ -266,8 +273,8 @@ class DenoisingGAN(AdversarialMethod):
         size, logits = max(state.batch_size // state.num_parts, 1), []
         for first in range(0, len(batch.x), size):  # no more at once than in training
             rows = slice(first, first + size)
-            condition = None if batch.condition is None else batch.condition.rows(rows)
             d: Any = state.discriminators[PAIR]
+            condition = batch.rows(rows).condition
             logits.append(d.forward(x_prev[rows], x_t[rows], noise.t[rows], condition))  # uncompiled
         return torch.cat(logits)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ddgan.config.components import Component, find
 from ddgan.losses.adversarial import AdversarialLoss
 from ddgan.losses.penalties import Penalty, squared_difference
+from ddgan.networks.interfaces import independent_rows
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
 
 __all__ = ["Adversarial", "AdversarialMethod", "Due", "Penalties", "lazy_r1"]
@@ -103,13 +104,8 @@ def epsilon_of(penalty: Penalty) -> float:
 
 
 def rows_of(discriminator: nn.Module, count: int, share: float, device: torch.device) -> Tensor:
-    """Return the rows, int64 (R,), of a share of a batch that D judges as it judges them in the whole batch.
-
-    A D whose logits depend on other rows has a method `independent_rows`; see `ResNetDiscriminatorConfig`.
-    """
-    choose = getattr(discriminator, "independent_rows", None)
-    rows = choose(count, share) if choose else range(max(1, round(share * count)))
-    return torch.as_tensor(rows, device=device)
+    """Return the rows of `independent_rows` as a tensor, int64 (R,)."""
+    return torch.as_tensor(independent_rows(discriminator, count, share), device=device)
 
 
 class AdversarialMethod(Method):

@@ -23,7 +23,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.models.one_step import OneStepGAN, first_step
 from ddgan.networks.interfaces import DiscriminatorConfig
-from ddgan.training.forward import run, variance
+from ddgan.training.forward import run, spread
 from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
 from ddgan.training.state import Method, TrainState, UpdateStatistics
@@ -103,8 +103,7 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
         statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
 
         def evaluate(x: Tensor, rows: Tensor) -> Tensor:
-            condition = None if batch.condition is None else batch.condition.rows(rows)
-            return logits_of(state, x, own.t[rows], Batch(x, condition))
+            return logits_of(state, x, own.t[rows], batch.rows(rows))
 
         total, terms = due.added(loss, d_real, d_fake, evaluate, state.discriminators[ONLY])
         return total, statistics | terms
@@ -122,5 +121,4 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
                     state, state.diffusion.diffuse(batch.x, own.t - 1, own.noise_prev), own.t, batch
                 )
         loss = self.adversarial.generator(d_real, d_fake)
-        spread = {"variance_fake": variance(samples.detach()), "variance_real": variance(batch.x)}
-        return loss, {"t": own.t, "loss_g": loss} | spread
+        return loss, {"t": own.t, "loss_g": loss} | spread(samples, batch.x)
