@@ -30,6 +30,14 @@ from steps import changed
 Capture = pytest.CaptureFixture[str]
 
 
+def check_newest_is_finite(run: Path, step: int) -> None:
+    """The newest checkpoint is of this iteration, and its values are finite."""
+    newest, _ = Checkpoints(run / "checkpoints").newest()
+    assert newest is not None
+    assert newest.metadata["step"] == step
+    assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+
+
 def full(*arguments: object) -> None:
     raise OSError(28, "No space left on device")
 
@@ -70,10 +78,7 @@ def test_a_run_that_is_stuck_keeps_its_last_good_state(
     monkeypatch.setattr("ddgan.training.trainer.iterate", spoiled)
     with pytest.raises(TrainingError, match="stopped at iteration 11"):
         ddgan.train(config, tmp_path / "run", verbose=False)
-    newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
-    assert newest is not None
-    assert newest.metadata["step"] == 11
-    assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+    check_newest_is_finite(tmp_path / "run", 11)
 
 
 def spoiling(bad: set[int]) -> Callable[..., object]:
@@ -213,10 +218,7 @@ def test_weights_that_are_not_finite_are_never_trained(
     config = changed(tiny_points_config, keep_every=1)
     with pytest.raises(TrainingError, match="ended at iteration 5 with weights that are not finite"):
         ddgan.train(config, tmp_path / "run", verbose=False)
-    newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
-    assert newest is not None
-    assert newest.metadata["step"] == 4
-    assert all(tensor.isfinite().all() for tensor in newest.tensors.values())
+    check_newest_is_finite(tmp_path / "run", 4)
 
 
 def test_a_model_whose_samples_are_not_finite_is_not_trained(

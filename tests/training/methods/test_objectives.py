@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import ddgan
-from ddgan import RunConfig
+from ddgan import Run, RunConfig
 from ddgan.config.ramps import Ramp
 from ddgan.data.batch import Batch
 from ddgan.models.checkpoint_file import read_checkpoint
@@ -21,6 +21,17 @@ from ddgan.training.iteration import iterate
 from ddgan.training.methods.objectives import rows_of
 from ddgan.training.noise import draw_noise
 from steps import SHAPE, flat, fresh, images, made, one_update
+
+
+def check_resuming(whole: Run, copy: Path) -> None:
+    """A copy of a run that is cut after iteration 3 and resumed ends with the same weights."""
+    shutil.copytree(whole.path, copy)
+    for path in (copy / "checkpoints").iterdir():
+        if path.name > "step-00000003":
+            shutil.rmtree(path)
+    resumed = ddgan.resume(copy, verbose=False)
+    ours, theirs = (one.model.generator.state_dict() for one in (resumed, whole))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
 def noise_like(config: RunConfig, x: Tensor) -> Any:
@@ -136,14 +147,7 @@ def test_ramps_move_weights_betas_and_rates_and_resume_exactly(
     assert [record["transport"] == 0 for record in log] == [False] * 4 + [True] * 4
     assert log[-1]["lr_g"] == log[3]["lr_g"] == config.optimization.final_lr
     assert log[2]["lr_g"] > log[3]["lr_g"]  # the rate of the next iteration
-    run = tmp_path / "run"
-    ddgan.train(config.changed({"training.keep_last": 8}), run, verbose=False)
-    for path in (run / "checkpoints").iterdir():
-        if path.name > "step-00000003":
-            shutil.rmtree(path)
-    resumed = ddgan.resume(run, verbose=False)
-    ours, theirs = (one.model.generator.state_dict() for one in (resumed, whole))
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    check_resuming(whole, tmp_path / "run")
 
 
 def test_a_ramp_is_one_tensor_that_is_refilled(tiny_config: RunConfig) -> None:
@@ -181,13 +185,7 @@ def test_an_augmentation_adapts_and_resumes_exactly(tiny_config: RunConfig, tmp_
     steps = [abs(later["augmentation"] - earlier["augmentation"]) for earlier, later in pairwise(log)]
     assert all(step == pytest.approx(0.08) or step < 0.08 for step in steps)  # 8 of 100 images
     assert any(step > 0 for step in steps)
-    run = shutil.copytree(tmp_path / "whole", tmp_path / "run")
-    for path in (run / "checkpoints").iterdir():
-        if path.name > "step-00000003":
-            shutil.rmtree(path)
-    resumed = ddgan.resume(run, verbose=False)
-    ours, theirs = (one.model.generator.state_dict() for one in (resumed, whole))
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    check_resuming(whole, run := tmp_path / "run")
     assert [record["augmentation"] for record in read_log(run / "log.jsonl")] == [
         record["augmentation"] for record in log
     ]
