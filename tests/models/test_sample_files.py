@@ -115,7 +115,10 @@ def test_pictures_that_are_no_samples_are_never_replaced(model: DDGAN, tmp_path:
     ):
         with pytest.raises(ValueError, match=r"is not a folder of samples: it has a file 'holiday.png'"):
             refuses()
-    (folder / "holiday.png").unlink()
+    (folder / "holiday.png").rename(folder / "000003-holiday.png")  # nearly one of ours
+    with pytest.raises(ValueError, match=r"it has a file '000003-holiday.png'"):
+        check_pictures(folder, overwrite=True)
+    (folder / "000003-holiday.png").unlink()
     (folder / RECORD_NAME).unlink()
     with pytest.raises(ValueError, match=r"is not a folder of samples: it has no samples.json of ddgan"):
         check_pictures(folder, overwrite=True)
