@@ -24,7 +24,7 @@ from ddgan.training import iteration
 from ddgan.training.methods.denoising_gan import DenoisingGAN
 from ddgan.training.noise import StepNoise
 from ddgan.training.optimizers import guarded_update
-from ddgan.training.state import TrainState, Update, UpdateStatistics
+from ddgan.training.state import Terms, TrainState, Update, UpdateStatistics
 
 
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:
@@ -75,8 +75,8 @@ def take(
     optimizer.zero_grad()
     for name in update.freezes:
         state.networks[name].requires_grad_(False)
-    loss, statistics = update.loss(state, batch, noise)
-    loss.mean().backward()
+    terms, statistics = update.loss(state, batch, noise)
+    iteration.total(terms).mean().backward()
     for name in update.freezes:
         state.networks[name].requires_grad_(True)
     skipped = guarded_update(optimizer, state.learning_rate(update.name))
@@ -85,7 +85,7 @@ def take(
 
 def discriminator_loss(
     method: DenoisingGAN, state: TrainState, batch: Batch, noise: StepNoise
-) -> tuple[Tensor, UpdateStatistics]:
+) -> tuple[Terms, UpdateStatistics]:
     """Compute the loss of D per sample, keeping G's part of the graph."""
     diffusion, own, condition = state.diffusion, noise.discriminator, batch.condition
     (discriminator,) = state.discriminators.values()
@@ -96,13 +96,13 @@ def discriminator_loss(
     fake_prev = diffusion.denoise(prediction, x_t, own.t, own.noise_posterior)
     d_fake = discriminator(fake_prev, x_t, own.t, condition)
     loss = method.adversarial.discriminator(d_real, d_fake)
+    terms = {"adversarial": loss}
     statistics = {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss}
     for penalty in method.penalties:
         if (weight := penalty.scale(state.step) * penalty.gamma) > 0:
             assert penalty.kind == "r1"
-            statistics["r1"] = weight * squared_gradient(d_real, x_prev)
-            loss = loss + statistics["r1"]
-    return loss, statistics
+            terms["r1"] = statistics["r1"] = weight * squared_gradient(d_real, x_prev)
+    return terms, statistics
 
 
 @contextmanager

@@ -20,6 +20,26 @@ from ddgan.system.outputs import read_record
 
 BASE = "digits_quick"
 DIFFERENCES = [{"kind": kind, "gamma": 0.002, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]
+SMALL = {
+    "kind": "resnet",
+    "base_channels": 8,
+    "channel_multipliers": [1, 2, 4],
+    "downsample": [False, True, True],
+    "time_features": 64,
+}
+FLAT = {"kind": "mlp", "hidden_features": 512}
+
+
+def on_bands(transform: str, base_channels: int) -> dict[str, Any]:
+    """Return a D on the sub-bands of the images."""
+    sizes = {"channel_multipliers": [1, 2], "downsample": [False, True], "time_features": 64}
+    return {
+        "kind": "subbands",
+        "transform": transform,
+        "network": {"kind": "resnet", "base_channels": base_channels} | sizes,
+    }
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
     "transport": {"method.transport": {"weight": 1e-3}},
@@ -29,6 +49,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "d_rate_5e-4": {"optimization.discriminator.lr": 5e-4},
     "d_rate_2e-4": {"optimization.discriminator.lr": 2e-4},
     "d_16": {"method.discriminators.pair.base_channels": 16},
+    "d_32": {"method.discriminators.pair.base_channels": 32},
+    "d_unshuffled": {"method.discriminators.pair": on_bands("unshuffle", 48)},
+    "d_haar": {"method.discriminators.pair": on_bands("haar", 48)},
+    "d_mlp": {"method.discriminators.pair": FLAT},
+    "d_mlp_marginal": {"method.discriminators": {"pair": FLAT, "marginal": SMALL}},
+    "g_256": {"generator.hidden_features": 256},
     "t_4": {"diffusion.num_steps": 4},
     "t_2": {"diffusion.num_steps": 2},
     "reconstruction_1": {"method.reconstruction.weight": 1.0},
@@ -79,7 +105,7 @@ def table(folder: Path) -> None:
             f"{modes['kl']:.3f}",
             str(modes["modes"]),
             f"{modes['confident'] / modes['confident_real']:.3f}",
-            f"{other['frechet']['distance']:.2f}",
+            f"{other['frechet']['value']:.2f}",
             f"{other['precision_recall']['precision']:.3f}",
             f"{other['precision_recall']['recall']:.3f}",
             f"{last['loss_d']:.3f}",

@@ -38,4 +38,4 @@ class Averaging(ddgan.Method):
         t = torch.ones_like(noise.t)
         predicted = run(state, state.generator, noise.noise_step, t, noise.z, batch.condition)
         error = self.distance.error(predicted, batch.x)
-        return error, {"loss_g": error}
+        return {"distance": error}, {"loss_g": error}

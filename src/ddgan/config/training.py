@@ -40,6 +40,8 @@ class TrainingConfig:
         activation_checkpointing: recompute the networks' activations in the backward pass instead of
             storing them: less memory, a third more time; for 256 px and above.
         log_every: iterations between two lines of the log.
+        gradient_norms: log the norm of the gradient of each term of each loss with every line, at the cost of
+            one more forward and backward pass per term.
         checkpoint_minutes: minutes between two checkpoints; more if saving would take over 1 % of the time.
         keep_last: number of newest checkpoints to keep.
         keep_every: iterations between checkpoints that are kept for good; 0 for none.
@@ -65,6 +67,7 @@ class TrainingConfig:
     cuda_graphs: bool = False
     activation_checkpointing: bool = False
     log_every: Annotated[int, Interval(ge=1, le=10**9)] = 50
+    gradient_norms: bool = False
     checkpoint_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 1.0
     keep_last: Annotated[int, Interval(ge=1, le=10**6)] = 2
     keep_every: Iterations = 0
@@ -102,6 +105,7 @@ def known_end(num_iterations: int) -> int | None:
 INDEPENDENT = (
     "device",
     "log_every",
+    "gradient_norms",
     "checkpoint_minutes",
     "keep_last",
     "keep_every",

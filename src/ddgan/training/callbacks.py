@@ -34,7 +34,9 @@ from ddgan.system.processes import Processes, TrainingError
 from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace, summary, time_left
+from ddgan.training.gradients import gradient_norms
 from ddgan.training.health import Health, memorised, slow_emas
+from ddgan.training.setup import training_inputs
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines, StatisticsMeter, finite
 from ddgan.training.tracking import Trackers
@@ -326,6 +328,17 @@ class AdaptAugmentation(Callback):
             record["augmentation"] = strength
 
 
+class GradientNorms(Callback):
+    """Measures the gradient of each term of each loss on the next batch, at each log line, if asked to."""
+
+    def on_start(self, session: Session) -> None:
+        self._inputs = training_inputs(session.config, session.dataset, session.processes)
+
+    def on_log(self, session: Session, record: dict[str, Any]) -> None:
+        if session.config.training.gradient_norms:
+            record |= gradient_norms(session.state, *self._inputs(session.state.step))
+
+
 class Progress(Callback):
     """Shows progress on the terminal."""
 
@@ -442,9 +455,10 @@ class ScoresAndCheckpoints(Callback):
 
 def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
     """Return all callbacks of a run, in order."""
-    measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), Progress(), Pace(), Budget()]
+    measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), GradientNorms()]
+    showing = [Progress(), Pace(), Budget()]
     watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
-    return [*measuring, *added, *watching, Grids(), ScoresAndCheckpoints()]
+    return [*measuring, *showing, *added, *watching, Grids(), ScoresAndCheckpoints()]
 
 
 def check_trained(session: Session, *, is_finished: bool) -> None:

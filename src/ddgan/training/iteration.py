@@ -6,6 +6,7 @@ numbers of its own. The losses are those of the method, see `methods`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from ddgan.data.batch import Batch
 from ddgan.training.optimizers import guarded_update
-from ddgan.training.state import TrainState, Update, UpdateStatistics
+from ddgan.training.state import Terms, TrainState, Update, UpdateStatistics
 from ddgan.training.statistics import Statistics
 
 __all__ = ["all_updates", "iterate", "update_ema"]
@@ -59,8 +60,8 @@ def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[U
         state.networks[name].requires_grad_(False)
     parts = []
     for part, part_noise in in_parts(state.num_parts, batch, noise):
-        loss, statistics = update.loss(state, part, part_noise)
-        mean = loss.mean()
+        terms, statistics = update.loss(state, part, part_noise)
+        mean = total(terms).mean()
         (mean if state.num_parts == 1 else mean / state.num_parts).backward()
         parts.append({name: value.detach() for name, value in statistics.items()})
     for name in update.freezes:
@@ -69,6 +70,11 @@ def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[U
     skipped = guarded_update(optimizer, state.learning_rate(update.name))
     optimizer.zero_grad(set_to_none=True)  # freed, so that memory is not fragmented when activations need it
     return joined(parts), skipped
+
+
+def total(terms: Terms) -> Tensor:
+    """Return a loss (B,), the sum of its terms."""
+    return functools.reduce(torch.add, terms.values())
 
 
 def finish_iteration(state: TrainState, num_samples: int, skipped: Tensor) -> None:

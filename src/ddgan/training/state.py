@@ -23,13 +23,24 @@ from ddgan.diffusion.process import Diffusion
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.optimizers import decayed
 
-__all__ = ["DISCRIMINATOR", "GENERATOR", "Method", "Noise", "TrainState", "Update", "UpdateStatistics"]
+__all__ = [
+    "DISCRIMINATOR",
+    "GENERATOR",
+    "Method",
+    "Noise",
+    "Terms",
+    "TrainState",
+    "Update",
+    "UpdateStatistics",
+]
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 """Names of the networks, their optimizers, and the updates that train them."""
 
 UpdateStatistics = dict[str, Tensor]
 """Statistics of an update: values by name, (B,) one per sample; `t`, if present, is the t of each sample."""
+Terms = dict[str, Tensor]
+"""The terms of a loss by name, weighted, (B,) one per sample: the loss is their sum, in this order."""
 
 
 class Noise(Protocol):
@@ -46,12 +57,12 @@ class Update:
 
     Attributes:
         name: the network to train, see `TrainState.networks`.
-        loss: (state, batch, noise) -> the loss per sample, (B,), and statistics.
+        loss: (state, batch, noise) -> the terms of the loss, and statistics.
         freezes: networks that get no gradient during the update.
     """
 
     name: str
-    loss: Callable[[TrainState, Batch, Any], tuple[Tensor, UpdateStatistics]]
+    loss: Callable[[TrainState, Batch, Any], tuple[Terms, UpdateStatistics]]
     freezes: tuple[str, ...] = ()
 
 
@@ -118,6 +129,10 @@ class Method:
     def period(self) -> int:
         """Number of iterations after which the kinds repeat."""
         return 1
+
+    def due_step(self, step: int) -> int:
+        """Return the last iteration, at most `step`, at which all terms of the losses were due."""
+        return step
 
     def guessing_loss(self) -> float | None:
         """Return the loss of a D whose logits on real and fake are equal; None if that has no meaning."""

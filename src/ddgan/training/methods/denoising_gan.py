@@ -36,9 +36,16 @@ from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, spread
-from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
+from ddgan.training.methods.objectives import (
+    ADVERSARIAL,
+    Adversarial,
+    AdversarialMethod,
+    Due,
+    Penalties,
+    lazy_r1,
+)
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
-from ddgan.training.state import GENERATOR, TrainState, Update, UpdateStatistics
+from ddgan.training.state import GENERATOR, Terms, TrainState, Update, UpdateStatistics
 
 __all__ = ["DenoisingGAN"]
 
@@ -123,8 +130,8 @@ class DenoisingGAN(AdversarialMethod):
 
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_D (B,): real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient.
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_D's terms: real pairs (x_{t-1}, x_t) against fakes that share x_t. G gets no gradient.
 
         Statistics per sample: `t`, `d_real`, `d_fake`, `loss_d`, and the due penalties by kind; those of a
         marginal D end in `_marginal`.
@@ -140,24 +147,24 @@ class DenoisingGAN(AdversarialMethod):
         x_prev, fake_prev, x_t = augment(x_prev), augment(fake_prev), augment(x_t)
         due = Due(self.penalties, state, x_prev, fake_prev, spare_noise(noise))
         statistics: UpdateStatistics = {"t": own.t}
-        losses = []
+        terms: Terms = {}
         for suffix, discriminator, seen in self._roles(state, x_t):
             d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
             d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
             loss = self.adversarial.discriminator(d_real, d_fake if cost is None else d_fake - cost)
             statistics |= {f"d_real{suffix}": d_real, f"d_fake{suffix}": d_fake, f"loss_d{suffix}": loss}
             evaluate = partial(self._logits, state, batch, own, discriminator, seen)
-            loss, terms = due.added(loss, d_real, d_fake, evaluate, discriminator, suffix)
-            statistics |= terms
+            penalties = due.terms(d_real, d_fake, evaluate, discriminator, suffix)
+            terms |= {f"{ADVERSARIAL}{suffix}": loss} | penalties
+            statistics |= penalties
             if self.augmentation is not None and self.augmentation.target:
                 statistics[f"sign_real{suffix}"] = d_real.sign()
-            losses.append(loss)
-        return _sum(losses), statistics
+        return terms, statistics
 
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_G (B,) against the updated D.
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_G's terms against the updated D.
 
         Statistics per sample: `t`, `loss_g`, `variance_fake` and `variance_real` (of the predicted and true
         x_0 over the batch), and `reconstruction` if it is part of the loss.
@@ -172,7 +179,7 @@ class DenoisingGAN(AdversarialMethod):
         if self.adversarial.needs_real:
             x_prev = augment(x_prev)
         statistics: UpdateStatistics = {"t": own.t}
-        losses = []
+        terms: Terms = {}
         for suffix, discriminator, seen in self._roles(state, seen_t):
             d_real = None
             if self.adversarial.needs_real:
@@ -181,26 +188,25 @@ class DenoisingGAN(AdversarialMethod):
             d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
             if cost is not None and self.transport is not None and self.transport.form == "logit":
                 d_fake = d_fake - cost
-            losses.append(self.adversarial.generator(d_real, d_fake))
-            statistics[f"loss_g{suffix}"] = losses[-1]
-        loss = _sum(losses)
+            loss = self.adversarial.generator(d_real, d_fake)
+            terms[f"{ADVERSARIAL}{suffix}"] = statistics[f"loss_g{suffix}"] = loss
         if cost is not None and self.transport is not None:
             statistics["transport"] = cost
             if self.transport.form == "added":
-                loss = loss + cost
+                terms["transport"] = cost
         if predicted is not None:
             statistics |= spread(predicted, batch.x)
             if self.reconstruction is not None:
                 error = self.reconstruction.error(predicted, batch.x)
                 statistics["reconstruction"] = error
                 signal = diffusion.alpha_bar[own.t] if self.reconstruction.by_signal else 1.0
-                loss = loss + self.reconstruction.weight * signal * error
-        return loss, statistics
+                terms["reconstruction"] = self.reconstruction.weight * signal * error
+        return terms, statistics
 
     def denoising_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return the mean squared error of the predicted x_0, (B,), which trains G before D exists for it.
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return the mean squared error of the predicted x_0, which trains G before D exists for it.
 
         Statistics per sample: `t`, `reconstruction`, `variance_fake` and `variance_real`.
         """
@@ -209,7 +215,7 @@ class DenoisingGAN(AdversarialMethod):
         prediction = run(state, state.generator, x_t, own.t, own.z, batch.condition)
         predicted = diffusion.predicted_x_0(prediction, x_t, own.t)
         error = squared_error(predicted, batch.x)
-        return error, {"t": own.t, "reconstruction": error} | spread(predicted, batch.x)
+        return {"reconstruction": error}, {"t": own.t, "reconstruction": error} | spread(predicted, batch.x)
 
     def _augmentation(self, state: TrainState, spare: HalfStepNoise) -> Callable[[Tensor], Tensor]:
         """Return the transforms of D's inputs in this update; `spare` is the noise of the other update."""
@@ -277,7 +283,3 @@ class DenoisingGAN(AdversarialMethod):
             condition = batch.rows(rows).condition
             logits.append(d.forward(x_prev[rows], x_t[rows], noise.t[rows], condition))  # uncompiled
         return torch.cat(logits)
-
-
-def _sum(losses: list[Tensor]) -> Tensor:
-    return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)

@@ -25,7 +25,7 @@ from ddgan.losses.reconstruction import squared_error
 from ddgan.models.gaussian import GaussianDiffusion
 from ddgan.system.randomness import generator_for
 from ddgan.training.forward import run
-from ddgan.training.state import GENERATOR, Method, TrainState, Update, UpdateStatistics
+from ddgan.training.state import GENERATOR, Method, Terms, TrainState, Update, UpdateStatistics
 
 __all__ = ["GaussianDiffusionMethod"]
 
@@ -93,8 +93,8 @@ class GaussianDiffusionMethod(Method):
 
     def denoising_loss(
         self, state: TrainState, batch: Batch, noise: DenoisingNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return the weighted mean squared error (B,); statistics: `loss_g`, and `t`, its bin in 1..10."""
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return the weighted mean squared error; statistics: `loss_g`, and `t`, its bin in 1..10."""
         x_0, t = batch.x, noise.t
         x_t = state.diffusion.diffuse(x_0, t, noise.noise)
         z = x_t.new_zeros(len(x_t), 0)
@@ -104,4 +104,4 @@ class GaussianDiffusionMethod(Method):
         else:
             power = state.diffusion.alpha_bar[t]
             loss = (power / (1 - power)).clamp_max(self.snr_limit) * squared_error(predicted, x_0)
-        return loss, {"t": 1 + (t - 1) * NUM_BINS // state.diffusion.num_steps, "loss_g": loss}
+        return {"error": loss}, {"t": 1 + (t - 1) * NUM_BINS // state.diffusion.num_steps, "loss_g": loss}

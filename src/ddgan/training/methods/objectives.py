@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Annotated, Any
 
@@ -14,9 +15,20 @@ from ddgan.config.components import Component, find
 from ddgan.losses.adversarial import AdversarialLoss
 from ddgan.losses.penalties import Penalty, squared_difference
 from ddgan.networks.interfaces import independent_rows
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState, Update, UpdateStatistics
+from ddgan.training.state import (
+    DISCRIMINATOR,
+    GENERATOR,
+    Method,
+    Terms,
+    TrainState,
+    Update,
+    UpdateStatistics,
+)
 
-__all__ = ["Adversarial", "AdversarialMethod", "Due", "Penalties", "lazy_r1"]
+__all__ = ["ADVERSARIAL", "Adversarial", "AdversarialMethod", "Due", "Penalties", "lazy_r1"]
+
+ADVERSARIAL = "adversarial"
+"""The name of the adversarial term of a loss."""
 
 Adversarial = Annotated[AdversarialLoss, Component("adversarial")]
 Penalties = Annotated[tuple[Annotated[Penalty, Component("penalty")], ...], Len(max_length=8)]
@@ -61,26 +73,24 @@ class Due:
             if penalty.on != "logits" and not epsilon_of(penalty):
                 self._x[penalty.on].requires_grad_(True)
 
-    def added(
+    def terms(
         self,
-        loss: Tensor,
         d_real: Tensor,
         d_fake: Tensor,
         evaluate: Evaluate,
         discriminator: nn.Module,
         suffix: str = "",
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Add the penalties of one D to its loss (B,); also returns each term by its kind and the suffix.
+    ) -> Terms:
+        """Return the weighted penalties of one D, (B,), each by its kind and the suffix.
 
         Args:
-            loss: the loss without penalties.
             d_real: D's logits on real samples, (B,).
             d_fake: the same on fake ones.
             evaluate: D's logits elsewhere, for finite differences.
             discriminator: D.
             suffix: of the names of the terms.
         """
-        terms: UpdateStatistics = {}
+        terms: Terms = {}
         for penalty, weight in self._due:
             logits = d_fake if penalty.on == "fake" else d_real
             if penalty.on == "logits":
@@ -93,9 +103,8 @@ class Due:
                 value = torch.zeros_like(logits).index_put((rows,), estimate / share)
             else:
                 value = penalty.penalty(logits, self._x[penalty.on])
-            term = terms[f"{penalty.kind}{suffix}"] = weight * value
-            loss = loss + term
-        return loss, terms
+            terms[f"{penalty.kind}{suffix}"] = weight * value
+        return terms
 
 
 def epsilon_of(penalty: Penalty) -> float:
@@ -123,12 +132,12 @@ class AdversarialMethod(Method):
         loss: AdversarialLoss | None = getattr(self, "adversarial", None)
         return None if loss is None else float(loss.discriminator(torch.zeros(1), torch.zeros(1)))
 
-    def discriminator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_D (B,) and statistics."""
+    def discriminator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Terms, UpdateStatistics]:
+        """Return the terms of L_D, and statistics."""
         raise NotImplementedError
 
-    def generator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_G (B,) and statistics."""
+    def generator_loss(self, state: Any, batch: Any, noise: Any) -> tuple[Terms, UpdateStatistics]:
+        """Return the terms of L_G, and statistics."""
         raise NotImplementedError
 
     def iteration_kind(self, step: int) -> Hashable:
@@ -137,3 +146,7 @@ class AdversarialMethod(Method):
     @property
     def period(self) -> int:
         return max((penalty.every for penalty in self.penalties), default=1)
+
+    def due_step(self, step: int) -> int:
+        together = math.lcm(*(penalty.every for penalty in self.penalties))
+        return step // together * together

@@ -24,9 +24,16 @@ from ddgan.data.batch import Batch
 from ddgan.models.one_step import OneStepGAN, first_step
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, spread
-from ddgan.training.methods.objectives import Adversarial, AdversarialMethod, Due, Penalties, lazy_r1
+from ddgan.training.methods.objectives import (
+    ADVERSARIAL,
+    Adversarial,
+    AdversarialMethod,
+    Due,
+    Penalties,
+    lazy_r1,
+)
 from ddgan.training.noise import HalfStepNoise, StepNoise, draw_noise, spare_noise
-from ddgan.training.state import Method, TrainState, UpdateStatistics
+from ddgan.training.state import Method, Terms, TrainState, UpdateStatistics
 
 __all__ = ["OneStepGANMethod", "SingleDiscriminator"]
 
@@ -93,8 +100,8 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
 
     def discriminator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_D (B,); statistics: `t`, `d_real`, `d_fake`, `loss_d`, and the due penalties by kind."""
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_D's terms; statistics: `t`, `d_real`, `d_fake`, `loss_d`, and due penalties by kind."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
         due = Due(self.penalties, state, real, fake, spare_noise(noise))
@@ -105,13 +112,13 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
         def evaluate(x: Tensor, rows: Tensor) -> Tensor:
             return logits_of(state, x, own.t[rows], batch.rows(rows))
 
-        total, terms = due.added(loss, d_real, d_fake, evaluate, state.discriminators[ONLY])
-        return total, statistics | terms
+        penalties = due.terms(d_real, d_fake, evaluate, state.discriminators[ONLY])
+        return {ADVERSARIAL: loss} | penalties, statistics | penalties
 
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_G (B,); statistics: `t`, `loss_g`, `variance_fake` and `variance_real`."""
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_G's terms; statistics: `t`, `loss_g`, `variance_fake` and `variance_real`."""
         own = noise.generator
         samples = generated(state, batch, own)
         d_fake, d_real = fake_logits(state, samples, own, batch), None
@@ -121,4 +128,4 @@ class OneStepGANMethod(SingleDiscriminator, AdversarialMethod):
                     state, state.diffusion.diffuse(batch.x, own.t - 1, own.noise_prev), own.t, batch
                 )
         loss = self.adversarial.generator(d_real, d_fake)
-        return loss, {"t": own.t, "loss_g": loss} | spread(samples, batch.x)
+        return {ADVERSARIAL: loss}, {"t": own.t, "loss_g": loss} | spread(samples, batch.x)

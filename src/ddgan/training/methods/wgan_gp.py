@@ -14,13 +14,13 @@ from collections.abc import Hashable, Sequence
 from typing import Annotated
 
 import torch
-from torch import Tensor
 
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval
 from ddgan.data.batch import Batch
 from ddgan.losses.penalties import squared_gradient
 from ddgan.networks.interfaces import DiscriminatorConfig
+from ddgan.training.methods.objectives import ADVERSARIAL
 from ddgan.training.methods.one_step_gan import (
     SingleDiscriminator,
     both_sides,
@@ -29,7 +29,7 @@ from ddgan.training.methods.one_step_gan import (
     logits_of,
 )
 from ddgan.training.noise import StepNoise
-from ddgan.training.state import DISCRIMINATOR, GENERATOR, TrainState, Update, UpdateStatistics
+from ddgan.training.state import DISCRIMINATOR, GENERATOR, Terms, TrainState, Update, UpdateStatistics
 
 __all__ = ["WGANGP"]
 
@@ -66,8 +66,8 @@ class WGANGP(SingleDiscriminator):
 
     def critic_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_D (B,); statistics: `t`, `d_real`, `d_fake`, `loss_d` and `penalty`."""
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_D's terms; statistics: `t`, `d_real`, `d_fake`, `loss_d` and `penalty`."""
         own = noise.discriminator
         real, fake = both_sides(state, batch, own)
         spare = noise.generator.noise_prev.flatten(1)[:, 0]  # unused by the update of G
@@ -76,12 +76,13 @@ class WGANGP(SingleDiscriminator):
         d_real, d_fake = logits_of(state, real, own.t, batch), logits_of(state, fake, own.t, batch)
         slope = squared_gradient(logits_of(state, between, own.t, batch), between).clamp_min(1e-12).sqrt()
         penalty = self.penalty_weight * (slope - 1).square()
-        loss = d_fake - d_real + penalty
-        return loss, {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss, "penalty": penalty}
+        terms = {ADVERSARIAL: d_fake - d_real, "penalty": penalty}
+        loss = terms[ADVERSARIAL] + penalty
+        return terms, {"t": own.t, "d_real": d_real, "d_fake": d_fake, "loss_d": loss, "penalty": penalty}
 
     def generator_loss(
         self, state: TrainState, batch: Batch, noise: StepNoise
-    ) -> tuple[Tensor, UpdateStatistics]:
-        """Return L_G (B,), the negated output of the critic; statistics: `t` and `loss_g`."""
+    ) -> tuple[Terms, UpdateStatistics]:
+        """Return L_G, the negated output of the critic; statistics: `t` and `loss_g`."""
         loss = -fake_logits(state, generated(state, batch, noise.generator), noise.generator, batch)
-        return loss, {"t": noise.generator.t, "loss_g": loss}
+        return {ADVERSARIAL: loss}, {"t": noise.generator.t, "loss_g": loss}
