@@ -142,8 +142,14 @@ class MLPGenerator(nn.Module):
         self.blocks = nn.ModuleList(ModulatedBlock(features, embedding) for _ in range(config.num_blocks))
         self.output_norm = nn.LayerNorm(features)
         self.output = linear(features, values, 0.01)
+        self.encoded_size, self.input_blocks = features, 1 + 2 * config.num_frequencies
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+    def keep_encoder(self) -> None:
+        """Drop the output layer, so that only `encode` works."""
+        del self.output
+
+    def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return the features that the output is computed from, (B, encoded_size)."""
         label = None if condition is None else condition.label
         embedding = self.time_embedding(t)
         if self.latent is not None:
@@ -154,7 +160,10 @@ class MLPGenerator(nn.Module):
         h = self.input(octaves(x_t.flatten(1), self.config.num_frequencies))
         for block in self.blocks:
             h = block(h, embedding)
-        output = self.output(F.silu(self.output_norm(h))).view_as(x_t)
+        return F.silu(self.output_norm(h))
+
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+        output = self.output(self.encode(x_t, t, z, condition)).view_as(x_t)
         return torch.tanh(output) if self.config.tanh else output
 
 

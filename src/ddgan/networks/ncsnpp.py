@@ -305,8 +305,21 @@ class Generator(nn.Module):
             width = outputs
         self.output_norm = group_norm(width)
         self.output = conv(width, channels, 3, scale=NEARLY_ZERO)
+        self.encoded_size = widths[-1]
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+    def keep_encoder(self) -> None:
+        """Drop the decoder, so that only `encode` works."""
+        del self.decoder, self.output_norm, self.output
+
+    def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return the mean features of the coarsest level, activated, (B, encoded_size)."""
+        h, *_ = self._encoded(x_t, t, z, condition)
+        return F.silu(h).mean(dim=(2, 3))
+
+    def _encoded(
+        self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, list[Tensor]]:
+        """Return the coarsest features, the activated time embedding, w, and the skips."""
         time = F.silu(self.time_embedding(t))
         label = None if condition is None else condition.label
         w = None if self.mapping is None else self.mapping(z, label)
@@ -315,7 +328,10 @@ class Generator(nn.Module):
         for level in self.encoder.values():
             h, pyramid = level(h, pyramid, time, w, skips)
         h = self.middle_block1(h, time, w)
-        h = self.middle_block2(self.middle_attention(h), time, w)
+        return self.middle_block2(self.middle_attention(h), time, w), time, w, skips
+
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+        h, time, w, skips = self._encoded(x_t, t, z, condition)
         for level in self.decoder.values():
             h = level(h, time, w, skips)
         h = self.output(group_norm_silu(self.output_norm, h))

@@ -21,7 +21,7 @@ from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear
 from ddgan.networks.resample import downsample
 
-__all__ = ["Discriminator", "ResNetDiscriminatorConfig", "minibatch_stddev"]
+__all__ = ["SLOPE", "Discriminator", "ResNetDiscriminatorConfig", "minibatch_stddev", "whole_groups"]
 
 SLOPE = 0.2
 """Negative slope of every leaky ReLU."""
@@ -136,6 +136,19 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
     return torch.cat([h, maps], dim=1)
 
 
+def whole_groups(group: int, count: int, share: float) -> Sequence[int]:
+    """Return about a share of `count` rows: whole groups of the minibatch standard deviation, kept in order.
+
+    All rows if the groups differ in size.
+    """
+    group = group or 1
+    num_groups = -(-count // group)
+    if group * num_groups != count:
+        return range(count)
+    chosen = max(1, round(share * num_groups))
+    return [row * num_groups + index for row in range(group) for index in range(chosen)]
+
+
 class Discriminator(nn.Module):
     """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a real pair of the forward process?
 
@@ -166,16 +179,8 @@ class Discriminator(nn.Module):
         self.projection = ClassProjection(num_classes, last) if num_classes else None
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
-        """Return rows of a batch of `count`, about a share of it, whose logits do not depend on the others.
-
-        These are whole groups of the minibatch standard deviation, in the order that keeps the groups.
-        """
-        group = self.config.stddev_group or 1
-        num_groups = -(-count // group)
-        if group * num_groups != count:
-            return range(count)
-        chosen = max(1, round(share * num_groups))
-        return [row * num_groups + index for row in range(group) for index in range(chosen)]
+        """Return about a share of `count` rows, whose logits do not depend on the others."""
+        return whole_groups(self.config.stddev_group, count, share)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         time = F.leaky_relu(self.time_embedding(t), SLOPE)

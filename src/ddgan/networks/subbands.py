@@ -10,7 +10,7 @@ then costs about a quarter (WaveDiff, arXiv 2211.16152, does this with DDGAN's n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,22 @@ class SubbandGenerator(nn.Module):
     def __init__(self, transform: Transform, network: nn.Module) -> None:
         super().__init__()
         self.transform, self.network = transform, network
+
+    @property
+    def encoded_size(self) -> int:
+        """Number of features of the inner network's encoder; 0 if it has none."""
+        return int(getattr(self.network, "encoded_size", 0))
+
+    def keep_encoder(self) -> None:
+        """Drop the decoder of the inner network, so that only `encode` works."""
+        inner: Any = self.network
+        inner.keep_encoder()
+
+    def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return the features of the inner network's encoder, (B, encoded_size)."""
+        inner: Any = self.network
+        features: Tensor = inner.encode(split(x_t, self.transform), t, z, condition)
+        return features
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         bands = self.network(split(x_t, self.transform), t, z, condition)

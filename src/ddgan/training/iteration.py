@@ -35,6 +35,7 @@ def iterate(
         The statistics of each update by its name, see the methods; and under "iteration" the number of
         updates `skipped`, ().
     """
+    state.method.prepare(state)
     state.renew_ramps()
     statistics = (updates or all_updates)(state, batch, noise)
     finish_iteration(state, len(batch.x), statistics["iteration"]["skipped"])

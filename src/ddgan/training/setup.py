@@ -20,6 +20,7 @@ from ddgan.models.opening import open_weights
 from ddgan.models.precision import channels_innermost, choose_precision
 from ddgan.models.weights_file import misfits
 from ddgan.networks.conditions import Condition
+from ddgan.networks.encoder import give_encoder
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
@@ -169,7 +170,8 @@ def warm_start(state: TrainState, source: str) -> list[str]:
     """Initialise the networks from a trained model; returns lines that say which.
 
     G and its EMAs start from the model's generator, D from the discriminator of the newest checkpoint if
-    `source` is a run, or from the file beside the weights.
+    `source` is a run, or from the file beside the weights. Without one, the trunk of a D of the kind
+    `encoder` starts as G's encoder.
 
     Raises:
         ValueError: if the shapes of the generator, or of the discriminator, differ from this run's.
@@ -179,11 +181,12 @@ def warm_start(state: TrainState, source: str) -> list[str]:
     for network in (state.generator, *state.emas):
         _take(network, weights.tensors, source)
     found = discriminator_weights(source) if DISCRIMINATOR in state.networks else None
-    if found is None:
-        return [
-            f"the generator starts from '{source}'"
-            + (", D from random weights" if DISCRIMINATOR in state.networks else "")
-        ]
+    if not found:  # a file alone, or the run of a method without D
+        line = f"the generator starts from '{source}'"
+        if DISCRIMINATOR in state.networks:
+            is_given = give_encoder(state.generator, state.discriminators)
+            line += ", D's trunk as its encoder" if is_given else ", D from random weights"
+        return [line]
     _take(state.networks[DISCRIMINATOR], found, source)
     return [f"both networks start from '{source}'"]
 

@@ -86,6 +86,9 @@ class Method:
         """Return the settings of the discriminators by role; empty for a method without."""
         return {}
 
+    def prepare(self, state: TrainState) -> None:
+        """Change the state before an iteration, where the method begins something new."""
+
     def updates(self, step: int) -> Sequence[Update]:
         """Return the updates of iteration `step` in order, at least one."""
         raise NotImplementedError

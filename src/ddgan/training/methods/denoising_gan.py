@@ -34,6 +34,7 @@ from ddgan.losses.pair_augmentation import (
 from ddgan.losses.reconstruction import Reconstruction, squared_error
 from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
+from ddgan.networks.encoder import give_encoder
 from ddgan.networks.interfaces import DiscriminatorConfig
 from ddgan.training.forward import run, spread
 from ddgan.training.methods.objectives import (
@@ -66,7 +67,7 @@ class DenoisingGAN(AdversarialMethod):
             paper.
         augmentation: random transforms of what D sees; none in the paper.
         denoise_first: iterations at the start in which G alone is trained, to predict x_0 with the least mean
-            squared error, and D waits; 0 in the paper.
+            squared error, and D waits; a D of the kind `encoder` then starts as G's. 0 in the paper.
         discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
@@ -107,6 +108,10 @@ class DenoisingGAN(AdversarialMethod):
         if config is None or not config.target or sign is None:
             return None
         return adapted(strength, sign, config.target, config.images, seen)
+
+    def prepare(self, state: TrainState) -> None:
+        if state.step == self.denoise_first > 0:
+            give_encoder(state.generator, state.discriminators)
 
     def updates(self, step: int) -> Sequence[Update]:
         if step < self.denoise_first:
