@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ddgan.config.run_config import RunConfig
     from ddgan.config.settings import settings
     from ddgan.metrics import Report, evaluate
+    from ddgan.models.averages import averaged
     from ddgan.models.ddgan import DDGAN
     from ddgan.models.opening import load
     from ddgan.system.processes import TrainingError
@@ -35,6 +36,7 @@ __all__ = [
     "RunConfig",
     "TrainingError",
     "__version__",
+    "averaged",
     "evaluate",
     "load",
     "register",
@@ -51,6 +53,7 @@ _HOMES = {
     "Run": "ddgan.training.trainer",
     "RunConfig": "ddgan.config.run_config",
     "TrainingError": "ddgan.system.processes",
+    "averaged": "ddgan.models.averages",
     "evaluate": "ddgan.metrics",
     "load": "ddgan.models.opening",
     "register": "ddgan.config.components",

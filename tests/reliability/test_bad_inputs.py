@@ -245,6 +245,15 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--out": ("", "RUN", "\x00"),
         },
     ),
+    "average": (
+        ["average", "RUN", "--lengths", "0.1", "--out", "OUT.safetensors"],
+        {
+            "--lengths": ("x", "", "0", "-1", "nan", "0.29", "1e-9"),
+            "--step": (*WHOLE, "0", "1"),
+            "-n": (*WHOLE, "0"),
+            "--out": ("", "x.png", "RUN", "\x00"),
+        },
+    ),
     "export": (
         ["export", "RUN", "--to", "diffusers", "--out", "OUT"],
         {"--to": ("x", ""), "--out": ("", "RUN", "x.onnx", "\x00"), "--ema": ("x", "-1", "0.123")},

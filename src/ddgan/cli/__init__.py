@@ -32,6 +32,7 @@ COMMANDS = {
     "train": "train, sample and score a model",
     "sample": "generate images with a trained model",
     "edit": "edit images with a trained model",
+    "average": "choose the length of the average of a run's weights",
     "evaluate": "score a trained model",
     "export": "export a model to diffusers or ONNX",
     "convert": "read and write the published checkpoints",

@@ -26,7 +26,7 @@ from ddgan.models.weights_file import (
     read_weights,
 )
 
-__all__ = ["load", "open_weights"]
+__all__ = ["load", "model_of", "open_weights"]
 
 SLACK = 4
 """Parameters that may be registered while a network is built, per tensor of its file: some replace others."""
@@ -57,6 +57,17 @@ def load(
             version, it was trained with a component that is not registered, or the run has no such EMA.
     """
     weights, path = open_weights(source, ema)
+    return model_of(weights, path, device, precision)
+
+
+def model_of(
+    weights: Weights, path: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
+) -> Any:
+    """Build the model of weights that were read from a file.
+
+    Raises:
+        ValueError: if the weights do not fit their settings.
+    """
     generator = _built(weights, path)
     if weights.config.training.channels_last:
         channels_innermost(generator)

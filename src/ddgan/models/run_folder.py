@@ -5,6 +5,7 @@ RUN/log.jsonl          one JSON object per log step: losses, also per t, speed, 
 RUN/checkpoints/       checkpoints to resume from, see `checkpoint_file`
 RUN/model.safetensors  the EMA weights of the generator, with the configuration
 RUN/model-ema50k.safetensors  an additional EMA, by its half-life in thousands of images
+RUN/averages/          saved averages of the weights, from which any other is made, see `averages`
 RUN/best.safetensors   the EMA weights with the best score during training, if scores are taken
 RUN/samples.png        a grid of samples (images only); RUN/grids/ has those made during training
 RUN/scores.json        the scores, and RUN/report.html, the report (if scores are taken)
@@ -31,8 +32,8 @@ BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "report.html",
 )
 
-CHECKPOINTS_NAME = "checkpoints"
-FOLDERS = {CHECKPOINTS_NAME: "*step-*", "grids": "*.png", "trackers": "*"}
+CHECKPOINTS_NAME, AVERAGES_NAME = "checkpoints", "averages"
+FOLDERS = {CHECKPOINTS_NAME: "*step-*", AVERAGES_NAME: "*.safetensors", "grids": "*.png", "trackers": "*"}
 """The folders of a run, and the names of what it writes there."""
 FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 

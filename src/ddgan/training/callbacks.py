@@ -26,10 +26,12 @@ from ddgan.config.run_config import RunConfig
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
 from ddgan.metrics import Report, evaluate
-from ddgan.models.run_folder import BEST_NAME, CONFIG_NAME, GRID_NAME, LOG_NAME, read_log
+from ddgan.models.averages import snapshot_name
+from ddgan.models.run_folder import AVERAGES_NAME, BEST_NAME, CONFIG_NAME, GRID_NAME, LOG_NAME, read_log
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
 from ddgan.system.devices import wait_for
+from ddgan.system.files import save_tensors
 from ddgan.system.processes import Processes, TrainingError
 from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
@@ -147,8 +149,15 @@ class Session:
     def _save_weights(self) -> None:
         """Write each EMA as a model."""
         half_lives = (None, *self.config.optimization.ema.half_lives)
-        for half_life, ema in zip(half_lives, self.state.emas, strict=True):
+        for half_life, ema in zip(half_lives, self.state.emas, strict=False):  # then those of `lengths`
             self.model(ema).save(self.path / ema_file_name(half_life))
+
+    def save_averages(self) -> None:
+        """Save the power-function averages in half precision, see `ddgan.models.averages`."""
+        lengths = self.config.optimization.ema.lengths
+        for length, ema in zip(lengths, self.state.emas[-len(lengths) :], strict=True):
+            tensors = {name: tensor.half() for name, tensor in ema.state_dict().items()}
+            save_tensors(self.path / AVERAGES_NAME / snapshot_name(self.state.step, length), tensors)
 
     def save_grid(self, path: Path) -> None:
         """Write a grid of samples, always from the same noise; does nothing for points."""
@@ -422,6 +431,16 @@ class Grids(Callback):
             session.save_grid(session.path / "grids" / f"{step:08d}.png")
 
 
+class Snapshots(Callback):
+    """Saves the averages from which others are made after training."""
+
+    def on_step(self, session: Session) -> None:
+        ema, step, end = session.config.optimization.ema, session.state.step, session.state.num_iterations
+        is_due = step == end or (ema.snapshot_every and step % ema.snapshot_every == 0)
+        if ema.lengths and is_due and session.processes.is_main:
+            session.attempt(session.save_averages, "an average of the weights")
+
+
 class ScoresAndCheckpoints(Callback):
     """Scores the model during training, and saves checkpoints: scored ones, permanent ones, and by time."""
 
@@ -458,7 +477,7 @@ def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
     measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), GradientNorms()]
     showing = [Progress(), Pace(), Budget()]
     watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
-    return [*measuring, *showing, *added, *watching, Grids(), ScoresAndCheckpoints()]
+    return [*measuring, *showing, *added, *watching, Grids(), Snapshots(), ScoresAndCheckpoints()]
 
 
 def check_trained(session: Session, *, is_finished: bool) -> None:

@@ -163,9 +163,8 @@ def slow_emas(ema: EMAConfig, batch_size: int, num_iterations: int) -> list[str]
     found = []
     names = ("optimization.ema.decay", *(f"optimization.ema.half_lives {h:g}" for h in ema.half_lives))
     fitting = max(FITTING_SHARE * num_iterations, 1)
-    for index, (name, decay) in enumerate(
-        zip(names, ema.decays(batch_size, num_iterations - 1), strict=True)
-    ):
+    decays = ema.decays(batch_size, num_iterations - 1)[: len(names)]  # those of `lengths` fit every run
+    for index, (name, decay) in enumerate(zip(names, decays, strict=True)):
         half_life = math.log(0.5) / math.log(decay) if decay > 0 else 0.0
         if half_life <= num_iterations:
             continue

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ddgan.config.optimization import OptimizerConfig
 from ddgan.config.training import TrainingConfig, known_end
-from ddgan.models.run_folder import CHECKPOINTS_NAME
+from ddgan.models.run_folder import AVERAGES_NAME, CHECKPOINTS_NAME
 from ddgan.system.files import nearest_folder
 from ddgan.system.memory import in_bytes
 from ddgan.training.checkpoint import state_tensors
@@ -19,6 +19,8 @@ from ddgan.training.state import TrainState
 
 __all__ = ["check_space", "checkpoint_bytes", "moments_of", "weights_bytes"]
 
+HALF = 2
+"""Bytes of a value of a saved average."""
 ADAMS = 2.0
 """Moments per parameter, for an optimizer that does not say: those of Adam."""
 
@@ -35,7 +37,16 @@ def checkpoint_bytes(state: TrainState) -> int:
 
 def weights_bytes(state: TrainState) -> int:
     """Return the size of the weights files of all EMAs, and of one more while it replaces another."""
-    return _bytes(state.ema.state_dict().values()) * (len(state.emas) + 1)
+    files = len(state.emas) - len(state.optimization.ema.lengths)
+    return _bytes(state.ema.state_dict().values()) * (files + 1)
+
+
+def averages_bytes(state: TrainState) -> int:
+    """Return the size of all saved averages of a run, or of those at its end if its length is not known."""
+    ema, end = state.optimization.ema, known_end(state.num_iterations)
+    snapshots = 1 + ((end or 0) // ema.snapshot_every if ema.snapshot_every else 0)
+    values = sum(tensor.numel() for tensor in state.ema.state_dict().values())
+    return int(HALF * values * len(ema.lengths) * snapshots)
 
 
 def moments_of(config: OptimizerConfig) -> float:
@@ -62,9 +73,11 @@ def check_space(
         ValueError: if the weights and two checkpoints, the last one and the next, do not fit.
     """
     checkpoint, weights = checkpoint_bytes(state), weights_bytes(state)
+    weights += averages_bytes(state)
     if training.score_every:
         weights += _bytes(state.ema.state_dict().values())  # the best ones
     old = [*path.glob("*.safetensors"), *(path / CHECKPOINTS_NAME).glob("*/*")]
+    old += (path / AVERAGES_NAME).glob("*")
     free = shutil.disk_usage(nearest_folder(path / CHECKPOINTS_NAME)).free
     free += sum(file.stat().st_size for file in old)
     least = 2 * checkpoint + weights
