@@ -147,3 +147,21 @@ def test_each_block_says_whether_it_halves() -> None:
         ValueError, match=r"^downsample has 1 entries and channel_multipliers 2; each needs one"
     ):
         ResNetDiscriminatorConfig(channel_multipliers=(1, 2), downsample=(True,))
+
+
+def test_flat_pooling_tells_places_apart() -> None:
+    """A feature map of the same values in other places has the same sum, but another logit."""
+    torch.manual_seed(0)
+    logits = {}
+    for pooling in ("sum", "flat"):
+        config = ResNetDiscriminatorConfig(
+            base_channels=8, channel_multipliers=(1,), downsample=(False,), time_features=8, pooling=pooling
+        )
+        network = config.build((1, 8, 8))
+        with torch.no_grad():
+            network.output_conv.weight.normal_()
+        x = torch.zeros(2, 1, 8, 8)
+        x[0, 0, 2, 2], x[1, 0, 5, 4] = 1.0, 1.0  # away from the edges, so that sums are equal
+        logits[pooling] = network(x, torch.zeros_like(x), torch.ones(2, dtype=torch.int64)).detach()
+    torch.testing.assert_close(logits["sum"][0], logits["sum"][1])
+    assert float((logits["flat"][0] - logits["flat"][1]).abs()) > 1e-3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Len
@@ -39,6 +39,8 @@ class ResNetDiscriminatorConfig:
         downsample: for each block, whether it halves height and width.
         time_features: width of the time embedding; even.
         stddev_group: images per group of the minibatch standard deviation; 0 disables it.
+        pooling: how the last features become the logit: "sum" over all places, or "flat": a hidden layer
+            sees each place, which suits aligned images; not in the paper.
     """
 
     base_channels: Annotated[int, Interval(ge=1, le=4096)] = 128
@@ -48,6 +50,7 @@ class ResNetDiscriminatorConfig:
     downsample: Annotated[tuple[bool, ...], Len(min_length=1, max_length=32)] = (False, True, True, True)
     time_features: Annotated[int, Interval(ge=2, le=65_536)] = 256
     stddev_group: Annotated[int, Interval(ge=0, le=65_536)] = 4
+    pooling: Literal["sum", "flat"] = "sum"
 
     def __post_init__(self) -> None:
         if len(self.downsample) != len(self.channel_multipliers):
@@ -85,7 +88,8 @@ class ResNetDiscriminatorConfig:
                 f"halves the size {sum(self.downsample)} times, but the samples have {height} x "
                 f"{width} pixels; use sizes that are multiples of {self.size_divisor}, or fewer halvings",
             )
-        return Discriminator(self, sample_shape[0], conditions)
+        places = math.prod(size // self.size_divisor for size in sample_shape[1:])
+        return Discriminator(self, sample_shape[0], conditions, places)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -153,7 +157,8 @@ class Discriminator(nn.Module):
     """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a real pair of the forward process?
 
     x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T. Classes, which are not in the paper, enter
-    through a projection (Miyato and Koyama, 2018).
+    through a projection (Miyato and Koyama, 2018). A `flat` pooling needs the number of places of the last
+    feature map.
     """
 
     def __init__(
@@ -161,6 +166,7 @@ class Discriminator(nn.Module):
         config: ResNetDiscriminatorConfig,
         channels: int,
         conditions: ConditionShapes = ConditionShapes(),
+        places: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
@@ -175,6 +181,7 @@ class Discriminator(nn.Module):
         )
         last = widths[-1]
         self.output_conv = conv(last + (config.stddev_group > 0), last, 3, scale=NEARLY_ZERO)
+        self.hidden = linear(places * last, last) if config.pooling == "flat" else None
         self.output = linear(last, 1)
         self.projection = ClassProjection(num_classes, last) if num_classes else None
 
@@ -190,7 +197,10 @@ class Discriminator(nn.Module):
         if self.config.stddev_group:
             h = minibatch_stddev(h, self.config.stddev_group)
         h = F.leaky_relu(self.output_conv(h), SLOPE)
-        features = h.sum(dim=(2, 3))
+        if self.hidden is None:
+            features = h.sum(dim=(2, 3))
+        else:
+            features = F.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
         if self.projection is None:
             return logits
