@@ -1,17 +1,21 @@
-"""Screening of ideas for quality per compute, on stacked digits: one seed, equal minutes of one thread.
+"""Screening of ideas for quality per compute, on stacked digits: one seed, equal processor time.
 
     OMP_NUM_THREADS=1 python docs/results/quality.py run base --out runs/quality
     python docs/results/quality.py table runs/quality
 
-A variant changes the settings of the base by dotted name. Run at most one on each core, and
-nothing else beside them: a run gets a budget in minutes.
+A variant changes the settings of the base by dotted name; several are joined by +. The processor time of an
+iteration is measured first and gives the number of iterations, so that other work beside a run does not
+shorten it.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
 import operator
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,28 +88,56 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+class Clock(ddgan.Callback):
+    """Notes the processor time after each iteration."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step(self, session: Any) -> None:
+        self.times.append(time.process_time())
+
+
+def seconds_per_iteration(preset: str, changes: dict[str, Any]) -> float:
+    """Measure the processor time of an iteration over several periods of the penalties."""
+    clock = Clock()
+    short = {"training.num_iterations": 60, "training.score_samples": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        ddgan.train(preset, Path(folder) / "run", verbose=False, callbacks=[clock], **changes | short)
+    return (clock.times[-1] - clock.times[11]) / (len(clock.times) - 12)
+
+
+def iterations_in(minutes: float, preset: str, changes: dict[str, Any]) -> int:
+    """Return how many iterations take so many minutes of processor time."""
+    first = int(changes.get("method.denoise_first", 0))
+    left = 60 * minutes
+    if first:
+        left -= first * seconds_per_iteration(preset, changes)  # all of its iterations denoise
+    usual = seconds_per_iteration(preset, changes | {"method.denoise_first": 0})
+    return first + round(left / usual)
+
+
 def run(name: str, minutes: float, seed: int, out: Path, preset: str) -> None:
     """Train and score one variant."""
-    settings = {
-        "training.max_minutes": minutes,
-        "training.num_iterations": 1,
-        "training.score_samples": 26_000,
-    }
-    parts = [VARIANTS[part] for part in name.split("+")]
-    changes = functools.reduce(operator.or_, parts) | settings | {"training.log_every": 100}
+    changes = functools.reduce(operator.or_, (VARIANTS[part] for part in name.split("+")))
+    length = {"training.num_iterations": iterations_in(minutes, preset, changes)}
+    changes |= length | {"training.score_samples": 26_000, "training.log_every": 100}
     folder = out / f"{name}-{seed}"
+    began = time.process_time()
     made = ddgan.train(preset, folder, seed=seed, **changes)
+    taken = time.process_time() - began
     metrics = ["frechet", "precision_recall"]
     report = ddgan.evaluate(made.model, "digits", metrics, 5_000, features="classifier", device="cpu")
     report.save(folder / "quality.json")
-    (folder / "machine.txt").write_text(describe_machine(made.model.device) + "\n")
+    about = {"machine": describe_machine(made.model.device), "processor_minutes": taken / 60}
+    (folder / "about.json").write_text(json.dumps(about))
 
 
 def table(folder: Path) -> None:
     """Print a Markdown table with a row per run."""
     print(
-        "| variant | seed | iterations | minutes | KL | modes | high-confidence share of the real | Fréchet "
-        "| precision | recall | D's loss | memory |"
+        "| variant | seed | iterations | processor minutes | KL | modes | high-confidence share of the real "
+        "| Fréchet | precision | recall | D's loss | memory |"
     )
     print("|" + "---|" * 12)
     for path in sorted(folder.iterdir()):
@@ -118,7 +150,7 @@ def table(folder: Path) -> None:
             name,
             seed,
             f"{last['step']:,}",
-            f"{last['seconds'] / 60:.1f}",
+            f"{minutes_of(path):.1f}",
             f"{modes['kl']:.3f}",
             str(modes["modes"]),
             f"{modes['confident'] / modes['confident_real']:.3f}",
@@ -129,6 +161,14 @@ def table(folder: Path) -> None:
             f"{last['memory_gb']:.2f} GB",
         ]
         print(f"| {' | '.join(cells)} |")
+
+
+def minutes_of(run: Path) -> float:
+    """Return the processor time of a run, or for the first ones, which were alone, the time."""
+    about = run / "about.json"
+    if about.is_file():
+        return float(json.loads(about.read_text())["processor_minutes"])
+    return float(read_log(run / "log.jsonl")[-1]["seconds"]) / 60
 
 
 def main() -> None:
