@@ -69,6 +69,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "g_512": {"generator.hidden_features": 512},
     "reconstruction_60": {"method.reconstruction.weight": 60.0},
     "even_reconstruction": {"method.reconstruction.by_signal": False},
+    "by_noise": {"method.reconstruction.by_signal": False, "method.reconstruction.by_noise": True},
+    "by_both": {"method.reconstruction.by_noise": True, "method.reconstruction.weight": 100.0},
+    "d_rate_1e-3": {"optimization.discriminator.lr": 1e-3},
+    "weak_penalty": {"method.penalties": [{"kind": "r1", "gamma": 0.001, "every": 8}]},
     "encoder": {
         "method.discriminators.pair": {
             "kind": "encoder",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ddgan.losses.reconstruction import L1Config, L2Config
+from ddgan.losses.reconstruction import L1Config, L2Config, power_at
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(L1Config, [0.5, 1.0]), (L2Config, [0.25, 1.0])])
@@ -25,3 +25,16 @@ def test_the_reconstruction_is_a_mean_over_each_sample(kind: Any, expected: list
 def test_weights_out_of_range_are_refused(kind: Any, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         kind(weight=value)
+
+
+def test_the_factor_of_the_weight_by_signal_and_noise() -> None:
+    power = torch.tensor([0.9, 0.5, 0.1])
+    factors = {
+        (signal, noise): power_at(L2Config(by_signal=signal, by_noise=noise), power)
+        for signal in (False, True)
+        for noise in (False, True)
+    }
+    assert factors[False, False] == 1.0
+    torch.testing.assert_close(factors[True, False], power)
+    torch.testing.assert_close(factors[False, True], torch.tensor([0.1, 0.5, 0.9]))
+    torch.testing.assert_close(factors[True, True], torch.tensor([0.09, 0.25, 0.09]))

@@ -1,7 +1,8 @@
 """Reconstruction: the distance between the predicted and the true x_0, added to G's loss (not in the paper).
 
 Multiplied by abar_t, it guides the steps where x_t still shows the image and leaves the noisiest ones, where
-many images are plausible, to D.
+many images are plausible, to D. Multiplied by 1 - abar_t, it leaves the last steps, which make images sharp,
+to D.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, settings
 
-__all__ = ["L1Config", "L2Config", "Reconstruction", "squared_error"]
+__all__ = ["L1Config", "L2Config", "Reconstruction", "power_at", "squared_error"]
 
 
 class Reconstruction(Protocol):
@@ -22,6 +23,7 @@ class Reconstruction(Protocol):
     Attributes:
         weight: weight of the term in G's loss.
         by_signal: whether it is multiplied by abar_t.
+        by_noise: whether it is multiplied by 1 - abar_t; a kind without this setting is not.
     """
 
     @property
@@ -42,10 +44,12 @@ class _Weighted:
     Args:
         weight: weight of the term in G's loss; above 0.
         by_signal: multiply it by abar_t.
+        by_noise: multiply it by 1 - abar_t.
     """
 
     weight: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
     by_signal: bool = False
+    by_noise: bool = False
 
 
 @register("reconstruction", "l1")
@@ -64,6 +68,16 @@ class L2Config(_Weighted):
     def error(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The mean squared difference of each sample (B, ...), (B,)."""
         return squared_error(predicted, target)
+
+
+def power_at(reconstruction: Reconstruction, alpha_bar: Tensor) -> Tensor | float:
+    """Return the factor of the weight where the signal has the power alpha_bar (B,)."""
+    factor: Tensor | float = 1.0
+    if reconstruction.by_signal:
+        factor = alpha_bar
+    if getattr(reconstruction, "by_noise", False):
+        factor = factor * (1 - alpha_bar)
+    return factor
 
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:

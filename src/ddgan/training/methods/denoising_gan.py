@@ -31,7 +31,7 @@ from ddgan.losses.pair_augmentation import (
     PairAugmentationConfig,
     adapted,
 )
-from ddgan.losses.reconstruction import Reconstruction, squared_error
+from ddgan.losses.reconstruction import Reconstruction, power_at, squared_error
 from ddgan.losses.transport import TransportConfig, squared_distance
 from ddgan.models.ddgan import DDGAN
 from ddgan.networks.encoder import give_encoder
@@ -204,8 +204,8 @@ class DenoisingGAN(AdversarialMethod):
             if self.reconstruction is not None:
                 error = self.reconstruction.error(predicted, batch.x)
                 statistics["reconstruction"] = error
-                signal = diffusion.alpha_bar[own.t] if self.reconstruction.by_signal else 1.0
-                terms["reconstruction"] = self.reconstruction.weight * signal * error
+                power = power_at(self.reconstruction, diffusion.alpha_bar[own.t])
+                terms["reconstruction"] = self.reconstruction.weight * power * error
         return terms, statistics
 
     def denoising_loss(
