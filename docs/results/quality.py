@@ -63,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "g_256": {"generator.hidden_features": 256},
     "bf16": {"training.precision": "bf16"},
     "g_rate_2e-3": {"optimization.generator.lr": 2e-3},
+    "g_rate_4e-3": {"optimization.generator.lr": 4e-3},
     "batch_128": {"training.batch_size": 128, "optimization.ema.decay": 0.9985},
     "d_flat": {"method.discriminators.pair.pooling": "flat"},
     "d_unshuffled_24": {"method.discriminators.pair": on_bands("unshuffle", 24)},
@@ -88,6 +89,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         for name in ("generator", "discriminator")
     },
     "augmentation": {"method.augmentation": {"probability": 0.2, "flips": False, "scale": 0.1}},
+    "betas_.9_.99": {
+        f"optimization.{name}.betas": [0.9, 0.99] for name in ("generator", "discriminator")
+    },
+    "g_betas_.9_.99": {"optimization.generator.betas": [0.9, 0.99]},
     "rampup": {"optimization.ema.decay": 0.9995, "optimization.ema.rampup": 0.05},
 }
 
