@@ -58,6 +58,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "d_32": {"method.discriminators.pair.base_channels": 32},
     "d_unshuffled": {"method.discriminators.pair": on_bands("unshuffle", 48)},
     "d_haar": {"method.discriminators.pair": on_bands("haar", 48)},
+    "d_both": {"method.discriminators.pair": {"kind": "ensemble", "networks": [SMALL, FLAT]}},
+    "d_mlp_1024": {"method.discriminators.pair": {"kind": "mlp", "hidden_features": 1024}},
     "d_mlp": {"method.discriminators.pair": FLAT},
     "d_mlp_marginal": {"method.discriminators": {"pair": FLAT, "marginal": SMALL}},
     "g_256": {"generator.hidden_features": 256},
@@ -83,15 +85,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "t_4": {"diffusion.num_steps": 4},
     "t_2": {"diffusion.num_steps": 2},
     "reconstruction_1": {"method.reconstruction.weight": 1.0},
+    "reconstruction_10": {"method.reconstruction.weight": 10.0},
     "reconstruction_25": {"method.reconstruction.weight": 25.0},
     "beta_2_ramp": {
         f"optimization.{name}.betas": [0.5, {"start": 0.9, "end": 0.99}]
         for name in ("generator", "discriminator")
     },
     "augmentation": {"method.augmentation": {"probability": 0.2, "flips": False, "scale": 0.1}},
-    "betas_.9_.99": {
-        f"optimization.{name}.betas": [0.9, 0.99] for name in ("generator", "discriminator")
-    },
+    "betas_.9_.99": {f"optimization.{name}.betas": [0.9, 0.99] for name in ("generator", "discriminator")},
     "g_betas_.9_.99": {"optimization.generator.betas": [0.9, 0.99]},
     "rampup": {"optimization.ema.decay": 0.9995, "optimization.ema.rampup": 0.05},
 }

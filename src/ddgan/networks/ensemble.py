@@ -1,0 +1,70 @@
+"""A discriminator that adds the logits of several (not in the paper).
+
+Networks of different kinds see different things: a convolutional one that strokes are blurred, a fully
+connected one that a digit is too rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Len
+from torch import Tensor, nn
+
+from ddgan.config.components import Component, register
+from ddgan.config.settings import SettingError
+from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.interfaces import DiscriminatorConfig, independent_rows
+
+__all__ = ["EnsembleDiscriminator", "EnsembleDiscriminatorConfig"]
+
+
+@register("discriminator", "ensemble")
+class EnsembleDiscriminatorConfig:
+    """Settings of a discriminator whose logit is the sum of those of several networks.
+
+    Args:
+        networks: the discriminators, two or more.
+    """
+
+    kind: ClassVar[str]
+    networks: Annotated[
+        tuple[Annotated[DiscriminatorConfig, Component("discriminator")], ...],
+        Len(min_length=2, max_length=8),
+    ]
+
+    def build(
+        self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
+    ) -> EnsembleDiscriminator:
+        """Build the networks for samples of this shape, with newly initialised weights.
+
+        Raises:
+            SettingError: naming a network that does not suit the samples.
+        """
+        built = []
+        for index, network in enumerate(self.networks):
+            try:
+                built.append(network.build(sample_shape, conditions))
+            except SettingError as error:
+                raise error.within(f"networks.{index}") from None
+        return EnsembleDiscriminator(built)
+
+
+class EnsembleDiscriminator(nn.Module):
+    """D(x_prev, x_t, t, condition) -> (B,) logits, the sum of those of its networks."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def independent_rows(self, count: int, share: float) -> Sequence[int]:
+        """As `Discriminator.independent_rows`; all rows if the networks need different ones."""
+        dependent = [network for network in self.networks if hasattr(network, "independent_rows")]
+        choices = {tuple(independent_rows(network, count, share)) for network in dependent or self.networks}
+        return list(choices.pop()) if len(choices) == 1 else range(count)
+
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
+        logits = [network(x_prev, x_t, t, condition) for network in self.networks]
+        return torch.stack(logits).sum(dim=0)
