@@ -2,6 +2,8 @@
 
     OMP_NUM_THREADS=1 python docs/results/quality.py run base --out runs/quality
     python docs/results/quality.py table runs/quality
+    OMP_NUM_THREADS=1 python docs/results/quality.py trilemma base --seed 0 --out runs/trilemma
+    python docs/results/quality.py trilemma_table runs/trilemma
 
 A variant changes the settings of the base by dotted name; several are joined by +. The processor time of an
 iteration is measured first and gives the number of iterations, so that other work beside a run does not
@@ -94,6 +96,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "augmentation": {"method.augmentation": {"probability": 0.2, "flips": False, "scale": 0.1}},
     "betas_.9_.99": {f"optimization.{name}.betas": [0.9, 0.99] for name in ("generator", "discriminator")},
     "g_betas_.9_.99": {"optimization.generator.betas": [0.9, 0.99]},
+    "relativistic": {
+        "method.adversarial.kind": "relativistic",
+        "method.penalties": [
+            *(
+                {
+                    "kind": kind,
+                    "gamma": {"start": 0.1, "end": 0.01, "share": 0.5, "shape": "cosine"},
+                    "epsilon": 0.01,
+                    "share": 0.25,
+                }
+                for kind in ("r1", "r2")
+            ),
+            {"kind": "centring", "gamma": 0.01},
+        ],
+    },
+    "rate_decay": {"optimization.final_lr": 1e-4, "optimization.decay_share": 0.5},
     "rampup": {"optimization.ema.decay": 0.9995, "optimization.ema.rampup": 0.05},
 }
 
@@ -173,6 +191,41 @@ def table(folder: Path) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
+def trilemma(name: str, seed: int, out: Path) -> None:
+    """Train a variant with T = 4, and DDPM, on as many images; score both alike. What is there is kept."""
+    changes = functools.reduce(operator.or_, (VARIANTS[part] for part in name.split("+")))
+    alike = {"training.num_iterations": 5200, "training.batch_size": 256, "training.score_samples": 0}
+    methods = {name: (BASE, changes | {"diffusion.num_steps": 4}), "ddpm": ("digits_ddpm", {})}
+    for method, (preset, own) in methods.items():
+        folder = out / f"{method}-{seed}"
+        if (folder / "quality.json").is_file():
+            continue
+        if (folder / "config.yaml").is_file():
+            made = ddgan.resume(folder)
+        else:
+            made = ddgan.train(preset, folder, seed=seed, **own | alike | {"training.log_every": 100})
+        metrics = ["frechet", "precision_recall", "modes"]
+        report = ddgan.evaluate(made.model, "digits", metrics, 5_000, features="classifier", device="cpu")
+        report.save(folder / "quality.json")
+
+
+def trilemma_table(folder: Path) -> None:
+    """Print a Markdown table with the mean, and each seed, of every method."""
+    print("| method | Fréchet | precision | recall | high-confidence modes |\n" + "|" + "---|" * 5)
+    found: dict[str, list[list[float]]] = {}
+    for path in sorted(folder.glob("*/quality.json")):
+        record = read_record(path)
+        both, modes = record["precision_recall"], record["modes"]
+        values = [record["frechet"]["value"], both["precision"], both["recall"], modes["confident_modes"]]
+        found.setdefault(path.parent.name.rpartition("-")[0], []).append(values)
+    for method, rows in found.items():
+        cells = [method]
+        for values, places in zip(zip(*rows, strict=True), (2, 3, 3, 0), strict=True):
+            each = ", ".join(f"{value:.{places}f}" for value in values)
+            cells.append(f"{sum(values) / len(values):.{places}f} ({each})")
+        print(f"| {' | '.join(cells)} |")
+
+
 def minutes_of(run: Path) -> float:
     """Return the processor time of a run, or for the first ones, which were alone, the time."""
     about = run / "about.json"
@@ -193,9 +246,18 @@ def main() -> None:
     runner.add_argument("--out", type=Path, required=True)
     printer = commands.add_parser("table")
     printer.add_argument("folder", type=Path)
+    compared = commands.add_parser("trilemma")
+    compared.add_argument("name")
+    compared.add_argument("--seed", type=int, default=0)
+    compared.add_argument("--out", type=Path, required=True)
+    commands.add_parser("trilemma_table").add_argument("folder", type=Path)
     options = parser.parse_args()
     if options.command == "table":
         table(options.folder)
+    elif options.command == "trilemma":
+        trilemma(options.name, options.seed, options.out)
+    elif options.command == "trilemma_table":
+        trilemma_table(options.folder)
     else:
         run(options.name, options.minutes, options.seed, options.out, options.preset)
 
