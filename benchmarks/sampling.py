@@ -26,7 +26,7 @@ from benchmarks.common import (
 )
 from benchmarks.plain import plain_path
 from ddgan import DDGAN, RunConfig
-from ddgan.models.precision import channels_innermost, choose_precision
+from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
 from ddgan.networks.layers import variance_scaling_
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     error = relative_error(ours, plain, batch)
     times = interleaved(works, device, options.rounds)
     work = flops(sample_plain)
-    dtype = torch.bfloat16 if ours.precision == "bf16" else torch.float32
+    dtype = DTYPES[ours.precision]
     rate, best = matmul_rate(device, dtype), min(times["ours"])
     gains = ratios(times, "ours", "plain")
     rows = [

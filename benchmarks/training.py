@@ -34,7 +34,7 @@ from benchmarks.common import (
 from benchmarks.plain import plain_path
 from benchmarks.sampling import flops
 from ddgan.data.batch import Batch
-from ddgan.models.precision import choose_precision
+from ddgan.models.precision import DTYPES, choose_precision
 from ddgan.system.processes import join_processes
 from ddgan.training.cuda_graphs import NUM_USUAL, ReplayedUpdates
 from ddgan.training.iteration import iterate
@@ -68,7 +68,7 @@ def main() -> None:
     mean = {path: weighed(times[path], times[f"{path} with R1"], every) for path in settings}
     gains = [slow / fast for fast, slow in zip(mean["ours"], mean["plain"], strict=True)]
     work = flops(lambda: steps["plain"](False))  # ours may need fewer for the same result
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = DTYPES[precision]
     rate = matmul_rate(device, dtype)
     rows = [
         ("network, images per iteration", f"{options.preset}, {batch}"),

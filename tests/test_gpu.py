@@ -32,7 +32,7 @@ from ddgan.training.iteration import iterate
 from ddgan.training.setup import create_state
 from filled import filled
 from other_methods import OTHERS, config_of
-from steps import changed, flat
+from steps import changed, flat, one_update
 
 DEVICE = torch.device(os.environ.get("DDGAN_TEST_DEVICE", "cuda"))
 pytestmark = [
@@ -41,6 +41,7 @@ pytestmark = [
 ]
 ONLY_CUDA = pytest.mark.skipif(DEVICE.type != "cuda", reason="of CUDA alone, or minutes elsewhere")
 SHAPE = (3, 16, 16)
+SHAPE_OF_DIGITS = (3, 8, 8)
 GENERATOR: dict[str, Any] = {
     "kind": "ncsnpp",
     "base_channels": 32,
@@ -195,6 +196,7 @@ def test_training_takes_the_same_steps(tiny_config: RunConfig) -> None:
     [
         {},
         {"precision": "bf16"},
+        {"precision": "fp16"},
         {"channels_last": True},
         {"activation_checkpointing": True},
         pytest.param({"cuda_graphs": True}, marks=ONLY_CUDA),
@@ -217,7 +219,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 
 @ONLY_CUDA
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 def test_replayed_iterations_are_those_that_are_not(tmp_path: Path, precision: str) -> None:
     """Over many iterations, with and without penalty; EMAs and moments are the same too."""
     method = {"method.penalties": [{"kind": "r1", "every": 3}], "method.reconstruction": {"kind": "l2"}}
@@ -241,12 +243,40 @@ def test_replayed_iterations_are_those_that_are_not(tmp_path: Path, precision: s
             torch.testing.assert_close(found[name]["t"], expected[name]["t"])
         for name in ("d_real", "loss_d", "loss_g", "reconstruction"):
             torch.testing.assert_close(flat(found)[name], flat(expected)[name], rtol=2e-2, atol=1e-2)
+    scales = [{name: scale.values() for name, scale in one.loss_scales.items()} for one in (usual, other)]
+    assert scales[0] == scales[1]
     for name, network in other.saved_networks().items():
         ours, theirs = (  # as a whole: some gradients are nothing but rounding
             torch.cat([p.detach().flatten() for p in one.parameters()])
             for one in (network, usual.saved_networks()[name])
         )
         assert relative(ours, theirs.cpu()) < 1e-2, name
+
+
+def test_gradients_in_float16_are_those_of_float32(tiny_config: RunConfig) -> None:
+    x, found = StackedDigits(seed=0).batch(0, 8).x, {}
+    for precision in ("float32", "fp16"):
+        state = create_state(changed(tiny_config, precision=precision), SHAPE_OF_DIGITS, Processes(DEVICE))
+        torch.manual_seed(0)
+        filled(state.generator)
+        filled(state.discriminators)
+        for scale in state.loss_scales.values():
+            scale.factor.fill_(2.0**8)
+        noise = mapped(lambda one: one.to(DEVICE), tiny_config.method.draw(tiny_config, 0, x))
+        for name in ("discriminator", "generator"):
+            _, gradients = one_update(state, name, x.to(DEVICE), noise)
+            scale = 2.0**8 if precision == "fp16" else 1.0
+            found[precision, name] = torch.cat([value.flatten() / scale for value in gradients.values()])
+    for name in ("discriminator", "generator"):
+        assert relative(found["fp16", name], found["float32", name].cpu()) < 2e-2
+
+
+@ONLY_CUDA
+def test_float16_is_used_by_auto_where_bf16_is_not(monkeypatch: pytest.MonkeyPatch, unet: DDGAN) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    expected = unet.to(DEVICE).sample(4)
+    assert unet.set_precision("auto").precision == "fp16"
+    assert relative(unet.sample(4), expected) < 1e-2
 
 
 @pytest.mark.parametrize("data", ["digits", "single_digits"])

@@ -185,11 +185,14 @@ def test_a_dtype_is_what_the_generator_computes_in(any_model: TrainedModel) -> N
     in_bf16 = any_model.sample(3)
     assert in_bf16.dtype == torch.float32
     assert not torch.equal(in_bf16, before)
+    assert any_model.to(torch.float16).precision == "fp16"
+    in_fp16 = any_model.sample(3)
+    assert not torch.equal(in_fp16, in_bf16)
+    torch.testing.assert_close(in_fp16, before, rtol=1e-2, atol=1e-3)
     assert torch.equal(any_model.to(dtype=torch.float32).sample(3), before)
-    for wrong in (torch.float16, torch.float64, torch.uint8):
-        with pytest.raises(
-            ValueError, match=rf"^dtype is {wrong}; it must be torch\.float32 or torch\.bfloat16$"
-        ):
+    words = r"it must be torch\.float32, torch\.bfloat16 or torch\.float16$"
+    for wrong in (torch.float64, torch.uint8):
+        with pytest.raises(ValueError, match=rf"^dtype is {wrong}; {words}"):
             any_model.to("meta", wrong)
     assert any_model.device.type == "cpu"
 

@@ -14,7 +14,7 @@ from ddgan.models.precision import (
     REPAYING_CALLS,
     channels_innermost,
     choose_precision,
-    in_bf16,
+    computing_in,
     repays_compiling,
     tf32,
 )
@@ -58,8 +58,20 @@ def test_auto_is_bf16_where_the_processor_knows_it(
     assert choose_precision("auto", torch.device("mps")) == "float32"
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((7, 0), "fp16"), ((6, 1), "float32")],
+)
+def test_auto_on_a_gpu_is_what_it_is_fast_in(
+    capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda")) == precision
+    assert choose_precision("float32", torch.device("cuda")) == "float32"
+
+
 def test_an_unknown_precision_is_refused(unet: DDGAN) -> None:
-    with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32, bf16"):
+    with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32, bf16, fp16"):
         unet.set_precision("half")  # type: ignore[arg-type]
 
 
@@ -87,6 +99,18 @@ def test_bf16_changes_samples_a_little_and_weights_not_at_all(unet: DDGAN, tmp_p
     assert torch.equal(unet.set_precision("float32").sample(4, seed=1), before)
 
 
+def test_fp16_changes_samples_less_than_bf16(unet: DDGAN, tmp_path: Path) -> None:
+    before = unet.sample(4, seed=1)
+    made = unet.set_precision("fp16").sample(4, seed=1)
+    assert made.dtype == unet.dtype == torch.float32
+    assert unet.precision == "fp16"
+    assert 0 < relative(made, before) < 4e-2 / 8
+    again = DDGAN.from_pretrained(unet.save(tmp_path / "model.safetensors"), precision="fp16")
+    assert torch.equal(again.sample(4, seed=1), made)
+    again.load_state_dict(unet.state_dict())
+    assert torch.equal(again.sample(4, seed=1), made)
+
+
 def test_bf16_changes_samples_less_at_the_start_of_training() -> None:
     torch.manual_seed(0)
     model = DDGAN(SMALL.build(SHAPE), RunConfig(generator=SMALL), SHAPE)
@@ -97,7 +121,7 @@ def test_bf16_changes_samples_less_at_the_start_of_training() -> None:
 def test_bf16_keeps_the_angles_of_many_steps_apart() -> None:
     """In bfloat16 itself, 998 and 999 are one number."""
     config = NCSNppConfig(base_channels=8, channel_multipliers=(1,))
-    fast = in_bf16(config.build((3, 8, 8))).network
+    fast = computing_in(config.build((3, 8, 8)), torch.bfloat16).network
     assert isinstance(fast, torch.nn.Module)
     first, second = fast.time_embedding(torch.tensor([999, 1000]))
     assert not torch.equal(first, second)

@@ -54,6 +54,20 @@ def test_minibatch_stddev_for_every_batch_size(batch: int, group: int, channels:
     torch.testing.assert_close(minibatch_stddev(h, group), by_loops(h, group))
 
 
+def test_minibatch_stddev_of_float16_is_that_of_float32() -> None:
+    """In float16 the squares of these deviations, and the constant below the root, would be 0."""
+    torch.manual_seed(0)
+    whole = (1e-4 * torch.randn(4, 3, 2, 2)).half().float().requires_grad_(True)
+    short = whole.detach().half().requires_grad_(True)
+    found, expected = minibatch_stddev(short, 4), minibatch_stddev(whole, 4)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), expected, rtol=1e-3, atol=1e-7)
+    slopes = [
+        torch.autograd.grad(y[:, -1].float().sum(), x)[0] for y, x in ((found, short), (expected, whole))
+    ]
+    torch.testing.assert_close(slopes[0].float(), slopes[1], rtol=2e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("batch", [3, 4, 5])
 def test_minibatch_stddev_can_be_differentiated_twice(batch: int) -> None:
     h = torch.randn(batch, 1, 1, 2, dtype=torch.float64, requires_grad=True)

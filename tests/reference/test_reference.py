@@ -15,7 +15,7 @@ from ddgan.interop.nvlabs import (
     generator_from_state_dict,
     published_state_dict,
 )
-from ddgan.models.precision import channels_innermost, in_bf16
+from ddgan.models.precision import channels_innermost, computing_in
 from ddgan.networks.kernels import winograd
 from ddgan.networks.ncsnpp import Generator
 from ddgan.networks.resnet import Discriminator
@@ -92,7 +92,7 @@ def test_generator_with_channels_innermost(
 
 def test_generator_in_bf16(generator_entry: str) -> None:
     values = {name: torch.from_numpy(array) for name, array in helpers.values(generator_entry).items()}
-    assert apart(in_bf16(network(generator_entry)), values) < 2e-2
+    assert apart(computing_in(network(generator_entry), torch.bfloat16), values) < 2e-2
 
 
 @pytest.mark.usefixtures("path")

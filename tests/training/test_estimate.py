@@ -67,6 +67,7 @@ CHANGES: list[dict[str, Any]] = [
     {"method.reconstruction": "l2"},
     {"method.adversarial": "relativistic"},
     {"training.precision": "bf16", "method.penalties": []},
+    {"training.precision": "fp16", "method.penalties": [{"kind": "r1", "epsilon": 0.01, "share": 0.5}]},
     {"method.penalties": [{"kind": kind, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]},
     {"method.transport": {}, "method.augmentation": {}, "method.penalties": [{"kind": "centring"}]},
     {"method.denoise_first": 10},

@@ -172,7 +172,7 @@ def model_parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
     )
-    text = "precision of the networks: float32, bf16, or auto: bf16 if the device supports it"
+    text = "precision of the networks: float32, bf16, fp16, or auto: what the device is fast in"
     parser.add_argument(
         "--precision",
         type=one_of(*PRECISIONS),

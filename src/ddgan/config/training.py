@@ -30,8 +30,9 @@ class TrainingConfig:
         held_out: images kept from training, to check whether D memorises; 0 for none. Embedded data always
             has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
-        precision: "float32", or "bf16" for the networks' arithmetic (weights, losses, penalties and
-            EMAs stay in float32), or "auto": bf16 if the device supports it.
+        precision: "float32", or "bf16" or "fp16" for the networks' arithmetic (weights, losses, penalties
+            and EMAs stay in float32; fp16 scales the losses), or "auto": bf16 if the device supports it, else
+            fp16 on a GPU that is fast in it.
         tf32: allow a GPU to multiply float32 matrices in TF32.
         channels_last: store images and weights with the channels innermost, which is faster for convolutions.
         compile: compile the networks with torch.compile (the first iterations take minutes).
@@ -60,7 +61,7 @@ class TrainingConfig:
     accumulation: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
     held_out: Annotated[int, Interval(ge=0, le=10**9)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "float32"
     tf32: bool = True
     channels_last: bool = False
     compile: bool = False

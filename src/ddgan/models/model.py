@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ddgan.config.run_config import RunConfig
 from ddgan.diffusion.process import Diffusion
-from ddgan.models.precision import Precision, choose_precision, in_bf16, in_its_type
+from ddgan.models.precision import DTYPES, Arithmetic, Precision, choose_precision, computing_in, in_its_type
 from ddgan.models.sampling_memory import check_sampling
 from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
 from ddgan.networks.conditions import Condition, ConditionShapes
@@ -43,7 +43,7 @@ Classes = int | Sequence[int] | None
 """The class of all samples, or of each; None for all classes in turn."""
 Output = Literal["tensor", "uint8", "pil"]
 """Type of samples: float32 tensors, uint8 images, or a list of PIL images."""
-PRECISION_OF: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
+PRECISION_OF: dict[torch.dtype, Precision] = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @runtime_checkable
@@ -122,12 +122,12 @@ class TrainedModel(ABC):
         source: the file that the weights were read from; None for a model made in memory.
         data_checksum: checksum of the training data, kept in the weights file; empty if it is not known, or
             cannot change, as for data included in the package.
-        precision: precision of the generator, "float32" or "bf16"; see `set_precision`.
+        precision: precision of the generator, "float32", "bf16" or "fp16"; see `set_precision`.
     """
 
     source: Path | None = None
     data_checksum: str = ""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Arithmetic = "float32"
 
     def __init__(
         self, generator: nn.Module, config: RunConfig, sample_shape: Sequence[int], license: str = ""
@@ -197,8 +197,8 @@ class TrainedModel(ABC):
 
         Args:
             device: the new device; or a dtype in its place, as in `nn.Module.to`.
-            dtype: torch.float32 or torch.bfloat16, for `set_precision` "float32" or "bf16": the weights, the
-                chain around the generator and the samples stay float32.
+            dtype: torch.float32, torch.bfloat16 or torch.float16, for `set_precision` "float32", "bf16" or
+                "fp16": the weights, the chain around the generator and the samples stay float32.
 
         Raises:
             ValueError: for any other dtype; nothing is moved then.
@@ -206,7 +206,7 @@ class TrainedModel(ABC):
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         if dtype is not None and dtype not in PRECISION_OF:
-            raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
+            raise ValueError(f"dtype is {dtype}; it must be torch.float32, torch.bfloat16 or torch.float16")
         if device is not None:
             for part in (self.generator, self._network, self.diffusion):
                 part.to(device)
@@ -251,21 +251,23 @@ class TrainedModel(ABC):
         return self.generator.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load weights of the same names and shapes, also into the bf16 copy.
+        """Load weights of the same names and shapes, also into the copy of 16 bits.
 
         Raises:
             RuntimeError: if names or shapes differ, as `nn.Module.load_state_dict`.
         """
         self.generator.load_state_dict(state_dict)
-        if self.precision == "bf16":
-            self.set_precision("bf16")
+        if self.precision != "float32":
+            self.set_precision(self.precision)
 
     def set_precision(self, precision: Precision) -> Self:
         """Set the precision of the generator; the weights, and the file of `save`, stay float32.
 
         Args:
             precision: "float32", "bf16" (relative difference 5e-3 per evaluation of the published networks,
-                up to a few hundredths for others), or "auto": bf16 if the device has instructions for it.
+                up to a few hundredths for others), "fp16" (an eighth of that, but values above 65,504
+                overflow), or "auto": bf16 if the device has instructions for it, else fp16 on a GPU that is
+                fast in it.
 
         Returns:
             The model itself.
@@ -274,7 +276,11 @@ class TrainedModel(ABC):
             ValueError: if it is none of these.
         """
         self.precision = choose_precision(precision, self.device)
-        self._network = (in_bf16 if self.precision == "bf16" else in_its_type)(self.generator)
+        self._network = (
+            in_its_type(self.generator)
+            if self.precision == "float32"
+            else computing_in(self.generator, DTYPES[self.precision])
+        )
         self.is_compiled = False
         return self
 

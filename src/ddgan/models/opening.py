@@ -47,7 +47,7 @@ def load(
         device: device of the weights.
         ema: half-life of the EMA to open, in thousands of images (optimization.ema.half_lives); by default
             the main EMA, of optimization.ema.decay.
-        precision: precision of the generator: float32, bf16 or auto.
+        precision: precision of the generator: float32, bf16, fp16 or auto.
 
     Returns:
         A `Model`: it has sample_shape, nfe, sample and save.

@@ -1,8 +1,8 @@
 """The generator as used in sampling: its precision, its memory layout, compiled or not.
 
-A U-Net runs in channels_last, and in bfloat16 if requested: weights and features then take half the memory,
-and hardware with native bfloat16 is about twice as fast. The chain around it (the states x_t, the posterior)
-stays in float32.
+A U-Net runs in channels_last, and in bfloat16 or float16 if requested: weights and features then take half
+the memory, and hardware with native 16-bit products is about twice as fast. The chain around it (the states
+x_t, the posterior) stays in float32.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +18,43 @@ from torch import Tensor, nn
 from ddgan.networks.conditions import Condition
 
 __all__ = [
+    "DTYPES",
+    "Arithmetic",
     "Precision",
     "channels_innermost",
     "choose_precision",
-    "in_bf16",
+    "computing_in",
     "in_its_type",
     "repays_compiling",
     "tf32",
 ]
 
-Precision = Literal["auto", "float32", "bf16"]
-PRECISIONS = ("auto", "float32", "bf16")
+Arithmetic = Literal["float32", "bf16", "fp16"]
+Precision = Literal["auto"] | Arithmetic
+DTYPES: dict[Arithmetic, torch.dtype] = {
+    "float32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""The type of the numbers that a network computes with, by the name of the precision."""
+PRECISIONS = ("auto", *DTYPES)
 
 
-def choose_precision(name: str, device: torch.device) -> Literal["float32", "bf16"]:
-    """Resolve a precision by name: "auto" is bf16 on devices with native bfloat16.
+def choose_precision(name: str, device: torch.device) -> Arithmetic:
+    """Resolve a precision by name.
+
+    "auto" is bf16 on devices with native bfloat16, else fp16 on GPUs with fast float16, else float32.
 
     Raises:
-        ValueError: if it is none of auto, float32, bf16.
+        ValueError: if it is none of auto, float32, bf16, fp16.
     """
     if name not in PRECISIONS:
         raise ValueError(f"precision is '{name}'; it must be one of {', '.join(PRECISIONS)}")
     if name == "auto":
-        return "bf16" if computes_in_bf16(device) else "float32"
-    return "bf16" if name == "bf16" else "float32"
+        if computes_in_bf16(device):
+            return "bf16"
+        return "fp16" if computes_in_fp16(device) else "float32"
+    return cast(Arithmetic, name)
 
 
 def computes_in_bf16(device: torch.device) -> bool:
@@ -52,6 +65,11 @@ def computes_in_bf16(device: torch.device) -> bool:
         found = torch.cpu.get_capabilities()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
     return False
+
+
+def computes_in_fp16(device: torch.device) -> bool:
+    """Whether it is a GPU with fast float16 (V100, T4, RTX 20 and later); on a CPU float16 is slow."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 REPAYING_CALLS = 3000
@@ -98,9 +116,9 @@ def in_its_type(network: nn.Module) -> nn.Module:
     return InItsType(network) if short else network
 
 
-def in_bf16(generator: nn.Module) -> InItsType:
-    """Copy a generator to bf16 inside, float32 in and out."""
-    return InItsType(channels_innermost(copy.deepcopy(generator).bfloat16()))
+def computing_in(generator: nn.Module, dtype: torch.dtype) -> InItsType:
+    """Copy a generator to bfloat16 or float16 inside, float32 in and out."""
+    return InItsType(channels_innermost(copy.deepcopy(generator).to(dtype)))
 
 
 @contextmanager

@@ -116,8 +116,10 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
     """Append a map with the standard deviation over groups of images: (B, C, H, W) -> (B, C+1, H, W).
 
     With M = ceil(B / group) groups, group j holds the images j, j + M, j + 2M, ..., so any batch size
-    works: group sizes differ by at most one and never exceed `group`.
+    works: group sizes differ by at most one and never exceed `group`. Of float16 features it is computed in
+    float32, as squares of small deviations would vanish.
     """
+    given, h = h, (h.float() if h.dtype == torch.float16 else h)
     batch, _, height, width = h.shape
     num_groups = -(-batch // group)
     rows = -(-batch // num_groups)
@@ -137,7 +139,7 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
     variance = grouped(deviation.square()).sum(dim=0) / size
     stddev = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (M,)
     maps = stddev.repeat(rows)[:batch].view(-1, 1, 1, 1).expand(-1, 1, height, width)
-    return torch.cat([h, maps], dim=1)
+    return torch.cat([given, maps.to(given.dtype)], dim=1)
 
 
 def whole_groups(group: int, count: int, share: float) -> Sequence[int]:

@@ -82,6 +82,8 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
     state.streak.fill_(metadata["streak"])
     state.longest_streak.fill_(metadata.get("longest_streak", 0))
     state.strength.fill_(metadata.get("strength", state.strength.item()))
+    for name, scale in state.loss_scales.items():
+        scale.restore(metadata["loss_scales"][name])
     state.license = metadata.get("license", "")
 
 
@@ -131,6 +133,8 @@ class Checkpoints:
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
         known |= {"longest_streak": int(state.longest_streak), "strength": float(state.strength)}
+        if state.loss_scales:
+            known["loss_scales"] = {name: scale.values() for name, scale in state.loss_scales.items()}
         known |= metadata
         with folder_made_atomically(path) as partial:
             sums = {f"{STATISTICS}.{name}": value for name, value in (statistics or {}).items()}

@@ -39,7 +39,7 @@ from ddgan.system.memory import LIBRARIES, MemoryMeter, available_memory, in_byt
 from ddgan.system.processes import Processes
 from ddgan.system.text import one_line
 from ddgan.training.iteration import all_updates
-from ddgan.training.setup import arithmetic, build_networks, part_size, recompute_blocks
+from ddgan.training.setup import arithmetic, build_networks, loss_scales, part_size, recompute_blocks
 from ddgan.training.space import moments_of
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState
 
@@ -176,6 +176,7 @@ def _peak_of_iteration(
         streak=torch.zeros((), dtype=torch.int64, device="meta"),
     )
     lowered = arithmetic(training, processes.device)
+    state.loss_scales = loss_scales(networks, lowered, "meta")
     layout = torch.channels_last if training.channels_last and len(sample_shape) == 3 else None
     for network in networks.values() if training.channels_last else ():
         channels_innermost(network)
@@ -205,7 +206,7 @@ def _all_tensors(networks: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def _as_trained(network: nn.Module, lowered: torch.dtype | None, recomputed: bool) -> Iterator[None]:
-    """Let a meta network save what it saves in training: in bf16, or with recomputed blocks."""
+    """Let a meta network save what it saves in training: in 16 bits, or with recomputed blocks."""
     hooks: list[Any] = []
     if lowered is not None:
         modes: list[_Lowered] = []
@@ -234,7 +235,7 @@ def _as_trained(network: nn.Module, lowered: torch.dtype | None, recomputed: boo
 
 
 def _also_lowered(forward: Callable[..., Any], lowered: torch.dtype) -> Callable[..., Any]:
-    """Return a block's forward that computes in bf16 when its input is bf16, also when recomputed."""
+    """Return a block's forward that computes in 16 bits when its input has 16, also when recomputed."""
 
     def run(h: Tensor, *others: Any) -> Any:
         if h.dtype != lowered:

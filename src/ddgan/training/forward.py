@@ -15,8 +15,8 @@ __all__ = ["run", "spread", "variance"]
 def run(state: TrainState, network: nn.Module, first: Tensor, *others: Any) -> Tensor:
     """Call a network in the state's precision; the output has the type of the input.
 
-    A call that a penalty differentiates twice runs in full precision and uncompiled, since torch.compile does
-    not support second derivatives.
+    A call on a leaf with a gradient, which a penalty differentiates twice or takes a difference of, runs in
+    full precision and uncompiled, since torch.compile does not support second derivatives.
     """
     output: Tensor
     if first.requires_grad and first.is_leaf:

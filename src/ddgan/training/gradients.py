@@ -45,7 +45,10 @@ def gradient_norm(state: TrainState, update: Update, term: str, batch: Batch, no
     """
     terms, _ = update.loss(state, batch, noise)
     weights = list(state.networks[update.name].parameters())
-    gradients = torch.autograd.grad(terms[term].mean(), weights, allow_unused=True)
+    mean, scale = terms[term].mean(), state.loss_scales.get(update.name)
+    scaled = mean if scale is None else mean * scale.factor
+    gradients = torch.autograd.grad(scaled, weights, allow_unused=True)
     found = [gradient for gradient in gradients if gradient is not None]
     state.average_(found)
-    return finite(torch.stack(torch._foreach_norm(found)).norm())
+    norm = torch.stack(torch._foreach_norm(found)).norm()
+    return finite(norm if scale is None else norm / scale.factor)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ddgan.data.batch import Batch
 from ddgan.training.optimizers import guarded_update
 from ddgan.training.state import Terms, TrainState, Update, UpdateStatistics
-from ddgan.training.statistics import Statistics
+from ddgan.training.statistics import LOSS_SCALE, Statistics
 
 __all__ = ["all_updates", "iterate", "update_ema"]
 
@@ -54,8 +54,13 @@ def all_updates(state: TrainState, batch: Batch, noise: Any) -> Statistics:
 
 
 def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[UpdateStatistics, Tensor]:
-    """Make one update of one network; networks that it freezes get no gradient."""
-    optimizer = state.optimizers[update.name]
+    """Make one update of one network; networks that it freezes get no gradient.
+
+    Returns:
+        Its statistics, and 1.0 if it was skipped for a failure, which an overflow that a smaller loss scale
+        mends is not, else 0.0.
+    """
+    optimizer, scale = state.optimizers[update.name], state.loss_scales.get(update.name)
     optimizer.zero_grad(set_to_none=True)
     for name in update.freezes:
         state.networks[name].requires_grad_(False)
@@ -63,14 +68,19 @@ def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[U
     for part, part_noise in in_parts(state.num_parts, batch, noise):
         terms, statistics = update.loss(state, part, part_noise)
         mean = total(terms).mean()
-        (mean if state.num_parts == 1 else mean / state.num_parts).backward()
+        mean = mean if state.num_parts == 1 else mean / state.num_parts
+        (mean if scale is None else mean * scale.factor).backward()
         parts.append({name: value.detach() for name, value in statistics.items()})
     for name in update.freezes:
         state.networks[name].requires_grad_(True)
     state.average_([p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None])
-    skipped = guarded_update(optimizer, state.learning_rate(update.name))
+    factor = None if scale is None else scale.factor
+    skipped = guarded_update(optimizer, state.learning_rate(update.name), factor)
     optimizer.zero_grad(set_to_none=True)  # freed, so that memory is not fragmented when activations need it
-    return joined(parts), skipped
+    if scale is None:
+        return joined(parts), skipped
+    of_scale = {f"{LOSS_SCALE}{update.name}": scale.factor.clone()}
+    return joined(parts) | of_scale, scale.adjust(skipped)
 
 
 def total(terms: Terms) -> Tensor:

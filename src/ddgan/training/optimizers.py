@@ -109,12 +109,13 @@ def decayed(lr: float, final_lr: float, decay_every: int, step: int, num_iterati
     return final_lr + (lr - final_lr) * (1 + math.cos(math.pi * share)) / 2
 
 
-def guarded_update(optimizer: torch.optim.Optimizer, lr: float) -> Tensor:
+def guarded_update(optimizer: torch.optim.Optimizer, lr: float, loss_scale: Tensor | None = None) -> Tensor:
     """Take a step unless a gradient is not finite; returns whether it was skipped, 0.0 or 1.0.
 
     Fused optimizers decide on the device, so the host does not wait for it; others are asked on the host.
     Where the gradients were averaged over processes, a bad one is in every average, and all decide alike. A
-    rate that the optimizer reads from memory, see `cuda_graphs`, has been written there.
+    rate that the optimizer reads from memory, see `cuda_graphs`, has been written there. Gradients of a loss
+    that was multiplied by `loss_scale`, (), are divided by it.
     """
     (group,) = optimizer.param_groups
     if not isinstance(group["lr"], Tensor):
@@ -124,8 +125,10 @@ def guarded_update(optimizer: torch.optim.Optimizer, lr: float) -> Tensor:
     skipped = (~total.isfinite()).float()
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         # Where a gradient scaler leaves its verdict, fused optimizers look for it.
-        vars(optimizer).update(grad_scale=None, found_inf=skipped)
+        vars(optimizer).update(grad_scale=loss_scale, found_inf=skipped)
         optimizer.step()
     elif not bool(skipped):
+        if loss_scale is not None:
+            torch._foreach_div_(gradients, loss_scale)
         optimizer.step()
     return skipped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,12 +17,13 @@ from ddgan.config.training import TrainingConfig
 from ddgan.data.batch import Batch, Dataset
 from ddgan.diffusion.process import Diffusion
 from ddgan.models.opening import open_weights
-from ddgan.models.precision import channels_innermost, choose_precision
+from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
 from ddgan.models.weights_file import misfits
 from ddgan.networks.conditions import Condition
 from ddgan.networks.encoder import give_encoder
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
+from ddgan.training.loss_scale import LossScale
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
 from ddgan.training.workspace import discriminator_weights
 
@@ -127,13 +128,22 @@ def create_state(config: RunConfig, sample_shape: tuple[int, ...], processes: Pr
     state.num_parts, state.average_ = training.accumulation, processes.average_
     state.batch_size = training.batch_size
     state.precision = arithmetic(training, device)
+    state.loss_scales = loss_scales(networks, state.precision, device)
     switch_on(config, state, sample_shape)
     return state
 
 
 def arithmetic(training: TrainingConfig, device: torch.device) -> torch.dtype | None:
     """Return the dtype that the networks compute in, or None for that of their weights."""
-    return torch.bfloat16 if choose_precision(training.precision, device) == "bf16" else None
+    precision = choose_precision(training.precision, device)
+    return None if precision == "float32" else DTYPES[precision]
+
+
+def loss_scales(
+    names: Iterable[str], precision: torch.dtype | None, device: torch.device | str
+) -> dict[str, LossScale]:
+    """Return the loss scale of each optimizer; none if the networks do not compute in float16."""
+    return {name: LossScale.create(device) for name in names} if precision == torch.float16 else {}
 
 
 def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...]) -> None:

@@ -21,6 +21,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
 from ddgan.networks.interfaces import DiscriminatorConfig
+from ddgan.training.loss_scale import LossScale
 from ddgan.training.optimizers import decayed
 
 __all__ = [
@@ -169,6 +170,7 @@ class TrainState:
         batch_size: samples per iteration over all processes; 0 for the size of each given batch.
         num_parts: parts of a batch whose gradients are accumulated.
         precision: dtype that the networks compute in; losses, penalties and EMAs are float32.
+        loss_scales: of the optimizers, by the same names, where the networks compute in float16.
         average_: replaces gradients by their mean over all processes.
         step: finished iterations.
         streak: number of consecutive iterations up to now that skipped an update, int64 ().
@@ -189,6 +191,7 @@ class TrainState:
     batch_size: int = 0
     num_parts: int = 1
     precision: torch.dtype | None = None
+    loss_scales: dict[str, LossScale] = field(default_factory=dict)
     average_: Callable[[Iterable[Tensor]], None] = field(default_factory=lambda: leave_alone)
     step: int = 0
     streak: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))

@@ -14,7 +14,7 @@ from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 from ddgan.system.seal import sealed
 
-__all__ = ["JsonLines", "Statistics", "StatisticsMeter", "finite", "rewind_log"]
+__all__ = ["LOSS_SCALE", "JsonLines", "Statistics", "StatisticsMeter", "finite", "rewind_log"]
 
 Statistics = dict[str, dict[str, Tensor]]
 """For each update (such as "generator"), detached values by name: (B,) per sample, or () per iteration."""
@@ -67,7 +67,7 @@ class StatisticsMeter:
         means: dict[str, Any] = {}
         for name, (total, count) in {name: sums.cpu() for name, sums in self._sums.items()}.items():
             means[name] = finite(total.sum() / count.sum())
-            if len(total) > 1 or (self._num_bins == 1 and name not in UNBINNED):
+            if len(total) > 1 or (self._num_bins == 1 and is_binned(name)):
                 means[f"{name}_by_t"] = [finite(s / c) for s, c in zip(total, count, strict=True)]
         self._sums.clear()
         return means
@@ -105,8 +105,13 @@ def _name(key: str) -> str:
     return key.partition(".")[2]
 
 
-UNBINNED = {"skipped"}
-"""Statistics of a whole iteration, which have no t."""
+LOSS_SCALE = "loss_scale_"
+"""Prefix of the name of the statistic with the loss scale of an update."""
+
+
+def is_binned(name: str) -> bool:
+    """Whether a statistic belongs to samples, each with its t, and not to a whole iteration."""
+    return name != "skipped" and not name.startswith(LOSS_SCALE)
 
 
 def finite(value: Tensor | float) -> float | None:
