@@ -14,6 +14,7 @@ import pytest
 from annotated_types import Interval, Len
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BeforeValidator
 
 import ddgan
 from ddgan.config.components import ROOMS, SHORTHANDS, Component, find, kinds
@@ -83,6 +84,8 @@ def allowed(kind: Any) -> Found:
         if isinstance(rule, Component):
             ours = [one for one in kinds(rule.slot) if f"{rule.slot}.{one}" in ALL]
             return st.sampled_from(ours).map(lambda one: {"kind": one})
+        if isinstance(rule, BeforeValidator):
+            return allowed(base)
         return in_range(base, rule) if isinstance(rule, Interval) else several(base, rule)
     if origin is Literal:
         return st.sampled_from(inside)

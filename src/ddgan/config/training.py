@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from ddgan.config.settings import Interval, SettingError, settings
 
@@ -12,6 +15,14 @@ UNMEASURED = 10**12
 """Iterations of a time budget before it has been measured: no end, and no learning-rate decay."""
 Iterations = Annotated[int, Interval(ge=0, le=10**9)]
 """Interval between two actions, in iterations; 0 for never."""
+
+
+def _names(value: Any) -> Any:
+    """Make the keys of a mapping text, as a class may be given by its number."""
+    return {str(key): weight for key, weight in value.items()} if isinstance(value, Mapping) else value
+
+
+ClassWeights = Annotated[dict[str, Annotated[float, Interval(ge=0, le=1e6)]], BeforeValidator(_names)]
 
 
 @settings
@@ -27,6 +38,9 @@ class TrainingConfig:
         max_minutes: budget in minutes, converted to iterations once, after a warm-up; 0 for none.
         accumulation: parts into which each process splits its share of the batch, accumulating gradients
             to save memory; minibatch statistics are taken over each part.
+        class_weights: how often classes are drawn: "balanced": all equally often; "sqrt": by the square root
+            of their size; or a weight by class, as in {cat: 3}, of each image relative to classes not named.
+            Scores still compare with the data as it is.
         held_out: images kept from training, to check whether D memorises; 0 for none. Embedded data always
             has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
@@ -59,6 +73,7 @@ class TrainingConfig:
     max_images: Annotated[int, Interval(ge=0, le=10**12)] = 0
     max_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 0.0
     accumulation: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    class_weights: Literal["balanced", "sqrt"] | ClassWeights | None = None
     held_out: Annotated[int, Interval(ge=0, le=10**9)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bf16", "fp16"] = "float32"

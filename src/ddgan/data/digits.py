@@ -9,9 +9,10 @@ Repository, 1998, CC BY 4.0; see digits_notice.txt. The order is that of scikit-
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch
 from ddgan.data.embedded import EmbeddedConfig, test_rows
+from ddgan.data.weighting import ClassDraws, Members, Weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
@@ -72,9 +74,14 @@ class StackedDigits:
         self._digits = torch.from_numpy(images).to(device).float() / 127.5 - 1
         self._places = torch.tensor([100, 10, 1][-self.sample_shape[0] :], device=device)
         self._seed, self._device, self._split = seed, device, split
+        self._weighted: tuple[ClassDraws, Members] | None = None
 
     def triples(self, step: int, size: int) -> Tensor:
         """Return the indices of the three digits of each image in the batch, int64 (size, 3)."""
+        if self._weighted is not None:
+            draws, members = self._weighted
+            classes, rng = draws.classes(step, size)
+            return members.draw(classes[:, None] // self._places.cpu() % 10, rng)
         rng = generator_for(self._seed, "stacked digits", step)
         return torch.randint(len(self._digits), (size, self.sample_shape[0]), generator=rng)
 
@@ -83,6 +90,17 @@ class StackedDigits:
         chosen = to_device(self.triples(step, size)[rows], self._digits.device)
         label = (self.labels[chosen] * self._places).sum(dim=1)
         return Batch(self._digits[chosen], Condition(label=label))
+
+    def weighted(self, weights: Weights) -> tuple[Self, ClassDraws]:
+        """Return the same digits with class weights, and how they are drawn."""
+        members = Members(self.labels, 10)
+        counts = members.counts.double()
+        for _ in range(self.sample_shape[0] - 1):
+            counts = torch.outer(counts, members.counts.double()).flatten()
+        draws = ClassDraws(weights, counts, self._seed)
+        other = copy.copy(self)
+        other._weighted = draws, members
+        return other, draws
 
     def held_out(self, size: int) -> Batch | None:
         """Return images of the test split; None if this is the test split."""

@@ -8,6 +8,7 @@ Source: Noto Emoji, Copyright Google Inc., Apache License 2.0; see emoji_notice.
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch, shuffled_indices
 from ddgan.data.embedded import EmbeddedConfig, test_rows
+from ddgan.data.weighting import ClassDraws, WeightedOrder, Weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 
@@ -73,13 +75,23 @@ class Emoji:
         images, labels = split_emoji(split)
         self._pixels, self._labels = (torch.from_numpy(array).to(device) for array in (images, labels))
         self._seed, self._device, self._split = seed, device, split
+        self._weighted: WeightedOrder | None = None
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
         """The pictures of iteration `step`, (size, 3, 32, 32) in [-1, 1], and their classes."""
+        if self._weighted is not None:
+            return self._at(self._weighted.indices(step, size)[rows])
         return self._at(shuffled_indices(self._seed, step, size, len(self))[rows])
+
+    def weighted(self, weights: Weights) -> tuple[Emoji, ClassDraws]:
+        """The same pictures with class weights, and how they are drawn."""
+        order = WeightedOrder(weights, self._labels, len(GROUPS), self._seed, GROUPS)
+        other = copy.copy(self)
+        other._weighted = order
+        return other, order.draws
 
     def held_out(self, size: int) -> Batch | None:
         """Up to `size` pictures of the test split, classes mixed; None for the test split itself."""

@@ -8,6 +8,7 @@ NAME/dataset.json   what it was made from, counts, options, checksum; written la
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data.batch import EVERY, Batch, shuffled_indices
+from ddgan.data.weighting import ClassDraws, WeightedOrder, Weights
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.devices import to_device
 from ddgan.system.files import parse_json
@@ -93,6 +95,7 @@ class ImageDataset:
         else:
             self._held_out, self._trained = _split(len(self), num_held_out)
         self.held_out_rows, self.trained_rows = self._held_out.numpy(), self._trained.numpy()
+        self._weighted: WeightedOrder | None = None
         self._pixels = _as_tensor(self.images)
         self._classes = None if self.labels is None else torch.from_numpy(self.labels)
         if self._device.type == "cuda" and size <= SHARE_OF_DEVICE * torch.cuda.mem_get_info(self._device)[0]:
@@ -158,6 +161,8 @@ class ImageDataset:
 
     def indices(self, step: int, size: int) -> Tensor:
         """Return the indices of the images in batch `step`, int64 (size,), see `shuffled_indices`."""
+        if self._weighted is not None:
+            return self._trained[self._weighted.indices(step, size)]
         return self._trained[shuffled_indices(self._seed, step, size, len(self._trained))]
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
@@ -174,6 +179,15 @@ class ImageDataset:
         pixels = to_device(pixels, self._device)
         condition = None if labels is None else Condition(label=labels)
         return Batch(pixels.float().div_(127.5).sub_(1), condition)
+
+    def weighted(self, weights: Weights) -> tuple[ImageDataset, ClassDraws]:
+        """Return the same dataset with class weights, and how it draws; it must have labels."""
+        assert self._classes is not None
+        names = self.info["class_names"] or ()
+        order = WeightedOrder(weights, self._classes[self._trained], self.num_classes, self._seed, names)
+        other = copy.copy(self)
+        other._weighted = order
+        return other, order.draws
 
     def checksum_now(self) -> str:
         """Compute the checksum of the current images and labels, to compare with `checksum`."""

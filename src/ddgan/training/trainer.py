@@ -20,6 +20,7 @@ from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
 from ddgan.data.from_python import is_given
 from ddgan.data.sources import data_named, with_data
+from ddgan.data.weighting import with_class_weights
 from ddgan.metrics import Report
 from ddgan.metrics.evaluation import check_scoring
 from ddgan.models.precision import tf32
@@ -258,7 +259,11 @@ def open_together(config: RunConfig, processes: Processes, log: Logger) -> Datas
     processes.largest(0)
     for note in getattr(dataset, "notes", ()):
         log(f"data: {note}")
-    return dataset or opened()
+    dataset = dataset or opened()
+    if (weights := config.training.class_weights) is not None:
+        dataset, words = with_class_weights(dataset, weights, config.data.name)
+        log(f"data: {words}")
+    return dataset
 
 
 def carry_on(
