@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 
 from ddgan.config.settings import Interval, SettingError, settings
 
-__all__ = ["INDEPENDENT", "UNMEASURED", "TrainingConfig", "known_end"]
+__all__ = ["INDEPENDENT", "UNMEASURED", "FreezeConfig", "TrainingConfig", "known_end"]
 
 UNMEASURED = 10**12
 """Iterations of a time budget before it has been measured: no end, and no learning-rate decay."""
@@ -23,6 +23,23 @@ def _names(value: Any) -> Any:
 
 
 ClassWeights = Annotated[dict[str, Annotated[float, Interval(ge=0, le=1e6)]], BeforeValidator(_names)]
+
+Frozen = Annotated[int, Interval(ge=0, le=1000)] | tuple[str, ...]
+
+
+@settings
+class FreezeConfig:
+    """The weights that stay as they start, for fine-tuning with `--init`.
+
+    Args:
+        generator: the number of levels of G's encoder, from the input on; or patterns of names of weights, as
+            in ["encoder.32x32.*"].
+        discriminator: the number of levels or blocks of each D, from the input on (FreezeD); or patterns of
+            names, which begin with the role, as in ["pair.blocks.0.*"].
+    """
+
+    generator: Frozen = 0
+    discriminator: Frozen = 0
 
 
 @settings
@@ -41,6 +58,7 @@ class TrainingConfig:
         class_weights: how often classes are drawn: "balanced": all equally often; "sqrt": by the square root
             of their size; or a weight by class, as in {cat: 3}, of each image relative to classes not named.
             Scores still compare with the data as it is.
+        freeze: layers that are not trained.
         held_out: images kept from training, to check whether D memorises; 0 for none. Embedded data always
             has some.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU.
@@ -74,6 +92,7 @@ class TrainingConfig:
     max_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 0.0
     accumulation: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
     class_weights: Literal["balanced", "sqrt"] | ClassWeights | None = None
+    freeze: FreezeConfig = FreezeConfig()
     held_out: Annotated[int, Interval(ge=0, le=10**9)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bf16", "fp16"] = "float32"

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import GeneratorConfig
+from ddgan.networks.interfaces import GeneratorConfig, early_layers
 from ddgan.networks.layers import ClassProjection, linear
 from ddgan.networks.resnet import SLOPE, minibatch_stddev, whole_groups
 
@@ -79,6 +79,11 @@ class EncoderDiscriminator(nn.Module):
         self.hidden = linear(features + (stddev_group > 0), features)
         self.output = linear(features, 1)
         self.projection = ClassProjection(num_classes, features) if num_classes else None
+
+    @property
+    def early_layers(self) -> Sequence[Sequence[nn.Module]]:
+        """Those of the trunk."""
+        return early_layers(self.trunk)
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`."""

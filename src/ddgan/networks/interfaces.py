@@ -9,7 +9,7 @@ from torch import nn
 
 from ddgan.networks.conditions import ConditionShapes
 
-__all__ = ["DiscriminatorConfig", "GeneratorConfig", "independent_rows"]
+__all__ = ["DiscriminatorConfig", "GeneratorConfig", "early_layers", "independent_rows"]
 
 
 class GeneratorConfig(Protocol):
@@ -17,6 +17,9 @@ class GeneratorConfig(Protocol):
 
     An optional method `activation_floats(sample_shape)` estimates the memory per sample, which decides the
     batch size of sampling.
+
+    Its network may have the property `early_layers`: for each level of its encoder, from the input on, the
+    modules that are frozen with it, see `training.freeze`.
     """
 
     kind: Any
@@ -35,7 +38,7 @@ class DiscriminatorConfig(Protocol):
     """Settings of a discriminator.
 
     A discriminator whose logits depend on other rows of the batch has a method `independent_rows(count,
-    share)`, see the function of this name.
+    share)`, see the function of this name. `early_layers` are as those of a generator.
     """
 
     kind: Any
@@ -52,3 +55,8 @@ def independent_rows(discriminator: nn.Module, count: int, share: float) -> Sequ
     """
     choose = getattr(discriminator, "independent_rows", None)
     return list(choose(count, share)) if choose else range(max(1, round(share * count)))
+
+
+def early_layers(network: nn.Module) -> Sequence[Sequence[nn.Module]]:
+    """Return the modules of each early level of a network, from the input on; none by default."""
+    return getattr(network, "early_layers", ())

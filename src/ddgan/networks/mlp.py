@@ -144,6 +144,12 @@ class MLPGenerator(nn.Module):
         self.output = linear(features, values, 0.01)
         self.encoded_size, self.input_blocks = features, 1 + 2 * config.num_frequencies
 
+    @property
+    def early_layers(self) -> list[list[nn.Module]]:
+        """The modules of each block; the input and t belong to the first."""
+        first, *others = self.blocks
+        return [[self.time_embedding, self.input, first], *([block] for block in others)]
+
     def keep_encoder(self) -> None:
         """Drop the output layer, so that only `encode` works."""
         del self.output
@@ -184,6 +190,12 @@ class MLPDiscriminator(nn.Module):
         widths = [values + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.projection = ClassProjection(num_classes, widths[-2]) if num_classes else None
+
+    @property
+    def early_layers(self) -> list[list[nn.Module]]:
+        """The hidden layers; t belongs to the first."""
+        first, *others = self.layers[:-1]
+        return [[self.time_embedding, first], *([layer] for layer in others)]
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         values = octaves(torch.cat([x_prev.flatten(1), x_t.flatten(1)], dim=1), self.config.num_frequencies)

@@ -307,6 +307,12 @@ class Generator(nn.Module):
         self.output = conv(width, channels, 3, scale=NEARLY_ZERO)
         self.encoded_size = widths[-1]
 
+    @property
+    def early_layers(self) -> list[list[nn.Module]]:
+        """The modules of each level of the encoder; the input and t belong to the first."""
+        first, *others = self.encoder.values()
+        return [[self.time_embedding, self.input, first], *([level] for level in others)]
+
     def keep_encoder(self) -> None:
         """Drop the decoder, so that only `encode` works."""
         del self.decoder, self.output_norm, self.output

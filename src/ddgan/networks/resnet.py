@@ -187,6 +187,12 @@ class Discriminator(nn.Module):
         self.output = linear(last, 1)
         self.projection = ClassProjection(num_classes, last) if num_classes else None
 
+    @property
+    def early_layers(self) -> list[list[nn.Module]]:
+        """The modules of each block; the input and t belong to the first."""
+        first, *others = self.blocks
+        return [[self.time_embedding, self.input, first], *([block] for block in others)]
+
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """Return about a share of `count` rows, whose logits do not depend on the others."""
         return whole_groups(self.config.stddev_group, count, share)

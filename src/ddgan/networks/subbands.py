@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, GeneratorConfig, independent_rows
+from ddgan.networks.interfaces import DiscriminatorConfig, GeneratorConfig, early_layers, independent_rows
 
 __all__ = [
     "SubbandDiscriminator",
@@ -125,6 +125,11 @@ class SubbandGenerator(nn.Module):
         """Number of features of the inner network's encoder; 0 if it has none."""
         return int(getattr(self.network, "encoded_size", 0))
 
+    @property
+    def early_layers(self) -> Sequence[Sequence[nn.Module]]:
+        """Those of the inner network."""
+        return early_layers(self.network)
+
     def keep_encoder(self) -> None:
         """Drop the decoder of the inner network, so that only `encode` works."""
         inner: Any = self.network
@@ -167,6 +172,11 @@ class SubbandDiscriminator(nn.Module):
     def __init__(self, transform: Transform, network: nn.Module) -> None:
         super().__init__()
         self.transform, self.network = transform, network
+
+    @property
+    def early_layers(self) -> Sequence[Sequence[nn.Module]]:
+        """Those of the inner network."""
+        return early_layers(self.network)
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`, of the inner network."""

@@ -38,6 +38,7 @@ from ddgan.networks.conditions import Condition
 from ddgan.system.memory import LIBRARIES, MemoryMeter, available_memory, in_bytes, taken_on
 from ddgan.system.processes import Processes
 from ddgan.system.text import one_line
+from ddgan.training.freezing import trained
 from ddgan.training.iteration import all_updates
 from ddgan.training.setup import arithmetic, build_networks, loss_scales, part_size, recompute_blocks
 from ddgan.training.space import moments_of
@@ -116,13 +117,14 @@ def estimate(
         ) from None
     parameters = {name: _bytes_of(network.parameters())[0] for name, network in networks.items()}
     weights = {name: _bytes_of(network.parameters())[1] for name, network in networks.items()}
+    learned = {name: _bytes_of(trained(network))[1] for name, network in networks.items()}
     optimizers = dict.fromkeys(networks, config.optimization.generator) | {
         DISCRIMINATOR: config.optimization.discriminator
     }
-    moments = {name: size * moments_of(optimizers[name]) for name, size in weights.items()}
+    moments = {name: size * moments_of(optimizers[name]) for name, size in learned.items()}
     emas = config.optimization.ema.count * weights[GENERATOR]
     state = sum(weights.values()) + sum(moments.values()) + emas
-    gradients_sent = sum(weights.values()) if processes.count > 1 else 0  # flat, see `Processes.average_`
+    gradients_sent = sum(learned.values()) if processes.count > 1 else 0  # flat, see `Processes.average_`
     return Estimate(
         parameters,
         int(state),
@@ -131,7 +133,7 @@ def estimate(
     )
 
 
-def _bytes_of(tensors: Iterator[Any]) -> tuple[int, int]:
+def _bytes_of(tensors: Iterable[Any]) -> tuple[int, int]:
     """Return the number of values of tensors and their bytes."""
     all_of_them = list(tensors)
     return sum(t.numel() for t in all_of_them), sum(t.numel() * t.element_size() for t in all_of_them)
@@ -142,7 +144,7 @@ class _Still(torch.optim.Optimizer):
 
     _step_supports_amp_scaling = True
 
-    def __init__(self, parameters: Iterator[nn.Parameter]) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         super().__init__(parameters, {"lr": 0.0})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -166,7 +168,7 @@ def _peak_of_iteration(
     state = TrainState(
         method,
         networks,
-        {name: _Still(network.parameters()) for name, network in networks.items()},
+        {name: _Still(trained(network)) for name, network in networks.items()},
         (),
         Diffusion(config.diffusion).to("meta"),
         config.optimization,
@@ -194,7 +196,7 @@ def _peak_of_iteration(
             all_updates(state, Batch(x, batch.condition), noise)
     peak = meter.peak
     if training.accumulation > 1:  # the gradients of earlier parts are there throughout
-        peak += max(_bytes_of(network.parameters())[1] for network in networks.values())
+        peak += max(_bytes_of(trained(network))[1] for network in networks.values())
     return int(peak * GRAPHS) if training.cuda_graphs else peak
 
 

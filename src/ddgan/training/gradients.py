@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ddgan.data.batch import Batch
+from ddgan.training.freezing import trained
 from ddgan.training.iteration import in_parts
 from ddgan.training.state import TrainState, Update
 from ddgan.training.statistics import finite
@@ -23,18 +24,16 @@ def gradient_norms(state: TrainState, batch: Batch, noise: Any) -> dict[str, flo
 
     Returns:
         By the names of the network and of the term, as in "gradient_discriminator_r1", the norm of the
-        gradient of the mean term with respect to all weights of the network; None if it is not finite.
+        gradient of the mean term with respect to all trained weights of the network; None if it is not
+        finite.
     """
     part, part_noise = next(in_parts(state.num_parts, batch, noise))
     due = dataclasses.replace(state, step=state.method.due_step(state.step), ramps={})
     norms = {}
     for update in state.method.updates(state.step):
-        for name in update.freezes:
-            state.networks[name].requires_grad_(False)
-        for term in update.loss(due, part, part_noise)[0]:
-            norms[f"gradient_{update.name}_{term}"] = gradient_norm(due, update, term, part, part_noise)
-        for name in update.freezes:
-            state.networks[name].requires_grad_(True)
+        with state.without_gradients(update.freezes):
+            for term in update.loss(due, part, part_noise)[0]:
+                norms[f"gradient_{update.name}_{term}"] = gradient_norm(due, update, term, part, part_noise)
     return norms
 
 
@@ -44,7 +43,7 @@ def gradient_norm(state: TrainState, update: Update, term: str, batch: Batch, no
     The loss is computed anew for each term: a compiled network allows one backward pass per forward pass.
     """
     terms, _ = update.loss(state, batch, noise)
-    weights = list(state.networks[update.name].parameters())
+    weights = trained(state.networks[update.name])
     mean, scale = terms[term].mean(), state.loss_scales.get(update.name)
     scaled = mean if scale is None else mean * scale.factor
     gradients = torch.autograd.grad(scaled, weights, allow_unused=True)

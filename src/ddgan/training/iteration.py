@@ -62,17 +62,14 @@ def take(state: TrainState, update: Update, batch: Batch, noise: Any) -> tuple[U
     """
     optimizer, scale = state.optimizers[update.name], state.loss_scales.get(update.name)
     optimizer.zero_grad(set_to_none=True)
-    for name in update.freezes:
-        state.networks[name].requires_grad_(False)
     parts = []
-    for part, part_noise in in_parts(state.num_parts, batch, noise):
-        terms, statistics = update.loss(state, part, part_noise)
-        mean = total(terms).mean()
-        mean = mean if state.num_parts == 1 else mean / state.num_parts
-        (mean if scale is None else mean * scale.factor).backward()
-        parts.append({name: value.detach() for name, value in statistics.items()})
-    for name in update.freezes:
-        state.networks[name].requires_grad_(True)
+    with state.without_gradients(update.freezes):
+        for part, part_noise in in_parts(state.num_parts, batch, noise):
+            terms, statistics = update.loss(state, part, part_noise)
+            mean = total(terms).mean()
+            mean = mean if state.num_parts == 1 else mean / state.num_parts
+            (mean if scale is None else mean * scale.factor).backward()
+            parts.append({name: value.detach() for name, value in statistics.items()})
     state.average_([p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None])
     factor = None if scale is None else scale.factor
     skipped = guarded_update(optimizer, state.learning_rate(update.name), factor)

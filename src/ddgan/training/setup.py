@@ -23,6 +23,7 @@ from ddgan.networks.conditions import Condition
 from ddgan.networks.encoder import give_encoder
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
+from ddgan.training.freezing import freeze_layers
 from ddgan.training.loss_scale import LossScale
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
 from ddgan.training.workspace import discriminator_weights
@@ -83,7 +84,7 @@ def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str
     """Build the networks for samples of this shape, with weights from the seed; returns them by name.
 
     Raises:
-        SettingError: naming the setting of a network that does not suit the samples.
+        SettingError: naming the setting of a network that does not suit the samples, or cannot be frozen so.
     """
     shapes = config.conditions.shapes
     with seeded_weights(config.seed):
@@ -102,6 +103,7 @@ def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str
                 raise error.within(f"method.{name}") from None
         if found:
             networks[DISCRIMINATOR] = nn.ModuleDict(found)
+    freeze_layers(networks, config.training.freeze)
     return networks
 
 

@@ -15,6 +15,7 @@ from ddgan.models.run_folder import AVERAGES_NAME, CHECKPOINTS_NAME
 from ddgan.system.files import nearest_folder
 from ddgan.system.memory import in_bytes
 from ddgan.training.checkpoint import state_tensors
+from ddgan.training.freezing import trained
 from ddgan.training.state import TrainState
 
 __all__ = ["check_space", "checkpoint_bytes", "moments_of", "weights_bytes"]
@@ -30,7 +31,7 @@ def checkpoint_bytes(state: TrainState) -> int:
     total = _bytes(state_tensors(state).values())
     for name, optimizer in state.optimizers.items():
         if not optimizer.state:
-            weights = _bytes(state.networks[name].parameters())
+            weights = _bytes(trained(state.networks[name]))
             total += round(weights * moments_of(state.optimizer_config(name)))
     return total
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -21,6 +22,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
 from ddgan.networks.interfaces import DiscriminatorConfig
+from ddgan.training.freezing import trained
 from ddgan.training.loss_scale import LossScale
 from ddgan.training.optimizers import decayed
 
@@ -209,7 +211,10 @@ class TrainState:
         optimization: OptimizationConfig,
         num_iterations: int,
     ) -> TrainState:
-        """Create a state at step 0; the learning rates follow a cosine over `num_iterations`."""
+        """Create a state at step 0; the learning rates follow a cosine over `num_iterations`.
+
+        Weights without gradients are not trained.
+        """
         generator = networks[GENERATOR]
         configs = {GENERATOR: optimization.generator, DISCRIMINATOR: optimization.discriminator}
         emas = (copy.deepcopy(generator).requires_grad_(False).eval() for _ in range(optimization.ema.count))
@@ -217,7 +222,7 @@ class TrainState:
         return cls(
             method,
             networks,
-            {name: configs[name].build(network.parameters()) for name, network in networks.items()},
+            {name: configs[name].build(trained(network)) for name, network in networks.items()},
             tuple(emas),
             diffusion,
             optimization,
@@ -243,6 +248,19 @@ class TrainState:
     def ema(self) -> nn.Module:
         """The EMA that becomes the model of the run."""
         return self.emas[0]
+
+    @contextmanager
+    def without_gradients(self, names: Iterable[str]) -> Iterator[None]:
+        """Freeze networks within the block."""
+        names = list(names)
+        for name in names:
+            self.networks[name].requires_grad_(False)
+        try:
+            yield
+        finally:
+            for name in names:
+                for parameter in self.optimizers[name].param_groups[0]["params"]:
+                    parameter.requires_grad_(True)
 
     def most_skipped(self) -> int:
         """Return how many consecutive iterations skipped an update, at most; waits for the device."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import plain
-from ddgan.config.training import known_end
+from ddgan.config.training import FreezeConfig, known_end
 from ddgan.data.batch import Dataset
 from ddgan.data.from_python import is_given
 from ddgan.data.sources import data_named, with_data
@@ -123,6 +123,8 @@ def train(
         check_scoring(config, tuple(dataset.sample_shape))
     check_memory(config, tuple(dataset.sample_shape), processes, log)
     state = create_state(config, tuple(dataset.sample_shape), processes)
+    if init is None and training.freeze != FreezeConfig():
+        log("warning: training.freeze keeps layers at random initial weights; start from a model with --init")
     if init is not None:
         for line in warm_start(state, str(init)):
             log(line)
