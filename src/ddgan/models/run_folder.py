@@ -9,6 +9,7 @@ RUN/averages/          saved averages of the weights, from which any other is ma
 RUN/best.safetensors   the EMA weights with the best score during training, if scores are taken
 RUN/samples.png        a grid of samples (images only); RUN/grids/ has those made during training
 RUN/scores.json        the scores, and RUN/report.html, the report (if scores are taken)
+RUN/init.json          what was taken from the model of --init, if one was given
 RUN/.ddgan-run         marks the folder as a run; --overwrite replaces no folder without it
 """
 
@@ -25,6 +26,7 @@ from ddgan.system.seal import unsealed
 __all__ = ["CONFIG_NAME", "LOG_NAME", "REPORT_NAME", "SCORES_NAME", "read_log"]
 
 CONFIG_NAME, LOG_NAME, LOCK_NAME, MARK_NAME = "config.yaml", "log.jsonl", ".lock", ".ddgan-run"
+INIT_NAME = "init.json"
 BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "best.safetensors",
     "samples.png",
@@ -35,7 +37,7 @@ BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
 CHECKPOINTS_NAME, AVERAGES_NAME = "checkpoints", "averages"
 FOLDERS = {CHECKPOINTS_NAME: "*step-*", AVERAGES_NAME: "*.safetensors", "grids": "*.png", "trackers": "*"}
 """The folders of a run, and the names of what it writes there."""
-FILES = (CONFIG_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
+FILES = (CONFIG_NAME, INIT_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
 
 
 def read_log(path: Path, on_damage: Callable[[str], object] | None = None) -> list[dict[str, Any]]:

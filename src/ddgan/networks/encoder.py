@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import GeneratorConfig, early_layers
+from ddgan.networks.interfaces import GeneratorConfig, early_layers, input_blocks
 from ddgan.networks.layers import ClassProjection, linear
 from ddgan.networks.resnet import SLOPE, minibatch_stddev, whole_groups
 
@@ -81,6 +81,11 @@ class EncoderDiscriminator(nn.Module):
         self.projection = ClassProjection(num_classes, features) if num_classes else None
 
     @property
+    def input_blocks(self) -> int:
+        """Two for each of the trunk's, of x_{t-1} and x_t."""
+        return 2 * input_blocks(self.trunk)
+
+    @property
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:
         """Those of the trunk."""
         return early_layers(self.trunk)
@@ -95,7 +100,7 @@ class EncoderDiscriminator(nn.Module):
 
         Weights of the input are those of x_{t-1}; x_t gets zeros.
         """
-        count, blocks = 0, getattr(self.trunk, "input_blocks", 1)
+        count, blocks = 0, input_blocks(self.trunk)
         theirs = dict(generator.named_parameters())
         for name, own in self.trunk.named_parameters():
             if name not in theirs:

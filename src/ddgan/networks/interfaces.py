@@ -9,7 +9,7 @@ from torch import nn
 
 from ddgan.networks.conditions import ConditionShapes
 
-__all__ = ["DiscriminatorConfig", "GeneratorConfig", "early_layers", "independent_rows"]
+__all__ = ["DiscriminatorConfig", "GeneratorConfig", "early_layers", "independent_rows", "input_blocks"]
 
 
 class GeneratorConfig(Protocol):
@@ -60,3 +60,12 @@ def independent_rows(discriminator: nn.Module, count: int, share: float) -> Sequ
 def early_layers(network: nn.Module) -> Sequence[Sequence[nn.Module]]:
     """Return the modules of each early level of a network, from the input on; none by default."""
     return getattr(network, "early_layers", ())
+
+
+def input_blocks(network: nn.Module) -> int:
+    """Return how many times the values of a sample, or functions of them, are in the input of a network.
+
+    A discriminator's input has those of x_{t-1} and those of x_t, so its property `input_blocks` is 2. By
+    default 1.
+    """
+    return int(getattr(network, "input_blocks", 1))

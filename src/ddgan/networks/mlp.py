@@ -185,7 +185,8 @@ class MLPDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         num_classes = conditions.only_label("the discriminator mlp")
-        values, time = 2 * math.prod(sample_shape) * (1 + 2 * config.num_frequencies), config.time_features
+        self.input_blocks = 2 * (1 + 2 * config.num_frequencies)
+        values, time = math.prod(sample_shape) * self.input_blocks, config.time_features
         self.time_embedding = TimeEmbedding(time, time, nn.LeakyReLU(SLOPE))
         widths = [values + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))

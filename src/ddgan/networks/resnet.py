@@ -163,6 +163,8 @@ class Discriminator(nn.Module):
     feature map.
     """
 
+    input_blocks = 2
+
     def __init__(
         self,
         config: ResNetDiscriminatorConfig,

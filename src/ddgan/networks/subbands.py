@@ -19,7 +19,13 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, GeneratorConfig, early_layers, independent_rows
+from ddgan.networks.interfaces import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    early_layers,
+    independent_rows,
+    input_blocks,
+)
 
 __all__ = [
     "SubbandDiscriminator",
@@ -126,6 +132,11 @@ class SubbandGenerator(nn.Module):
         return int(getattr(self.network, "encoded_size", 0))
 
     @property
+    def input_blocks(self) -> int:
+        """Those of the inner network."""
+        return input_blocks(self.network)
+
+    @property
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:
         """Those of the inner network."""
         return early_layers(self.network)
@@ -172,6 +183,11 @@ class SubbandDiscriminator(nn.Module):
     def __init__(self, transform: Transform, network: nn.Module) -> None:
         super().__init__()
         self.transform, self.network = transform, network
+
+    @property
+    def input_blocks(self) -> int:
+        """Those of the inner network."""
+        return input_blocks(self.network)
 
     @property
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:

@@ -16,19 +16,15 @@ from ddgan.config.settings import SettingError
 from ddgan.config.training import TrainingConfig
 from ddgan.data.batch import Batch, Dataset
 from ddgan.diffusion.process import Diffusion
-from ddgan.models.opening import open_weights
 from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
-from ddgan.models.weights_file import misfits
 from ddgan.networks.conditions import Condition
-from ddgan.networks.encoder import give_encoder
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
 from ddgan.training.freezing import freeze_layers
 from ddgan.training.loss_scale import LossScale
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
-from ddgan.training.workspace import discriminator_weights
 
-__all__ = ["build_networks", "create_state", "resolved", "training_inputs", "warm_start"]
+__all__ = ["build_networks", "create_state", "resolved", "training_inputs"]
 
 
 def check_batch(training: TrainingConfig, processes: Processes) -> None:
@@ -176,40 +172,6 @@ def recompute_blocks(network: nn.Module) -> None:
     for block in network.modules():
         if getattr(block, "is_recomputable", False):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-
-
-def warm_start(state: TrainState, source: str) -> list[str]:
-    """Initialise the networks from a trained model; returns lines that say which.
-
-    G and its EMAs start from the model's generator, D from the discriminator of the newest checkpoint if
-    `source` is a run, or from the file beside the weights. Without one, the trunk of a D of the kind
-    `encoder` starts as G's encoder.
-
-    Raises:
-        ValueError: if the shapes of the generator, or of the discriminator, differ from this run's.
-    """
-    weights, _ = open_weights(source)
-    state.license = weights.license
-    for network in (state.generator, *state.emas):
-        _take(network, weights.tensors, source)
-    found = discriminator_weights(source) if DISCRIMINATOR in state.networks else None
-    if not found:  # a file alone, or the run of a method without D
-        line = f"the generator starts from '{source}'"
-        if DISCRIMINATOR in state.networks:
-            is_given = give_encoder(state.generator, state.discriminators)
-            line += ", D's trunk as its encoder" if is_given else ", D from random weights"
-        return [line]
-    _take(state.networks[DISCRIMINATOR], found, source)
-    return [f"both networks start from '{source}'"]
-
-
-def _take(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    if wrong := misfits(network, weights):
-        raise ValueError(
-            f"init is '{source}', whose {type(network).__name__} differs from this run's in {len(wrong)} "
-            f"tensors, the first '{wrong[0]}'; use its settings (its config.yaml) for the networks"
-        )
-    network.load_state_dict(weights)
 
 
 def training_inputs(

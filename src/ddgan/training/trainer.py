@@ -24,7 +24,7 @@ from ddgan.data.weighting import with_class_weights
 from ddgan.metrics import Report
 from ddgan.metrics.evaluation import check_scoring
 from ddgan.models.precision import tf32
-from ddgan.models.run_folder import CONFIG_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
+from ddgan.models.run_folder import CONFIG_NAME, INIT_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME, metadata_of, read_metadata
 from ddgan.system.files import write_atomically
 from ddgan.system.processes import Processes, join_processes
@@ -37,11 +37,12 @@ from ddgan.training.estimate import check_memory
 from ddgan.training.iteration import iterate
 from ddgan.training.loop import fit, graceful_stop
 from ddgan.training.resuming import check_same_settings, free_changes, newest_of_all
-from ddgan.training.setup import check_batch, create_state, resolved, training_inputs, warm_start
+from ddgan.training.setup import check_batch, create_state, resolved, training_inputs
 from ddgan.training.space import check_space
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import StatisticsMeter, rewind_log
 from ddgan.training.tracking import check_trackers
+from ddgan.training.transfer import warm_start
 from ddgan.training.workspace import check_folder, checkpoints_of, clear, locked, mark_as_run
 
 __all__ = ["Run", "resume", "train"]
@@ -91,7 +92,8 @@ def train(
             Hugging Face. docs/training.md says what such an object may hold and what is checked.
             It is read once and kept in the cache; resuming needs it again only if that copy is gone.
         seed: instead of the configuration's.
-        init: start from the weights of this run, checkpoint or weights file instead of random ones.
+        init: start from the weights of this run, checkpoint, weights file or name on the Hub, as far as they
+            fit, instead of random ones; see docs/training.md.
         overwrite: replace the run that is in `out`.
         verbose: print progress on standard error.
         callbacks: user callbacks, see `ddgan.training.callbacks`.
@@ -125,8 +127,10 @@ def train(
     state = create_state(config, tuple(dataset.sample_shape), processes)
     if init is None and training.freeze != FreezeConfig():
         log("warning: training.freeze keeps layers at random initial weights; start from a model with --init")
+    start = None
     if init is not None:
-        for line in warm_start(state, str(init)):
+        start = warm_start(config, state, tuple(dataset.sample_shape), str(init))
+        for line in start.lines:
             log(line)
     if processes.is_main:
         check_space(state, training, path, log)
@@ -138,6 +142,8 @@ def train(
             metadata |= {"seconds": 0.0, "data": dataset.checksum}
             checkpoints_of(path, training).save(state, metadata)
             write_atomically(path / CONFIG_NAME, config.to_yaml())  # from now on it is a run
+            if start is not None:
+                write_atomically(path / INIT_NAME, json.dumps(start.record, indent=1))
         return carry_on(config, state, dataset, processes, path, log, callbacks=callbacks)
 
 
