@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.data.preparation import Selection, prepare
 from ddgan.data.prepared import ImageDataset
-from ddgan.metrics.memorisation import MemorisationScore, memorisation_score
+from ddgan.metrics.memorisation import MemorisationScore, memorisation_score, relative_share
 
 
 def normal(count: int, seed: int) -> Tensor:
@@ -45,6 +46,31 @@ def test_copies_and_near_copies_are_seen() -> None:
 def test_samples_far_from_the_data_are_below_a_half() -> None:
     score, _, _ = memorisation_score(normal(800, 0), normal(400, 1), normal(200, 2) * 3)
     assert score.nearer < 0.2
+
+
+def test_held_out_images_are_the_nearest_by_chance_unless_samples_are_copies() -> None:
+    """Blurred samples, nearer to the mean, are near to all images; they are no copies."""
+    train, held_out = normal(800, 0), normal(200, 1)
+    for samples in (normal(1000, 2), 0.3 * normal(1000, 2)):
+        score, _, _ = memorisation_score(train, held_out, samples)
+        low, high = score.held_out_nearest_interval
+        assert low < 1 < high
+    assert score.nearer > 0.8  # which does not tell blur from copies
+    for samples in (train, train + 0.05 * normal(800, 3)):
+        score, _, _ = memorisation_score(train, held_out, samples)
+        assert score.held_out_nearest < 0.1
+        assert score.held_out_nearest_interval[1] < 0.3
+    score, _, _ = memorisation_score(train, held_out, held_out)
+    assert score.held_out_nearest == pytest.approx(5)  # all of them, and one in five by chance
+
+
+def test_ties_count_half_and_the_interval_is_over_the_held_out_images() -> None:
+    wins = torch.tensor([1.0, 0.5, 1.0, 0.0], dtype=torch.float64)
+    share, (low, high) = relative_share(wins, torch.tensor([0, 0, 1, 1]), num_train=3, num_held_out=2)
+    expected = 4 * 2 / 5
+    half = 1.96 * math.sqrt(2 * 0.25**2)  # counts 1.5 and 1
+    assert share == pytest.approx(2.5 / expected)
+    assert (low, high) == pytest.approx(((2.5 - half) / expected, (2.5 + half + 3) / expected))
 
 
 def test_the_chance_is_that_of_all_pairs() -> None:

@@ -17,6 +17,7 @@ from ddgan.data.digits import StackedDigits, split_digits
 from ddgan.data.toy import SPREAD, Gaussians, centres
 from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
 from ddgan.metrics.modes import (
+    CoverageScore,
     DigitCounter,
     DigitsScore,
     GaussianCounter,
@@ -187,3 +188,17 @@ def test_the_floor_of_points_is_that_of_as_many_real_ones() -> None:
     assert alone.kl_floor == pytest.approx(24 / 600, rel=0.1)
     assert with_far.kl_floor == pytest.approx(24 / 2000, rel=0.1)
     assert with_far.within == pytest.approx(0.3 * alone.within)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_the_deviation_of_kl_is_that_of_repeated_draws(spread: float) -> None:
+    """Of near-uniform shares, and of shares that differ by 30 %."""
+    rng = torch.Generator().manual_seed(0)
+    shares = 1 + spread * torch.randn(200, generator=rng, dtype=torch.float64).clamp(-2, 2)
+    draws = [
+        torch.bincount(torch.multinomial(shares, 5000, replacement=True, generator=rng), minlength=200)
+        for _ in range(400)
+    ]
+    found = torch.tensor([kl_from_uniform(counts) for counts in draws], dtype=torch.float64)
+    score = CoverageScore(5000, 200, 200, float(found.mean()), 0.0)
+    assert score.deviation == pytest.approx(float(found.std()), rel=0.15)

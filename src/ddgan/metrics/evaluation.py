@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ddgan.models.model import Model
 from ddgan.models.precision import tf32
 from ddgan.system.progress import progress_bar
 
-__all__ = ["DEFAULT_SAMPLES", "check_metrics", "check_scoring", "evaluate"]
+__all__ = ["DEFAULT_SAMPLES", "check_metrics", "check_scoring", "evaluate", "evaluate_in_training"]
 
 DEFAULT_SAMPLES = 26_000
 TAKEN = frozenset(known.name for known in fields(Report))
@@ -109,6 +110,25 @@ def evaluate(
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)
     return report
+
+
+def evaluate_in_training(model: Model, n: int, *, features: str | FeaturesConfig = AUTO) -> Report:
+    """Score `n` samples of a model that is being trained.
+
+    The metrics are the default ones without "speed", and "memorisation" if there are held-out images.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    samples = open_samples(model, n, 0, DEFAULT_SAMPLES)
+    chosen = AUTO if features == AUTO else features_named(features)
+    inputs = Inputs(samples, _trained_on(samples), chosen, is_own=True)
+    metrics = [metric for metric in _usual(inputs) if metric.kind != "speed"]
+    if len(samples.sample_shape) == 3:
+        with suppress(ValueError):
+            check(inputs, memorisation := check_metrics("memorisation"))
+            metrics += memorisation
+    return score(inputs, metrics)
 
 
 def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tuple[Metric, ...]:

@@ -8,6 +8,7 @@ floor is computed and reported too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -70,6 +71,13 @@ class CoverageScore:
     num_modes: int
     kl: float
     kl_floor: float
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of `kl`: 2 N KL is noncentral chi-squared, with K - 1 degrees of freedom."""
+        freedom, total = self.num_modes - 1, self.num_samples
+        excess = max(self.kl - freedom / (2 * total), 0.0)
+        return math.sqrt(freedom / (2 * total**2) + 2 * excess / total)
 
     def rows(self) -> list[tuple[str, str]]:
         """Return rows (name, value) for a table."""
