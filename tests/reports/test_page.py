@@ -23,6 +23,9 @@ from ddgan.reports.run_report import write_report
 from ddgan.system.text import printable
 from hostile import HOSTILE, hostile_model
 
+DRAWING = {"viewbox", "role", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points"}
+DRAWING |= {"fill", "stroke", "stroke-width", "stroke-dasharray"}
+
 
 def checked(text: str) -> Page:
     """Read a page, and check that its policy allows what it has, and that it has nothing else."""
@@ -40,10 +43,11 @@ def checked(text: str) -> Page:
         "style-src": f"'sha256-{digest}'",
     }
     tags = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "img", "pre"}
-    tags |= {"table", "tr", "th", "td", "div", "figure", "figcaption", "sub"}
+    tags |= {"table", "tr", "th", "td", "div", "figure", "figcaption", "sub", "h3"}
+    tags |= {"svg", "rect", "line", "text", "polyline", "circle"}
     assert {tag for tag, _ in found.tags} <= tags
     names = {name for _, attributes in found.tags for name in attributes}
-    assert names <= {"lang", "charset", "http-equiv", "content", "name", "class", "alt", "src"}
+    assert names <= {"lang", "charset", "http-equiv", "content", "name", "class", "alt", "src", *DRAWING}
     assert all(a["src"].startswith("data:image/png;base64,") for tag, a in found.tags if tag == "img")  # type: ignore[union-attr]
     assert text.index("Content-Security-Policy") < text.index("<style>")
     return found

@@ -51,6 +51,9 @@ class Page(HTMLParser):
         found = [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources]
         return [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in found]
 
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
 
 def page(run: Run) -> Page:
     return Page((run.path / "report.html").read_text(encoding="utf-8"))
@@ -120,12 +123,12 @@ def test_a_run_with_five_channels_is_reported_and_speaks_of_no_digits(
     words = " ".join(found.words)
     assert "The 5 channels of each image, in grey." in words
     assert "digit" not in words.split("Settings")[0]
-    assert len(found.pictures()) == 2 * NUM_SHOWN + 1  # generated, real, losses
+    assert len(found.pictures()) == 2 * NUM_SHOWN  # generated, real
 
 
 def test_points_are_drawn(scored_points_run: Run) -> None:
     pictures = page(scored_points_run).pictures()
-    assert len(pictures) == 3  # real beside generated, the steps, the losses
+    assert len(pictures) == 2  # real beside generated, the steps
     assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 10 for picture in pictures)
 
 
@@ -177,7 +180,7 @@ def test_a_run_of_another_method_is_reported_with_its_losses(
     words = " ".join(found.words)
     assert "Gaussian diffusion on gaussians, NFE = 20" in words
     assert "Losses" in words
-    assert len(found.pictures()) == 2  # real beside generated, the losses
+    assert len(found.pictures()) == 1  # real beside generated
     labels = [label for label, _ in curves(read_log(run.path / "log.jsonl"), "loss_g", 20)]
     assert len(labels) > 0
     assert set(labels) <= {f"t = {first}..{first + 1}" for first in range(1, 20, 2)}
@@ -194,10 +197,9 @@ def test_a_loss_that_the_last_line_of_the_log_lacks_is_drawn(
     (tmp_path / "log.jsonl").write_text("\n".join([*log, '{"step": 7, "loss_d": 1.2}']) + "\n")
     found = Page(write_report(model, report, tmp_path).read_text(encoding="utf-8"))
     assert "Losses" in found.words
-    both = found.pictures()[-1]
+    assert found.count("svg") == 2
     (tmp_path / "log.jsonl").write_text('{"step": 5, "loss_d": 1.0}\n{"step": 7, "loss_d": 1.2}\n')
-    one = Page(write_report(model, report, tmp_path).read_text(encoding="utf-8")).pictures()[-1]
-    assert not np.array_equal(both, one)
+    assert Page(write_report(model, report, tmp_path).read_text(encoding="utf-8")).count("svg") == 1
 
 
 def test_a_wgan_run_is_reported_with_both_losses(tiny_points_config: RunConfig, tmp_path: Path) -> None:

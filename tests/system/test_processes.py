@@ -13,12 +13,16 @@ from gradients import write_gradients
 from torch import Tensor
 from torch import distributed as dist
 
+import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
+from ddgan.models.run_folder import read_log
 from ddgan.system.processes import Processes
 from ddgan.training.checkpoint import STATISTICS, Checkpoints, read_checkpoint
 from forked import Forked, forked
+from scripted import FLAT_AT_10, Scripted
 from steps import untimed
+from tiny import TINY_POINTS
 
 STORES: list[dist.TCPStore] = []
 """Where processes find each other; they last, as the launcher's does, whichever process ends first."""
@@ -167,3 +171,24 @@ def test_one_process_is_left_alone() -> None:
     assert alone.any(True)
     assert not alone.any(False)
     assert Processes(torch.device("cpu"), 1, 4).rows(8) == slice(2, 4)
+
+
+def train_until_flat(run: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Scripted(FLAT_AT_10).install(patch)
+        settings = {
+            "num_iterations": 14,
+            "score_every": 1,
+            "score_samples": 40,
+            "stop_when": "flat",
+            "log_every": 1,
+        }
+        config = RunConfig.from_dict(TINY_POINTS).changed({f"training.{k}": v for k, v in settings.items()})
+        found = ddgan.train(config, run, verbose=False)
+        print("interrupted" if found.interrupted else "whole")
+
+
+def test_processes_stop_together_once_the_scores_are_flat(tmp_path: Path) -> None:
+    said = finished(together(tmp_path, train_until_flat, tmp_path / "run"))
+    assert all("whole" in one for one in said)
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 10

@@ -11,7 +11,16 @@ import pytest
 from ddgan.config.components import find
 from ddgan.config.optimization import EMAConfig
 from ddgan.models.run_folder import read_log
-from ddgan.training.health import IDLE, SIGNS, Health, is_idle, memorised, slow_emas
+from ddgan.training.health import (
+    IDLE,
+    SIGNS,
+    STATES,
+    Health,
+    is_idle,
+    memorised,
+    normal_ranges,
+    slow_emas,
+)
 
 HEALTHY: dict[str, Any] = {
     "step": 5000,
@@ -106,6 +115,33 @@ def test_the_recorded_runs_show_it_until_the_discriminator_awakes() -> None:
     told = [record["step"] for record in records if IDLE in health.warnings(record)]
     assert told[0] < 3000
     assert not any(is_idle(record, GUESSING) for record in records if record["lr_d"] < 5e-5)
+
+
+@pytest.mark.parametrize("sign", SICK)
+def test_a_state_is_said_in_words(sign: str) -> None:
+    assert Health(guessing=GUESSING).state(HEALTHY | SICK[sign]) == STATES[sign]
+
+
+def test_a_state_is_that_of_the_newest_record() -> None:
+    health = Health(guessing=GUESSING)
+    assert health.state(HEALTHY) == "balanced"
+    assert health.state(HEALTHY | SICK["won"]) == "discriminator winning"
+    assert health.state(HEALTHY) == "balanced"
+    assert health.state(IDLE_RECORD) == "discriminator idle"
+    assert health.state(IDLE_RECORD | {"step": 100}) == "starting"
+    assert health.state(HEALTHY | SICK["won"] | SICK["skipping"]) == "updates skipped"  # the gravest
+    assert health.state({"step": 5000, "loss_g": 0.1}) == "denoising"
+    assert Health().state(IDLE_RECORD) == "balanced"  # the loss of guessing is not known
+    assert set(STATES) == {*SIGNS, "idle"}
+
+
+def test_balanced_training_is_within_the_normal_ranges() -> None:
+    normal = normal_ranges(GUESSING)
+    for record in (HEALTHY, HEALTHY | {"memorised": memorised(HEALTHY)}):
+        assert all(low <= record[name] <= high for name, (low, high) in normal.items() if name in record)
+    won = HEALTHY | SICK["won"]
+    assert not any(normal[name][0] <= won[name] <= normal[name][1] for name in ("loss_d", "loss_g"))
+    assert normal_ranges(None) == {}
 
 
 def test_missing_numbers_are_no_signs() -> None:

@@ -68,6 +68,11 @@ def _parser() -> Parser:
         "--size", metavar="N", help="height and width of the prepared images; short for --data.size"
     )
     parser.add_argument(
+        "--stop_when",
+        metavar="WHEN",
+        help="flat: stop once the scores no longer improve; short for --training.stop_when",
+    )
+    parser.add_argument(
         "--init", metavar="MODEL", help="start from the weights of this run, checkpoint or weights file"
     )
     parser.add_argument(
@@ -123,6 +128,8 @@ def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunCon
     base = RunConfig() if source is None else RunConfig.load(source)
     try:
         changes = {name: parsed(text, name, base) for name, text in texts.items()}
+        if own.stop_when is not None:
+            changes["training.stop_when"] = own.stop_when
         config = configured(base, own.data, None, changes)
     except UnknownSettingError as error:
         near = difflib.get_close_matches(f"--{error.name}", _parser().names, 1, 0.8)

@@ -13,6 +13,8 @@ __all__ = ["INDEPENDENT", "UNMEASURED", "FreezeConfig", "TrainingConfig", "known
 
 UNMEASURED = 10**12
 """Iterations of a time budget before it has been measured: no end, and no learning-rate decay."""
+OWN_SCORINGS, OWN_SAMPLES = 20, 5000
+"""Scorings of a run that stops when it is flat, and samples for each at most, unless `score_every` is set."""
 Iterations = Annotated[int, Interval(ge=0, le=10**9)]
 """Interval between two actions, in iterations; 0 for never."""
 
@@ -78,10 +80,15 @@ class TrainingConfig:
         checkpoint_minutes: minutes between two checkpoints; more if saving would take over 1 % of the time.
         keep_last: number of newest checkpoints to keep.
         keep_every: iterations between checkpoints that are kept for good; 0 for none.
-        grid_every: iterations between two grids of samples from the same noise; 0 for none.
+        grid_every: iterations between two grids of samples from the same noise; 0 for those by time alone.
+        grid_minutes: minutes between two grids of samples from the same noise; fewer early in a run, and more
+            if grids and the report would take over 1 % of the time; 0 for none by time.
         score_every: iterations between two scorings with `score_samples`; 0 for none. The checkpoint with
             the smallest KL of its modes is kept, or Fréchet distance if modes cannot be counted.
         score_samples: N, the number of samples for each score; 0 for none.
+        stop_when: "flat" stops a run whose scores no longer improve, beyond their noise, or whose samples
+            are training images; without `score_every` it is then scored 20 times, with at most 5,000
+            samples. "never" trains to the end.
         max_skipped: consecutive iterations with a non-finite gradient after which the run stops.
         trackers: where to log besides log.jsonl.
     """
@@ -107,8 +114,10 @@ class TrainingConfig:
     keep_last: Annotated[int, Interval(ge=1, le=10**6)] = 2
     keep_every: Iterations = 0
     grid_every: Iterations = 0
+    grid_minutes: Annotated[float, Interval(ge=0, le=10**7)] = 10.0
     score_every: Iterations = 0
     score_samples: Annotated[int, Interval(ge=0, le=10**8)] = 0
+    stop_when: Literal["never", "flat"] = "never"
     max_skipped: Annotated[int, Interval(ge=1, le=10**9)] = 100
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
@@ -123,6 +132,22 @@ class TrainingConfig:
             raise SettingError(
                 "score_every", f"is {self.score_every}, but score_samples is 0; set score_samples too"
             )
+
+        if self.stop_when == "flat" and not self.score_samples:
+            raise SettingError(
+                "stop_when", "is flat, but score_samples is 0, so nothing shows it; set score_samples too"
+            )
+
+    def score_interval(self, num_iterations: int) -> int:
+        """Return the iterations between two scorings in a run of this length; 0 for none."""
+        if self.score_every or self.stop_when == "never":
+            return self.score_every
+        return max(num_iterations // OWN_SCORINGS, 1)
+
+    @property
+    def interim_samples(self) -> int:
+        """Number of samples for each score before the end."""
+        return self.score_samples if self.score_every else min(self.score_samples, OWN_SAMPLES)
 
     @property
     def planned_iterations(self) -> int:
@@ -145,6 +170,8 @@ INDEPENDENT = (
     "keep_last",
     "keep_every",
     "grid_every",
+    "grid_minutes",
+    "stop_when",
     "trackers",
     "cuda_graphs",
 )

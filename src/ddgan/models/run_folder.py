@@ -8,8 +8,10 @@ RUN/model-ema50k.safetensors  an additional EMA, by its half-life in thousands o
 RUN/averages/          saved averages of the weights, from which any other is made, see `averages`
 RUN/best.safetensors   the EMA weights with the best score during training, if scores are taken
 RUN/samples.png        a grid of samples (images only); RUN/grids/ has those made during training
-RUN/scores.json        the scores, and RUN/report.html, the report (if scores are taken)
-RUN/init.json          what was taken from the model of --init, if one was given
+RUN/data.png           a sheet of training images (images only)
+RUN/scores.jsonl       the scores taken during training, one JSON object per scoring
+RUN/scores.json        the scores at the end, if they are taken
+RUN/report.html        the report, which is renewed during training
 RUN/.ddgan-run         marks the folder as a run; --overwrite replaces no folder without it
 """
 
@@ -33,11 +35,15 @@ BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME = (
     "scores.json",
     "report.html",
 )
+SHEET_NAME, HISTORY_NAME, GRIDS_NAME = "data.png", "scores.jsonl", "grids"
 
 CHECKPOINTS_NAME, AVERAGES_NAME = "checkpoints", "averages"
-FOLDERS = {CHECKPOINTS_NAME: "*step-*", AVERAGES_NAME: "*.safetensors", "grids": "*.png", "trackers": "*"}
+FOLDERS = {CHECKPOINTS_NAME: "*step-*", AVERAGES_NAME: "*.safetensors", GRIDS_NAME: "*.png", "trackers": "*"}
 """The folders of a run, and the names of what it writes there."""
-FILES = (CONFIG_NAME, INIT_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SCORES_NAME, REPORT_NAME)
+FILES = (
+    *(CONFIG_NAME, INIT_NAME, LOG_NAME, WEIGHTS_NAME, BEST_NAME, GRID_NAME, SHEET_NAME),
+    *(HISTORY_NAME, SCORES_NAME, REPORT_NAME),
+)
 
 
 def read_log(path: Path, on_damage: Callable[[str], object] | None = None) -> list[dict[str, Any]]:

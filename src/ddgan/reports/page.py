@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,16 @@ td { font-variant-numeric: tabular-nums; } table.values td:last-child { font-wei
 .tiles img { width: 100%; }
 .wide { max-width: 100%; } pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 13px; }
 figcaption { color: #555; font-size: 14px; }
+img { height: auto; } td img { display: block; } td.text, .plain td:last-child { font-weight: 400; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 6px 20px; }
+.charts { margin-bottom: 1rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 520px)); gap: 16px; }
+.pair figure { margin: 0; } .pair img { max-width: 100%; image-rendering: pixelated; }
+svg.chart { width: 100%; } svg text { font: 12px system-ui, sans-serif; fill: #555; }
+svg text.title { font-size: 14px; fill: #222; } svg .end { text-anchor: end; }
+svg .middle { text-anchor: middle; } svg .rule { stroke: #e4e4e4; } svg .band { fill: #eaf4ec; }
+.status { background: #f6f6f6; padding: .6rem 1rem; border-left: 4px solid #0072b2; }
+.status p { margin: .2rem 0; }
 """
 POLICY = (
     "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -50,10 +61,20 @@ TEMPLATES = Environment(
 PAGE = TEMPLATES.from_string("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{{ mark }}">
 <meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+{% if renewed_every %}
+<meta http-equiv="refresh" content="{{ renewed_every }}">
+{% endif %}
 <title>{{ title }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>{{ style }}</style></head><body>
 <h1>{{ heading }}</h1>
+{% if status %}
+<div class="status">
+{% for text in status %}
+<p>{{ text }}</p>
+{% endfor %}
+</div>
+{% endif %}
 {% for text in lead %}
 <p>{{ text }}</p>
 {% endfor %}
@@ -85,7 +106,15 @@ class Section(NamedTuple):
     note: str = ""
 
 
-def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Section]) -> str:
+def page(
+    title: str,
+    heading: str,
+    lead: Iterable[str],
+    sections: Iterable[Section],
+    *,
+    status: Sequence[str] = (),
+    renewed_every: int = 0,
+) -> str:
     """Render a whole page; texts are escaped unless they are `Markup`.
 
     Args:
@@ -93,6 +122,8 @@ def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Secti
         heading: heading of the page.
         lead: paragraphs below the heading.
         sections: sections below the lead.
+        status: lines in a box between the heading and the lead.
+        renewed_every: seconds after which a browser loads the page again, at the same place; 0 for never.
     """
     return PAGE.render(
         mark=MARK,
@@ -102,6 +133,8 @@ def page(title: str, heading: str, lead: Iterable[str], sections: Iterable[Secti
         heading=heading,
         lead=lead,
         sections=sections,
+        status=status,
+        renewed_every=renewed_every,
     )
 
 
@@ -113,7 +146,10 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Markup:
 def png(data: bytes, alt: str, css: str = "wide") -> Markup:
     """Embed the bytes of a PNG file as an HTML image."""
     encoded = base64.b64encode(data).decode()
-    return Markup('<img class="{}" alt="{}" src="data:image/png;base64,{}">').format(css, alt, encoded)
+    width, height = struct.unpack(">II", data[16:24])  # known before it is decoded, so that nothing moves
+    return Markup('<img class="{}" alt="{}" width="{}" height="{}" src="data:image/png;base64,{}">').format(
+        css, alt, width, height, encoded
+    )
 
 
 def picture(image: np.ndarray, alt: str, css: str = "wide") -> Markup:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 __all__ = ["progress_bar"]
 
+WIDE = 100
+"""Columns of a terminal from which on the bar is long."""
+
 
 @contextmanager
 def progress_bar(
@@ -22,15 +25,17 @@ def progress_bar(
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=24 if console.width >= WIDE else 8),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),  # is cut if need be
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console, expand=True) as bars:
         task = bars.add_task(title, total=total, completed=completed, text="")
 
         def advance(count: int, text: str | None = None, total: int | None = None) -> None:

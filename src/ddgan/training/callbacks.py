@@ -12,6 +12,7 @@ callbacks run after those that measure and before those that write, so what they
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import warnings
@@ -26,22 +27,34 @@ from ddgan.config.run_config import RunConfig
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
 from ddgan.metrics import Report, evaluate
+from ddgan.metrics.evaluation import evaluate_in_training
+from ddgan.metrics.resampling import within
 from ddgan.models.averages import snapshot_name
-from ddgan.models.run_folder import AVERAGES_NAME, BEST_NAME, CONFIG_NAME, GRID_NAME, LOG_NAME, read_log
+from ddgan.models.run_folder import (
+    AVERAGES_NAME,
+    BEST_NAME,
+    CONFIG_NAME,
+    GRID_NAME,
+    HISTORY_NAME,
+    LOG_NAME,
+    read_log,
+)
 from ddgan.models.sample_files import has_png_form, save_grid
 from ddgan.models.weights_file import ema_file_name, metadata_of
 from ddgan.system.devices import wait_for
-from ddgan.system.files import save_tensors
+from ddgan.system.files import save_tensors, write_atomically
 from ddgan.system.processes import Processes, TrainingError
+from ddgan.system.seal import sealed
 from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
-from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace, summary, time_left
+from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace
 from ddgan.training.gradients import gradient_norms
-from ddgan.training.health import Health, memorised, slow_emas
+from ddgan.training.health import STARTING, Health, memorised, slow_emas
 from ddgan.training.setup import training_inputs
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines, StatisticsMeter, finite
 from ddgan.training.tracking import Trackers
+from ddgan.training.verdict import InterimScore, Verdict, interim_score, verdict
 from ddgan.training.workspace import checkpoints_of
 
 __all__ = ["Callback", "Session"]
@@ -67,9 +80,13 @@ class Session:
         advance: moves the progress bar.
         meter: averages the statistics until the next log record.
         seconds: training time before this start.
+        history: the scores during training before this start, oldest first.
 
     Attributes:
         scores: scores of checkpoints by iteration; lower is better.
+        history: the scores during training, oldest first.
+        state_in_words: the newest state of training, such as "balanced"; see `ddgan.training.health`.
+        is_over: whether `training.stop_when` ends the run; the same on every process.
     """
 
     def __init__(
@@ -83,14 +100,16 @@ class Session:
         advance: Callable[..., None],
         meter: StatisticsMeter,
         seconds: float = 0.0,
+        history: Sequence[InterimScore] = (),
     ) -> None:
         self.config, self.state, self.dataset = config, state, dataset
         self._meter = meter
         self.processes, self.path, self.log, self.advance = processes, path, log, advance
         self._seconds, self._start = seconds, time.monotonic()
         self._checkpoints = checkpoints_of(path, config.training)
-        self.scores = self._checkpoints.scores()
-        self.saved_at, self.saving_took = self._start, 0.0
+        self.history, self.state_in_words, self.is_over = list(history), STARTING, False
+        self.scores = self._checkpoints.scores() | {score.step: score.value for score in history}
+        self.saved_at, self.saving_took, self.grid_at = self._start, 0.0, self._start
         self._unwritten = set[str]()
 
     @property
@@ -102,6 +121,16 @@ class Session:
     def seconds_before(self) -> float:
         """Training time before this start."""
         return self._seconds
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is no iteration left to do."""
+        return self.is_over or self.state.step >= self.state.num_iterations
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the scores so far say, see `ddgan.training.verdict`; None if there are none."""
+        return verdict(self.history) if self.history else None
 
     def model(self, ema: nn.Module | None = None) -> Any:
         """Return the first EMA, or the given one, as a model: a DDGAN, or whatever the method trains."""
@@ -133,6 +162,8 @@ class Session:
         metadata |= {"seconds": self.seconds, "data": self.dataset.checksum}
         if self.state.step in self.scores:
             metadata["score"] = self.scores[self.state.step]
+        if self.history:
+            metadata[HISTORY] = [score.to_dict() for score in self.history]
         written = self.state.is_finite()  # the last good checkpoint is worth more than one that is not
         if written:
             saved = self._checkpoints.save
@@ -159,11 +190,20 @@ class Session:
             tensors = {name: tensor.half() for name, tensor in ema.state_dict().items()}
             save_tensors(self.path / AVERAGES_NAME / snapshot_name(self.state.step, length), tensors)
 
-    def save_grid(self, path: Path) -> None:
-        """Write a grid of samples, always from the same noise; does nothing for points."""
+    def save_grid(self, path: Path, n: int = 64) -> None:
+        """Write a grid of n samples, always from the same noise; does nothing for points."""
         model = self.model()
-        if has_png_form(model):
-            self.attempt(lambda: save_grid(model, path), "a grid of samples")
+        if not has_png_form(model):
+            return
+
+        def write() -> None:
+            try:
+                save_grid(model, path, n)
+            except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+                raise OSError(one_line(error)) from None
+
+        self.attempt(write, "a grid of samples")
+        self.grid_at = time.monotonic()
 
     def attempt(self, write: Callable[[], object], what: str = "a file") -> bool:
         """Call `write`, which writes `what`, and return whether it succeeded.
@@ -202,6 +242,10 @@ class Callback:
         """Called when training ends, for whatever reason."""
 
 
+HISTORY = "history"
+"""Entry of a checkpoint's metadata: the scores during training."""
+
+
 class Figures(Callback):
     """Adds images, speed, learning rates and memory to each record."""
 
@@ -235,15 +279,19 @@ class HeldOutLogits(Callback):
 
 
 class HealthWatch(Callback):
-    """Warns about signs of trouble."""
+    """Adds the state of training in words to each record, and warns about signs of trouble."""
 
     def on_start(self, session: Session) -> None:
         self._health = Health(guessing=session.config.method.guessing_loss())
         log = session.path / LOG_NAME
         for record in read_log(log) if session.processes.is_main and log.is_file() else ():
             self._health.warnings(record)  # a resumed run remembers them
+            session.state_in_words = self._health.state(record)
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
+        record["state"] = session.state_in_words = self._health.state(record)
+        if session.history and session.processes.is_main:
+            record["verdict"] = verdict(session.history).sentence
         found = self._health.warnings(record) if session.processes.is_main else []
         if found:
             record["warnings"] = found
@@ -348,21 +396,6 @@ class GradientNorms(Callback):
             record |= gradient_norms(session.state, *self._inputs(session.state.step))
 
 
-class Progress(Callback):
-    """Shows progress on the terminal."""
-
-    def on_step(self, session: Session) -> None:
-        session.advance(1)
-
-    def on_log(self, session: Session, record: dict[str, Any]) -> None:
-        state, training = session.state, session.config.training
-        end = known_end(state.num_iterations)
-        left = (state.num_iterations - state.step) * training.batch_size / record["images_per_second"]
-        rest = f"of {training.max_minutes:g} min" if end is None else f"{time_left(left)} left"
-        session.advance(0, summary(record), end)
-        session.log.sometimes(f"{state.step}/{end or '?'}  {rest}  {summary(record)}")
-
-
 class Pace(Callback):
     """Says once, after the first iterations, how long one takes and when training will end."""
 
@@ -422,15 +455,6 @@ class SlowEMAs(Callback):
                 session.log(f"warning: {warning}")
 
 
-class Grids(Callback):
-    """Writes grids of samples from the same noise during training."""
-
-    def on_step(self, session: Session) -> None:
-        every, step = session.config.training.grid_every, session.state.step
-        if every and step % every == 0 and session.processes.is_main:
-            session.save_grid(session.path / "grids" / f"{step:08d}.png")
-
-
 class Snapshots(Callback):
     """Saves the averages from which others are made after training."""
 
@@ -442,13 +466,26 @@ class Snapshots(Callback):
 
 
 class ScoresAndCheckpoints(Callback):
-    """Scores the model during training, and saves checkpoints: scored ones, permanent ones, and by time."""
+    """Scores the model during training, and saves checkpoints: scored ones, permanent ones, and by time.
+
+    Ends a run that no longer improves, if the settings say so. The scores are in every checkpoint, so a
+    resumed run judges as if it had never stopped.
+    """
+
+    def on_start(self, session: Session) -> None:
+        if session.history and session.processes.is_main:
+            self._write(session)
+        if session.history and session.history[-1].step == session.state.step:
+            self._judge(session)
 
     def on_step(self, session: Session) -> None:
         training, step, processes = session.config.training, session.state.step, session.processes
-        is_scored = training.score_every and step % training.score_every == 0
-        if is_scored and processes.is_main:
-            self._score(session)
+        interval = training.score_interval(session.state.num_iterations)
+        is_scored = interval and step % interval == 0
+        if is_scored:
+            if processes.is_main:
+                self._score(session)
+            self._judge(session)
         is_kept = training.keep_every and step % training.keep_every == 0
         if is_scored or is_kept or processes.any(processes.is_main and self._is_due(session)):
             session.save_together()
@@ -457,27 +494,45 @@ class ScoresAndCheckpoints(Callback):
         wait = max(60 * session.config.training.checkpoint_minutes, session.saving_took / SAVING_SHARE)
         return time.monotonic() - session.saved_at >= wait
 
+    def _judge(self, session: Session) -> None:
+        """Decide whether the run ends here, on the main process for all."""
+        if session.config.training.stop_when == "never":
+            return
+        found = session.verdict if session.processes.is_main else None
+        session.is_over = session.processes.any(found is not None and found.is_over)
+        if session.is_over and session.config.optimization.ema.lengths and session.processes.is_main:
+            session.attempt(session.save_averages, "an average of the weights")
+
     def _score(self, session: Session) -> None:
-        step = session.state.step
+        step, training = session.state.step, session.config.training
         try:
-            report = scored(session.model())
+            report = evaluate_in_training(session.model(), training.interim_samples)
         except (ValueError, OSError) as error:  # features that are not available, say
             session.log(f"warning: could not score at iteration {step}: {error}; training goes on")
             return
-        score = headline(report)
-        session.log(f"iteration {step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
-        if score is not None:
-            if score < min(session.scores.values(), default=math.inf):
-                session.attempt(lambda: session.model().save(session.path / BEST_NAME), BEST_NAME)
-            session.scores[step] = score
+        score = interim_score(step, report)
+        if score is None:
+            session.log(f"iteration {step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
+            return
+        if score.value < min(session.scores.values(), default=math.inf):
+            session.attempt(lambda: session.model().save(session.path / BEST_NAME), BEST_NAME)
+        session.scores[step] = score.value
+        session.history.append(score)
+        self._write(session)
+        session.log(
+            f"iteration {step:,}: {score.name} {score.value:.4g}{within(score.interval)}; "
+            f"{verdict(session.history).sentence}"
+        )
 
-
-def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
-    """Return all callbacks of a run, in order."""
-    measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), GradientNorms()]
-    showing = [Progress(), Pace(), Budget()]
-    watching = [HealthWatch(), LogFile(), StuckStop(), SlowEMAs()]
-    return [*measuring, *showing, *added, *watching, Grids(), Snapshots(), ScoresAndCheckpoints()]
+    def _write(self, session: Session) -> None:
+        """Write scores.jsonl, each line with the verdict of its time."""
+        history = session.history
+        lines = (
+            json.dumps(sealed(score.to_dict() | {"verdict": verdict(history[: place + 1]).sentence}))
+            for place, score in enumerate(history)
+        )
+        text = "".join(f"{line}\n" for line in lines)
+        session.attempt(lambda: write_atomically(session.path / HISTORY_NAME, text), HISTORY_NAME)
 
 
 def check_trained(session: Session, *, is_finished: bool) -> None:

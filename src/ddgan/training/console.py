@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,14 +12,14 @@ import torch
 from ddgan.config.training import known_end
 from ddgan.system.text import printable
 
-__all__ = ["LR_NAMES", "Logger", "memory_gb", "pace", "summary", "time_left"]
+__all__ = ["LR_NAMES", "Logger", "memory_gb", "pace", "pause_between_lines", "summary", "time_left"]
 
 LR_NAMES = {"generator": "lr_g", "discriminator": "lr_d"}
 """Names of the learning rates in the log."""
 LONGEST_ETA = 10 * 365 * 24 * 3600.0
 """Seconds from now to the last end that is given as a date."""
-SECONDS_BETWEEN_LINES = 15.0
-"""Interval between progress lines when there is no terminal."""
+FIRST_LINE = 2.0
+"""Seconds after which the first progress line is printed where there is no terminal."""
 
 
 class Logger:
@@ -27,28 +27,36 @@ class Logger:
 
     def __init__(self, verbose: bool) -> None:
         self.verbose = verbose
-        self._last = time.monotonic()
 
     def __call__(self, line: str) -> None:
         """Print a line."""
         if self.verbose:
             print(printable(line), file=sys.stderr, flush=True)
 
-    def sometimes(self, line: str) -> None:
-        """Print a line if there was none for a while and no progress bar is shown."""
-        if not sys.stderr.isatty() and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            self(line)
 
+def summary(state: str, speed: float, memory: float, record: Mapping[str, Any]) -> str:
+    """Summarise training on a line: its state in words, images per second, memory in GB, and the losses.
 
-def summary(record: dict[str, Any]) -> str:
-    """Summarise a record: speed, losses, learning rates, memory."""
+    Args:
+        state: the state in words.
+        speed: images per second.
+        memory: memory of this process in GB.
+        record: the newest record of the log; empty if there is none yet.
+    """
     losses = [
         f"{name} {_number(record[key])}" for name, key in (("D", "loss_d"), ("G", "loss_g")) if key in record
     ]
-    rates = " ".join(f"{record[key]:.1e}" for key in LR_NAMES.values() if key in record)
-    speed = f"{record['images_per_second']:.0f} images/s"
-    return "  ".join([speed, *losses, f"lr {rates}", f"{record['memory_gb']:.1f} GB"])
+    rate = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+    return "  ".join([state, f"{rate} images/s", f"{memory:.1f} GB", *losses])
+
+
+def pause_between_lines(seconds: float) -> float:
+    """Return the seconds until the next progress line where there is no terminal: first few, at last 60.
+
+    Args:
+        seconds: since the start.
+    """
+    return max(min(max(seconds, FIRST_LINE), 15.0), min(seconds / 10, 60.0))
 
 
 def _number(value: float | None) -> str:

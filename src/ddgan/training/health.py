@@ -10,6 +10,8 @@ real ones, and D rates held-out images like its training images. Signs of troubl
 - G has collapsed: its predictions of x_0 hardly differ, over all t together (at t = T alone they may be
   almost equal in a healthy run, where the posterior's noise makes the difference);
 - overfitting: D's logit on held-out real images falls from that of training images towards that of fakes.
+
+`Health.state` says in words which of them the newest record shows.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 
 from ddgan.config.optimization import EMAConfig
 
-__all__ = ["Health", "memorised", "slow_emas"]
+__all__ = ["Health", "memorised", "normal_ranges", "slow_emas"]
 
 PATIENCE = 3
 """Consecutive records that must show a sign before it is reported."""
@@ -83,9 +85,12 @@ def memorised(record: Record) -> float | None:
 
 
 def is_idle(record: Record, guessing: float) -> bool:
-    """Whether a D learns nothing; `guessing` is the loss of a D that cannot tell real from fake."""
-    if record["step"] < IDLE_GRACE:
-        return False
+    """Whether a D learns nothing long after the start, see `is_guessing`."""
+    return record["step"] >= IDLE_GRACE and is_guessing(record, guessing)
+
+
+def is_guessing(record: Record, guessing: float) -> bool:
+    """Whether a D guesses; `guessing` is the loss of a D that cannot tell real from fake."""
     for name, loss in record.items():
         if not name.startswith("loss_d") or name.endswith("_by_t"):
             continue
@@ -127,6 +132,18 @@ SIGNS: dict[str, tuple[Callable[[Record], bool], str]] = {
 }
 
 
+STATES = {
+    "skipping": "updates skipped",
+    "extreme": "diverging",
+    "collapsed": "generator collapsed",
+    "won": "discriminator winning",
+    "idle": "discriminator idle",
+    "overfitting": "overfitting",
+}
+"""What a sign is called in one or two words, the gravest first."""
+BALANCED, DENOISING, STARTING = "balanced", "denoising", "starting"
+
+
 IDLE = (
     "D learns nothing: it cannot tell real from fake, and its loss stays at that of guessing; lower "
     "optimization.discriminator.lr (tenfold, say)"
@@ -142,11 +159,25 @@ class Health:
     """
 
     def __init__(self, patience: int = PATIENCE, guessing: float | None = None) -> None:
-        self._patience = patience
+        self._patience, self._guessing = patience, guessing
         self._signs = dict(SIGNS)
         if guessing is not None:
             self._signs["idle"] = (partial(is_idle, guessing=guessing), IDLE)
         self._seen = dict.fromkeys(self._signs, 0)
+
+    def state(self, record: Record) -> str:
+        """Return in words what a record shows.
+
+        "balanced" if it shows no sign, "starting" while D does not yet tell real from fake, and "denoising"
+        if no D is trained.
+        """
+        for name, words in STATES.items():
+            if name in self._signs and self._signs[name][0](record):
+                return words
+        if record.get("loss_d") is None:
+            return DENOISING
+        is_young = self._guessing is not None and is_guessing(record, self._guessing)
+        return STARTING if is_young else BALANCED
 
     def warnings(self, record: Record) -> list[str]:
         """Return the warnings that begin with this record."""
@@ -156,6 +187,18 @@ class Health:
             if self._seen[name] == self._patience:
                 found.append(words)
         return found
+
+
+def normal_ranges(guessing: float | None) -> dict[str, tuple[float, float]]:
+    """Return the range of balanced training for entries of a record, as far as one is known.
+
+    Args:
+        guessing: the loss of a D that cannot tell real from fake, see `Method.guessing_loss`; None if there
+            is no such loss, and then no range.
+    """
+    if guessing is None:
+        return {}
+    return {"loss_d": (WON_LOSS, guessing), "loss_g": (0.0, LOST_LOSS), "memorised": (0.0, LARGEST_MEMORY)}
 
 
 def slow_emas(ema: EMAConfig, batch_size: int, num_iterations: int) -> list[str]:

@@ -75,7 +75,8 @@ def check_space(
     """
     checkpoint, weights = checkpoint_bytes(state), weights_bytes(state)
     weights += averages_bytes(state)
-    if training.score_every:
+    is_scored = bool(training.score_interval(state.num_iterations))
+    if is_scored:
         weights += _bytes(state.ema.state_dict().values())  # the best ones
     old = [*path.glob("*.safetensors"), *(path / CHECKPOINTS_NAME).glob("*/*")]
     old += (path / AVERAGES_NAME).glob("*")
@@ -87,7 +88,7 @@ def check_space(
             f"out is '{path}', where {in_bytes(free)} are free, but two checkpoints and the weights take "
             f"{in_bytes(least)}; free {in_bytes(least - free)}, or name a folder on another disk"
         )
-    count = min(training.keep_last, state.num_iterations) + 1 + bool(training.score_every)
+    count = min(training.keep_last, state.num_iterations) + 1 + is_scored
     end, remedy = known_end(state.num_iterations), f"lower training.keep_last ({training.keep_last})"
     if training.keep_every and end is not None:
         count += end // training.keep_every

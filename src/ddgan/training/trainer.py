@@ -24,12 +24,31 @@ from ddgan.data.weighting import with_class_weights
 from ddgan.metrics import Report
 from ddgan.metrics.evaluation import check_scoring
 from ddgan.models.precision import tf32
-from ddgan.models.run_folder import CONFIG_NAME, INIT_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
+from ddgan.models.run_folder import BEST_NAME, CONFIG_NAME, INIT_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME, metadata_of, read_metadata
 from ddgan.system.files import write_atomically
 from ddgan.system.processes import Processes, join_processes
 from ddgan.system.progress import progress_bar
-from ddgan.training.callbacks import Callback, Session, callbacks_of, check_trained, save_at_the_end, scored
+from ddgan.training.callbacks import (
+    HISTORY,
+    AdaptAugmentation,
+    Budget,
+    Callback,
+    Figures,
+    GradientNorms,
+    HealthWatch,
+    HeldOutLogits,
+    LogFile,
+    Pace,
+    ScoresAndCheckpoints,
+    Session,
+    SlowEMAs,
+    Snapshots,
+    StuckStop,
+    check_trained,
+    save_at_the_end,
+    scored,
+)
 from ddgan.training.checkpoint import STATISTICS, restore
 from ddgan.training.console import Logger
 from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
@@ -43,6 +62,8 @@ from ddgan.training.state import TrainState
 from ddgan.training.statistics import StatisticsMeter, rewind_log
 from ddgan.training.tracking import check_trackers
 from ddgan.training.transfer import warm_start
+from ddgan.training.verdict import InterimScore
+from ddgan.training.watching import Grids, Progress, ReportPage, page_ends_with, write_page
 from ddgan.training.workspace import check_folder, checkpoints_of, clear, locked, mark_as_run
 
 __all__ = ["Run", "resume", "train"]
@@ -221,7 +242,8 @@ def resume(
                 log(f"warning: dropped {lines} of {path / LOG_NAME}, damaged since the log was written")
         seconds = newest.metadata["seconds"]
         unfinished = newest.weights(STATISTICS)
-        return carry_on(config, state, dataset, processes, path, log, seconds, callbacks, unfinished)
+        history = [InterimScore.from_dict(score) for score in newest.metadata.get(HISTORY, ())]
+        return carry_on(config, state, dataset, processes, path, log, seconds, callbacks, unfinished, history)
 
 
 @contextmanager
@@ -284,6 +306,7 @@ def carry_on(
     seconds: float = 0.0,
     callbacks: Sequence[Callback] = (),
     unfinished: dict[str, Tensor] | None = None,
+    history: Sequence[InterimScore] = (),
 ) -> Run:
     """Train from the current step to the end, then sample and score."""
     training, every = config.training, callbacks_of(callbacks)
@@ -295,7 +318,7 @@ def carry_on(
         graceful_stop(verbose=log.verbose) as received,
         progress_bar("training", known_end(state.num_iterations), state.step, enabled=log.verbose) as advance,
     ):
-        session = Session(config, state, dataset, processes, path, log, advance, meter, seconds)
+        session = Session(config, state, dataset, processes, path, log, advance, meter, seconds, history)
 
         def on_log(record: dict[str, Any]) -> None:
             for callback in every:
@@ -305,36 +328,64 @@ def carry_on(
             for callback in every:
                 callback.on_step(session)
 
-        try:
-            for callback in every:
-                callback.on_start(session)
-            fit(
-                state,
-                lambda state, batch, noise: iterate(state, batch, noise, updates),
-                training_inputs(config, dataset, processes),
-                meter,
-                log_every=training.log_every,
-                on_log=on_log,
-                on_step=on_step,
-                should_stop=lambda: processes.any(received() > 0),
-            )
-        finally:
-            for callback in every:
-                callback.on_end(session)
-        ended_by = processes.largest(received()) if state.step < state.num_iterations else 0
-        check_trained(session, is_finished=not ended_by)
-        report = None
-        save_at_the_end(session)
-        if processes.is_main:
-            done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
-            log(f"{done} after {state.step} iterations; weights in {path / WEIGHTS_NAME}")
-            if ended_by:
-                log(f"to resume: ddgan train --resume {shlex.quote(str(path))}")
-    model = session.model()
-    if processes.is_main and training.score_samples and not ended_by:
-        report = score_and_report(model, path, log)
+        with page_ends_with(session):
+            try:
+                for callback in every:
+                    callback.on_start(session)
+                fit(
+                    state,
+                    lambda state, batch, noise: iterate(state, batch, noise, updates),
+                    training_inputs(config, dataset, processes),
+                    meter,
+                    log_every=training.log_every,
+                    on_log=on_log,
+                    on_step=on_step,
+                    should_stop=lambda: session.is_over or processes.any(received() > 0),
+                )
+            finally:
+                for callback in every:
+                    callback.on_end(session)
+            ended_by = 0 if session.is_finished else processes.largest(received())
+            check_trained(session, is_finished=not ended_by)
+            save_at_the_end(session)
+            if processes.is_main:
+                say_how_it_ended(session, ended_by)
+    model, report = session.model(), None
+    if processes.is_main:
+        with page_ends_with(session):
+            if training.score_samples and not ended_by:
+                write_page(session, "scoring")
+                report = score_and_report(session, model)
+            write_page(session, "stopped" if ended_by else "trained", report)
+            log(f"report in {path / REPORT_NAME}")
     processes.largest(0)  # waits for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
+
+
+def callbacks_of(added: Sequence[Callback] = ()) -> list[Callback]:
+    """Return all callbacks of a run, in order."""
+    measuring = [Figures(), HeldOutLogits(), AdaptAugmentation(), GradientNorms()]
+    watching = [HealthWatch(), Progress(), LogFile(), StuckStop(), SlowEMAs()]
+    writing = [Snapshots(), ScoresAndCheckpoints(), Grids(), ReportPage()]
+    return [*measuring, Pace(), Budget(), *added, *watching, *writing]
+
+
+def say_how_it_ended(session: Session, ended_by: int) -> None:
+    """Log how a run ended, what its scores say, and how to go on."""
+    step, end, path, log = session.state.step, session.state.num_iterations, session.path, session.log
+    found = session.verdict
+    done = f"stopped by {signal.Signals(ended_by).name}" if ended_by else "trained"
+    is_early = session.is_over and step < end
+    if is_early:
+        done = f"stopped early (training.stop_when {session.config.training.stop_when})"
+    log(f"{done} after {step} iterations; weights in {path / WEIGHTS_NAME}")
+    if found is not None:
+        best = f"; best score in {path / BEST_NAME}" if (path / BEST_NAME).is_file() else ""
+        log(f"scores: {found.sentence}{best}")
+    if is_early:
+        log(f"to go on: set training.stop_when to never in {path / CONFIG_NAME}, then")
+    if ended_by or is_early:
+        log(f"to resume: ddgan train --resume {shlex.quote(str(path))}")
 
 
 def warn_of_scoring(config: RunConfig, sample_shape: tuple[int, ...], log: Logger) -> None:
@@ -345,15 +396,12 @@ def warn_of_scoring(config: RunConfig, sample_shape: tuple[int, ...], log: Logge
         log(f"warning: {error}")
 
 
-def score_and_report(model: Any, path: Path, log: Logger) -> Report:
-    """Score the model of a run, and write its scores and its report."""
-    from ddgan.reports.run_report import write_report
-
+def score_and_report(session: Session, model: Any) -> Report:
+    """Score the model of a run, and write its scores."""
+    log = session.log
     log(f"scoring {model.config.training.score_samples} samples")
     report = scored(model, progress=log.verbose)
-    report.save(path / SCORES_NAME)
-    write_report(model, report, path)
+    report.save(session.path / SCORES_NAME)
     for name, value in report.table():
         log(f"  {name:<40} {value}")
-    log(f"report in {path / REPORT_NAME}")
     return report
