@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ddgan.cli.options import Parser
+from ddgan.cli.options import Parser, number, whole
 from ddgan.cli.settings_help import WIDTH, settings_help
 from ddgan.config.overrides import UnknownSettingError, parsed
 from ddgan.config.presets import preset_names, preset_summary
@@ -43,9 +43,7 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(json_schema(), indent=1))
         return 0
     if own.resume is not None:
-        if sum(one.startswith("-") for one in arguments) > 1 + (own.data is not None) or dotted:
-            raise ValueError("--resume RUN uses the settings of the run; leave out all others but --data")
-        return _exit_code(resume(own.resume, data=own.data))
+        return _exit_code(resume(own.resume, data=own.data, **_new_length(own, parser, dotted)))
     config = _config(own, dict(_overrides(dotted)))
     if own.print_config:
         print(config.to_yaml(), end="")
@@ -53,6 +51,28 @@ def run(arguments: list[str]) -> int:
     if own.out is None:
         raise ValueError("train needs --out RUN, the folder to make")
     return _exit_code(train(config, own.out, init=own.init, overwrite=own.overwrite))
+
+
+def _new_length(own: Any, parser: Parser, dotted: list[str]) -> dict[str, Any]:
+    """Return the length that `--resume` is given, by the names of the arguments of `resume`.
+
+    Raises:
+        ValueError: if other options are given, or a length has no valid form.
+    """
+    lengths = {f"training.{name}": name for name in ("num_iterations", "max_images")}
+    given = dict(_overrides(dotted))
+    others = {name for name, value in vars(own).items() if value != parser.get_default(name)}
+    if others - {"resume", "data", "minutes"} or given.keys() - lengths:
+        raise ValueError(
+            "--resume RUN uses the settings of the run; leave out all others but --data and a new length: "
+            f"--minutes M (to add), --{' N or --'.join(lengths)} N (in all)"
+        )
+    whole_number = whole(1)
+    try:
+        found: dict[str, Any] = {lengths[name]: whole_number(text) for name, text in given.items()}
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--{' or --'.join(given)} {error}") from None
+    return found if own.minutes is None else found | {"minutes": own.minutes}
 
 
 def _parser() -> Parser:
@@ -78,7 +98,14 @@ def _parser() -> Parser:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="resume this run; add --data NEW if its data has moved",
+        help="resume this run; add --data NEW if its data has moved, or a new length to train for longer: "
+        "--minutes M, --training.num_iterations N or --training.max_images N",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=number,
+        metavar="M",
+        help="train for M minutes, short for --training.max_minutes; with --resume, for M more",
     )
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     parser.add_argument(
@@ -136,6 +163,8 @@ def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunCon
         if near and not error.meant:
             raise ValueError(f"--{error.name} is not an option; did you mean {near[0]}?") from None
         raise ValueError(error.said("--")) from None
+    if own.minutes is not None:
+        config = config.changed({"training.max_minutes": own.minutes})
     if own.size is None:
         return config
     if not hasattr(config.data, "size"):

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 
 from ddgan.config.settings import Interval, SettingError, settings
 
-__all__ = ["INDEPENDENT", "UNMEASURED", "FreezeConfig", "TrainingConfig", "known_end"]
+__all__ = ["INDEPENDENT", "LENGTHS", "UNMEASURED", "FreezeConfig", "TrainingConfig", "known_end"]
 
 UNMEASURED = 10**12
 """Iterations of a time budget before it has been measured: no end, and no learning-rate decay."""
@@ -162,6 +162,8 @@ def known_end(num_iterations: int) -> int | None:
     return None if num_iterations == UNMEASURED else num_iterations
 
 
+LENGTHS = ("num_iterations", "max_images", "max_minutes")
+"""Settings of the length of a run, which may change when it is resumed: see `ddgan.training.extension`."""
 INDEPENDENT = (
     "device",
     "log_every",

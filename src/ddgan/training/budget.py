@@ -14,7 +14,7 @@ UNMEASURED_STEPS = 5
 """The first iterations after a start are slower (compilation, caches) and are not timed."""
 LEAST_STEPS = 20
 WARM_UP_SHARE = 0.05
-"""The speed is measured over this share of the budget."""
+"""The speed is measured over this share of what is left of the budget."""
 
 
 class MinuteBudget:
@@ -44,7 +44,7 @@ class MinuteBudget:
         elapsed = now - self._start
         first, since = self._measured
         seconds_left = self._total - self._used - elapsed
-        warm = now - since >= WARM_UP_SHARE * self._total
+        warm = now - since >= WARM_UP_SHARE * (self._total - self._used)
         fitting = step + max(1, math.floor(seconds_left * (step - first) / (now - since)))
         agreed = processes.largest(fitting if warm and processes.is_main else 0)
         return agreed or None

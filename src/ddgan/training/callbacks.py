@@ -48,6 +48,7 @@ from ddgan.system.seal import sealed
 from ddgan.system.text import one_line
 from ddgan.training.budget import MinuteBudget
 from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace
+from ddgan.training.extension import rates_after
 from ddgan.training.gradients import gradient_norms
 from ddgan.training.health import STARTING, Health, memorised, slow_emas
 from ddgan.training.setup import training_inputs
@@ -434,9 +435,13 @@ class Budget(Callback):
         end = self._budget.iterations(session.state.step, session.processes)
         if end is None:
             return
-        session.state.num_iterations, session.state.is_budgeted = end, True  # saved in checkpoints
+        is_longer = session.state.is_held
+        session.state.know_length(end)
+        session.state.is_budgeted = True  # saved in checkpoints
         self._is_measuring = False
         session.log(f"time budget of {session.config.training.max_minutes:g} min: {end} iterations")
+        if is_longer:
+            session.log(rates_after(session.state.step, end))
         session.save_together()
 
 

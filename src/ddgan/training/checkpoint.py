@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ddgan.models.checkpoint_file import (
 )
 from ddgan.models.weights_file import in_words, misfits
 from ddgan.system.files import folder_made_atomically, remove_partial, save_tensors, sha256_of
+from ddgan.training.extension import Extension
 from ddgan.training.state import TrainState
 
 __all__ = ["STATISTICS", "Checkpoints", "restore"]
@@ -79,6 +81,7 @@ def restore(state: TrainState, tensors: dict[str, Tensor], metadata: dict[str, A
                 optimizer.state[parameter] = moments
     state.step, state.num_iterations = metadata["step"], metadata["num_iterations"]
     state.is_budgeted = metadata["is_budgeted"]
+    state.extensions = tuple(Extension(*values) for values in metadata.get("extensions", ()))
     state.streak.fill_(metadata["streak"])
     state.longest_streak.fill_(metadata.get("longest_streak", 0))
     state.strength.fill_(metadata.get("strength", state.strength.item()))
@@ -132,6 +135,7 @@ class Checkpoints:
         path = self.path(state.step)
         known: dict[str, Any] = {"step": state.step, "num_iterations": state.num_iterations}
         known |= {"is_budgeted": state.is_budgeted, "streak": int(state.streak)}
+        known |= {"extensions": [astuple(extension) for extension in state.extensions]}
         known |= {"longest_streak": int(state.longest_streak), "strength": float(state.strength)}
         if state.loss_scales:
             known["loss_scales"] = {name: scale.values() for name, scale in state.loss_scales.items()}

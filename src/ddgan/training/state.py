@@ -10,18 +10,20 @@ import copy
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from ddgan.config.optimization import OptimizationConfig, OptimizerConfig
-from ddgan.config.ramps import Ramp, at
+from ddgan.config.ramps import Ramp
 from ddgan.config.run_config import RunConfig
+from ddgan.config.training import known_end
 from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
 from ddgan.networks.interfaces import DiscriminatorConfig
+from ddgan.training.extension import Extension, scheduled
 from ddgan.training.freezing import trained
 from ddgan.training.loss_scale import LossScale
 from ddgan.training.optimizers import decayed
@@ -169,6 +171,7 @@ class TrainState:
         optimization: learning rates and EMAs.
         num_iterations: where the learning rate's decay ends.
         is_budgeted: whether a time budget has been converted into `num_iterations`.
+        extensions: the changes of `num_iterations` since the run began, see `extension`.
         batch_size: samples per iteration over all processes; 0 for the size of each given batch.
         num_parts: parts of a batch whose gradients are accumulated.
         precision: dtype that the networks compute in; losses, penalties and EMAs are float32.
@@ -190,6 +193,7 @@ class TrainState:
     optimization: OptimizationConfig
     num_iterations: int
     is_budgeted: bool = False
+    extensions: tuple[Extension, ...] = ()
     batch_size: int = 0
     num_parts: int = 1
     precision: torch.dtype | None = None
@@ -280,21 +284,44 @@ class TrainState:
         if not isinstance(setting, Ramp):
             return setting
         if setting not in self.ramps:
-            self.ramps[setting] = torch.tensor(
-                setting.at(self.step, self.num_iterations), device=self.streak.device
-            )
+            self.ramps[setting] = torch.tensor(self.scheduled(setting.at), device=self.streak.device)
         return self.ramps[setting]
+
+    def scheduled(self, schedule: Callable[[int, int], float]) -> float:
+        """Return the value of a schedule (iteration, length) -> value at this iteration of this run."""
+        return scheduled(schedule, self.step, self.num_iterations, self.extensions)
+
+    def change_length(self, num_iterations: int) -> None:
+        """End after so many iterations, or UNMEASURED until a time budget is measured, see `extension`."""
+        if known_end(self.num_iterations) is not None:
+            self.extensions += (Extension(self.step, self.num_iterations, None),)
+        self.is_budgeted = False
+        self.know_length(num_iterations)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether schedules stay where they are, until a longer time budget is measured."""
+        return bool(self.extensions) and self.extensions[-1].known_at is None
+
+    def know_length(self, num_iterations: int) -> None:
+        """Set the number of iterations that was not known so far."""
+        self.num_iterations = num_iterations
+        if known_end(num_iterations) is not None and self.is_held:
+            *earlier, last = self.extensions
+            self.extensions = (*earlier, replace(last, known_at=self.step))
 
     def renew_ramps(self) -> None:
         """Give ramps their values at this iteration."""
         for ramp, value in self.ramps.items():
-            value.fill_(ramp.at(self.step, self.num_iterations))
+            value.fill_(self.scheduled(ramp.at))
         for name, optimizer in self.optimizers.items():
             config: Any = self.optimizer_config(name)
             betas = getattr(config, "betas", ())
             if any(isinstance(beta, Ramp) for beta in betas):
                 (group,) = optimizer.param_groups
-                group["betas"] = tuple(at(beta, self.step, self.num_iterations) for beta in betas)
+                group["betas"] = tuple(
+                    self.scheduled(beta.at) if isinstance(beta, Ramp) else beta for beta in betas
+                )
 
     def saved_networks(self) -> dict[str, nn.Module]:
         """Return the networks whose weights a checkpoint holds, by name."""
@@ -303,8 +330,12 @@ class TrainState:
     def learning_rate(self, name: str) -> float:
         """Return the learning rate of an optimizer at this iteration."""
         settings, lr = self.optimization, self.optimizer_config(name).lr
-        iterations = max(round(settings.decay_share * self.num_iterations), 1)
-        return decayed(lr, settings.final_lr, settings.decay_every, self.step, iterations)
+
+        def rate(step: int, num_iterations: int) -> float:
+            iterations = max(round(settings.decay_share * num_iterations), 1)
+            return decayed(lr, settings.final_lr, settings.decay_every, step, iterations)
+
+        return self.scheduled(rate)
 
     def optimizer_config(self, name: str) -> OptimizerConfig:
         """Return the settings of an optimizer."""

@@ -55,7 +55,15 @@ from ddgan.training.cuda_graphs import ReplayedUpdates, check_graphs
 from ddgan.training.estimate import check_memory
 from ddgan.training.iteration import iterate
 from ddgan.training.loop import fit, graceful_stop
-from ddgan.training.resuming import check_same_settings, free_changes, newest_of_all
+from ddgan.training.resuming import (
+    change_length,
+    check_length,
+    check_same_settings,
+    free_changes,
+    has_other_length,
+    newest_of_all,
+    with_length,
+)
 from ddgan.training.setup import check_batch, create_state, resolved, training_inputs
 from ddgan.training.space import check_space
 from ddgan.training.state import TrainState
@@ -183,20 +191,33 @@ def configured(
 
 
 def resume(
-    run: str | Path, *, data: Any = None, verbose: bool = True, callbacks: Sequence[Callback] = ()
+    run: str | Path,
+    *,
+    data: Any = None,
+    minutes: float | None = None,
+    num_iterations: int | None = None,
+    max_images: int | None = None,
+    verbose: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Resume a run from its newest intact checkpoint; the result is that of an uninterrupted run.
+
+    A new length continues a run, finished or not, with everything that it has learned; learning rates and
+    ramps move to the schedule of that length, see `ddgan.training.extension`.
 
     Args:
         run: the run folder.
         data: where the data is now, if it has moved, or the object that was given to `train`, if the copy in
             the cache is gone; its contents must be unchanged.
+        minutes: train for so many minutes from now on.
+        num_iterations: train until so many iterations are done, with those done so far.
+        max_images: train until so many images are seen, with those seen so far.
         verbose: print progress on standard error.
         callbacks: user callbacks, see `ddgan.training.callbacks`.
 
     Raises:
-        ValueError: if it is not a run, has no intact checkpoint, or its data or a setting that affects
-            training has changed.
+        ValueError: if it is not a run, has no intact checkpoint, its data or a setting that affects training
+            has changed, or the new length is not beyond what is done.
         TrainingError: as in `train`.
     """
     path = Path(run)
@@ -210,11 +231,15 @@ def resume(
     log = Logger(verbose and processes.is_main)
     with held(path, processes):
         newest = newest_of_all(path, config, processes, log)
+        seconds, on_disk = newest.metadata["seconds"], config
+        config = with_length(config, seconds, minutes, num_iterations, max_images)
         if data is not None:
             config = dataclasses.replace(config, data=read_together(config.data, data, processes, log))
         contents = newest.metadata.get("data", "")
         saved, sample_shape, _ = read_metadata(newest.metadata, f"'{newest.path}'")
         check_same_settings(config, dataclasses.replace(saved, data=config.data) if contents else saved)
+        if has_other_length(config, saved) or {minutes, num_iterations, max_images} != {None}:
+            check_length(config, newest.metadata["step"], seconds)
         for line in free_changes(config, saved):
             log(line)
         config.data.check()
@@ -229,18 +254,19 @@ def resume(
         check_memory(config, sample_shape, processes, log, refuse=False)
         state = create_state(config, sample_shape, processes)
         restore(state, newest.tensors, newest.metadata)
+        if line := change_length(state, config, saved, seconds):
+            log(line)
         end = known_end(state.num_iterations)
         until = f"of {end}" if end else f"(time budget: {config.training.max_minutes:g} min)"
         log(f"resuming at iteration {state.step} {until}")
         if processes.is_main:
             check_space(state, config.training, path, log)
             mark_as_run(path)
-            if data is not None:
+            if config != on_disk:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())
             if damaged := rewind_log(path / LOG_NAME, state.step):
                 lines = "1 line" if damaged == 1 else f"{damaged} lines"
                 log(f"warning: dropped {lines} of {path / LOG_NAME}, damaged since the log was written")
-        seconds = newest.metadata["seconds"]
         unfinished = newest.weights(STATISTICS)
         history = [InterimScore.from_dict(score) for score in newest.metadata.get(HISTORY, ())]
         return carry_on(config, state, dataset, processes, path, log, seconds, callbacks, unfinished, history)
