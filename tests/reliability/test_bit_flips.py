@@ -97,7 +97,13 @@ def test_no_flipped_bit_gives_another_value(scored_run: Run, tmp_path: Path, fli
         checkpoint / STATE_NAME: of_checkpoint,
     }
     left = {path.name for path in run.iterdir() if path.is_file()} - {path.name for path in readers}
-    assert left == {".ddgan-run", ".lock", "report.html", "samples.png"}  # ddgan does not read them
+    assert left == {
+        ".ddgan-run",
+        ".lock",
+        "data.png",
+        "report.html",
+        "samples.png",
+    }  # ddgan does not read them
     cases = {path: Case(read, read(path)) for path, read in readers.items()}
     rng, counts = random.Random(flips), Counter[tuple[str, str]]()
     paths = list(readers)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddgan.reports import charts
-from ddgan.reports.charts import Band, Curve, chart, ticks
+from ddgan.reports.charts import Band, Curve, chart, log_ticks, ticks
 
 
 def points(svg: str) -> list[np.ndarray]:
@@ -68,6 +68,25 @@ def test_intervals_and_the_band_are_drawn() -> None:
     }
     assert float(top) == pytest.approx(ends[1.0], abs=0.2)
     assert float(top) + float(height) == pytest.approx(ends[0.0], abs=0.2)
+
+
+def test_values_of_different_magnitudes_are_drawn_on_a_logarithmic_axis() -> None:
+    x = np.arange(1, 6)
+    svg = chart([Curve("", x, 10.0 ** (3 - x))], "score", may_be_log=True)
+    (line,) = points(svg)
+    steps = np.diff(line[:, 1])
+    np.testing.assert_allclose(steps, steps[0], atol=0.2)
+    assert re.findall(r'class="tick end">([^<]*)<', svg) == ["0.01", "0.1", "1", "10", "100"]
+    (straight,) = points(chart([Curve("", x, np.array([1.0, 2, 3, 4, 5]))], "score", may_be_log=True))
+    np.testing.assert_allclose(np.diff(straight[:, 1]), np.diff(straight[:, 1])[0], atol=0.2)
+
+
+@given(st.floats(-6, 6), st.floats(1.31, 12), st.integers(3, 8))
+def test_logarithmic_ticks_are_inside(low: float, reach: float, most: int) -> None:
+    found = log_ticks(low, low + reach, most)
+    assert 1 <= len(found) <= most
+    assert found == sorted(found)
+    assert all(low <= np.log10(tick) <= low + reach for tick in found)
 
 
 def test_labels_of_several_curves_are_text() -> None:

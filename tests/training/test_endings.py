@@ -298,7 +298,8 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
     def missing(*arguments: object, **named: object) -> None:
         raise ValueError("features inception are not there")
 
-    monkeypatch.setattr("ddgan.training.callbacks.evaluate", missing)
+    for name in ("evaluate", "evaluate_in_training"):
+        monkeypatch.setattr(f"ddgan.training.callbacks.{name}", missing)
     config = changed(tiny_config, score_samples=32, score_every=2)
     with pytest.raises(ValueError, match="features inception"):
         ddgan.train(config, tmp_path / "run", data=str(photos))
@@ -306,6 +307,9 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
     newest, _ = Checkpoints(tmp_path / "run" / "checkpoints").newest()
     assert newest is not None
     assert newest.metadata["step"] == 5
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Trained: 5 iterations." in page
+    assert "refresh" not in page
 
 
 def test_d_sees_held_out_images_in_parts_that_fit(

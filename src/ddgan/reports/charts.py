@@ -16,7 +16,7 @@ from markupsafe import Markup
 from ddgan.reports.page import COLORS
 from ddgan.system.text import one_line, printable
 
-__all__ = ["Band", "Curve", "chart", "ticks"]
+__all__ = ["Band", "Curve", "chart", "log_ticks", "ticks"]
 
 WIDTH, HEIGHT = 520, 270
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 36
@@ -24,6 +24,8 @@ LEGEND = 92
 """Width of the column of labels, if there are several curves."""
 MOST_POINTS = 300
 """Points of a curve; longer ones are averaged."""
+LOG_RATIO = 20.0
+"""Ratio of the largest to the smallest value from which on a chart that may be logarithmic is."""
 TAILS = 0.01
 """Share of the values at each end that may lie outside the axis."""
 
@@ -47,28 +49,36 @@ class Band(NamedTuple):
 
 
 class _Axes(NamedTuple):
-    """The scales from values to places in the picture."""
+    """The scales from values to places in the picture; of y, or of its logarithm."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     right: float
+    is_log: bool
 
     def across(self, x: float) -> float:
         return LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.right - LEFT)
 
     def up(self, y: float) -> float:
-        inside = min(max(y, self.y[0]), self.y[1])
+        scaled = (math.log10(y) if y > 0 else self.y[0]) if self.is_log else y
+        inside = min(max(scaled, self.y[0]), self.y[1])
         return HEIGHT - BOTTOM - (inside - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
 
 
-def chart(curves: Sequence[Curve], title: str, band: Band | None = None) -> Markup:
+def chart(
+    curves: Sequence[Curve], title: str, band: Band | None = None, *, may_be_log: bool = False
+) -> Markup:
     """Draw curves over the iterations, with a marked band if one is given.
 
-    A few of the highest and lowest values may lie outside the axis; the curves then run along its edge.
+    A few of the highest and lowest values may lie outside the axis; the curves then run along its edge. With
+    `may_be_log` the axis is logarithmic if the values are positive and of different magnitudes.
     """
     curves = [_averaged(curve) for curve in curves]
     several = len(curves) > 1
-    axes = _Axes(_x_range(curves), _y_range(curves, band), WIDTH - RIGHT - LEGEND * several)
+    y = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in curves])
+    is_log = bool(may_be_log and len(y) and y.min() > 0 and y.max() > LOG_RATIO * y.min())
+    scaled = [_log10(curve) for curve in curves] if is_log else curves
+    axes = _Axes(_x_range(curves), _y_range(scaled, band), WIDTH - RIGHT - LEGEND * several, is_log)
     parts = [
         Markup('<text x="{}" y="18" class="title">{}</text>').format(LEFT, one_line(title)),
         *_grid(axes, band),
@@ -90,6 +100,11 @@ def _averaged(curve: Curve) -> Curve:
     x = np.array([curve.x[first:last].mean() for first, last in pairs])
     y = np.array([_mean(curve.y[first:last]) for first, last in pairs])
     return Curve(curve.label, x, y)
+
+
+def _log10(curve: Curve) -> Curve:
+    """Return the logarithm of a curve, without its intervals."""
+    return Curve(curve.label, curve.x, np.log10(curve.y))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -124,6 +139,17 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [(first + index) * step for index in range(min(count, most + 1))]
 
 
+def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten between 10^low and 10^high, or powers alone, at most `most`."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        found = [f * 10.0**power for power in powers for f in factors]
+        found = [value for value in found if low <= math.log10(value) <= high]
+        if len(found) <= most:
+            break
+    return found[:: -(-len(found) // most)] if found else []
+
+
 def _grid(axes: _Axes, band: Band | None) -> list[Markup]:
     parts = []
     if band is not None:
@@ -133,7 +159,7 @@ def _grid(axes: _Axes, band: Band | None) -> list[Markup]:
                 '<rect x="{}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="band"><title>{}</title></rect>'
             ).format(LEFT, top, axes.right - LEFT, max(bottom - top, 0), printable(band.label))
         )
-    for value in ticks(*axes.y):
+    for value in log_ticks(*axes.y) if axes.is_log else ticks(*axes.y):
         place = axes.up(value)
         parts.append(
             Markup(

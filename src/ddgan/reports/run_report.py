@@ -149,7 +149,7 @@ def write_report(model: Model, report: Report | None, run: Path, status: Status 
     if (run / LOG_NAME).is_file():
         sections.append(Section("Losses", loss_curves(log, model.config.diffusion.num_steps, normal)))
         sections += _health(log, normal)
-    sections += _history(run)
+    sections += _history(run, normal)
     sections.append(_settings(model.config))
     rows = [*versions().items(), ("machine", describe_machine(model.device))]
     sections.append(Section("Versions", table(rows)))
@@ -285,7 +285,7 @@ def _charts(charts: Iterable[Markup], note: str = "") -> Markup:
 
 
 def _band(name: str, normal: Mapping[str, tuple[float, float]]) -> Band | None:
-    return Band(*normal[name], "balanced training") if name in normal else None
+    return Band(*normal[name], "normal") if name in normal else None
 
 
 def losses_of(record: dict[str, Any]) -> Iterator[str]:
@@ -351,7 +351,7 @@ def states(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         yield f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}", str(state)
 
 
-def _history(run: Path) -> list[Section]:
+def _history(run: Path, normal: Mapping[str, tuple[float, float]]) -> list[Section]:
     """Show the scores during training, as a curve and a table of the newest."""
     scores = read_log(run / HISTORY_NAME) if (run / HISTORY_NAME).is_file() else []
     if not scores:
@@ -365,18 +365,24 @@ def _history(run: Path) -> list[Section]:
         chart(
             [Curve("", step, values_of(scores, "value"), low, high)],
             f"{scores[-1]['name']} (lower is better)",
+            may_be_log=True,
         )
     ]
     nearest = values_of(scores, "held_out_nearest")
     if not np.isnan(nearest).all():
         title = "nearest to held-out images, relative to chance"
-        charts.append(chart([Curve("", step, nearest)], title, Band(0.5, 1.0, "no memorisation")))
+        charts.append(chart([Curve("", step, nearest)], title, _band("held_out_nearest", normal)))
+    best = min(score["value"] for score in scores)
     rows = [
-        (f"{score['step']:,}", f"{score['value']:.4g}", score["verdict"]) for score in scores[-MOST_ROWS:]
+        (
+            f"{score['step']:,}",
+            f"{score['value']:.4g}{' (best)' * (score['value'] == best)}",
+            score["verdict"],
+        )
+        for score in scores[-MOST_ROWS:]
     ]
-    shown = _charts(charts, "Lines: 95 % intervals.") + table(
-        rows, ("iteration", str(scores[-1]["name"]), "")
-    )
+    note = "Vertical lines: 95 % intervals." if np.isfinite(low).any() else ""
+    shown = _charts(charts, note) + table(rows, ("iteration", str(scores[-1]["name"]), ""))
     return [Section("Scores during training", shown)]
 
 

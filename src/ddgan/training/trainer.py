@@ -354,7 +354,7 @@ def carry_on(
             for callback in every:
                 callback.on_step(session)
 
-        with page_ends_with(session):
+        with page_ends_with(session, "stopped"):
             try:
                 for callback in every:
                     callback.on_start(session)
@@ -378,7 +378,7 @@ def carry_on(
                 say_how_it_ended(session, ended_by)
     model, report = session.model(), None
     if processes.is_main:
-        with page_ends_with(session):
+        with page_ends_with(session, "stopped" if ended_by else "trained"):
             if training.score_samples and not ended_by:
                 write_page(session, "scoring")
                 report = score_and_report(session, model)

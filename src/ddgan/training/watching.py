@@ -24,6 +24,7 @@ from ddgan.system.text import one_line
 from ddgan.training.callbacks import SAVING_SHARE, Callback, Session
 from ddgan.training.console import memory_gb, pause_between_lines, summary, time_left
 from ddgan.training.health import normal_ranges
+from ddgan.training.verdict import MEMORISING
 
 __all__ = ["Grids", "Progress", "ReportPage", "page_ends_with", "write_page"]
 
@@ -39,6 +40,7 @@ GROWTH = 0.15
 """Time between two grids early in a run, as a share of its length so far."""
 NUM_SAMPLES, NUM_LARGE, LARGE = 64, 16, 128
 """Samples of a grid, and of one of images larger than LARGE pixels."""
+Kind = Literal["training", "scoring", "trained", "stopped"]
 NO_SCORES = "not judged, as none are taken during training (training.score_every)"
 
 
@@ -168,7 +170,7 @@ class ReportPage(Callback):
 
 def write_page(
     session: Session,
-    kind: Literal["training", "scoring", "trained", "stopped"],
+    kind: Kind,
     report: Report | None = None,
     rest: str = "",
 ) -> None:
@@ -188,7 +190,7 @@ def write_page(
         rest,
         session.state_in_words,
         NO_SCORES if found is None else found.sentence,
-        normal_ranges(guessing),
+        normal_ranges(guessing) | {"held_out_nearest": (MEMORISING, 1.0)},
     )
 
     def write() -> None:
@@ -203,11 +205,11 @@ def write_page(
 
 
 @contextmanager
-def page_ends_with(session: Session) -> Iterator[None]:
-    """Leave a page that is not renewed any more if the block fails."""
+def page_ends_with(session: Session, kind: Kind) -> Iterator[None]:
+    """Leave a page of this kind, which is not renewed any more, if the block fails."""
     try:
         yield
     except BaseException:
         if session.processes.is_main:
-            write_page(session, "stopped")
+            write_page(session, kind)
         raise
