@@ -316,9 +316,12 @@ def values_of(log: list[dict[str, Any]], name: str) -> np.ndarray:
 
 def smoothed(values: np.ndarray, window: int = 9) -> np.ndarray:
     """Return a centred moving average that ignores missing values."""
-    half = min(window, len(values)) // 2
-    parts = (values[max(i - half, 0) : i + half + 1] for i in range(len(values)))
-    return np.array([np.nan if np.isnan(part).all() else np.nanmean(part) for part in parts])
+    half, is_known = min(window, len(values)) // 2, ~np.isnan(values)
+    if not len(values):
+        return values
+    ones, places = np.ones(2 * half + 1), slice(half, half + len(values))
+    totals, counts = (np.convolve(part, ones)[places] for part in (np.where(is_known, values, 0.0), is_known))
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
 def _health(log: list[dict[str, Any]], normal: Mapping[str, tuple[float, float]]) -> list[Section]:

@@ -1,8 +1,8 @@
 """What a run shows of itself while it trains: progress on the terminal, grids of samples, and report.html.
 
 Grids, the sheet of the data and the report are functions of the weights, the data and the files, with random
-numbers of their own, so the run learns the same without them. Together they take at most SAVING_SHARE of the
-time, but for the first ones.
+numbers of their own, so the run learns the same without them. Grids and the report each take at most half of
+SAVING_SHARE of the time, but for the first ones.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Grids(Callback):
         if self._took is None:
             return waited >= FIRST_GRID and waited * FIRST_SHARE >= self._expected(session, waited)
         wait = min(max(GROWTH * session.seconds, FIRST_GRID), longest)
-        return waited >= max(wait, self._took / SAVING_SHARE)
+        return waited >= max(wait, 2 * self._took / SAVING_SHARE)
 
     def _expected(self, session: Session, waited: float) -> float:
         """Return the seconds that a grid may take, from those of an iteration since the start.
@@ -154,7 +154,7 @@ class ReportPage(Callback):
             return
         now = time.monotonic()
         is_new = max(session.saved_at, session.grid_at) > self._at
-        if is_new and now - self._at >= max(RENEWED_EVERY / 2, self._took / SAVING_SHARE):
+        if is_new and now - self._at >= max(RENEWED_EVERY / 2, 2 * self._took / SAVING_SHARE):
             self._write(session)
 
     def _write(self, session: Session) -> None:
