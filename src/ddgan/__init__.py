@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ddgan.models.averages import averaged
     from ddgan.models.ddgan import DDGAN
     from ddgan.models.opening import load
+    from ddgan.planning.planner import Plan, plan
     from ddgan.system.processes import TrainingError
     from ddgan.training.callbacks import Callback
     from ddgan.training.state import Method
@@ -31,6 +32,7 @@ __all__ = [
     "DDGAN",
     "Callback",
     "Method",
+    "Plan",
     "Report",
     "Run",
     "RunConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "averaged",
     "evaluate",
     "load",
+    "plan",
     "register",
     "resume",
     "settings",
@@ -49,6 +52,7 @@ _HOMES = {
     "DDGAN": "ddgan.models.ddgan",
     "Callback": "ddgan.training.callbacks",
     "Method": "ddgan.training.state",
+    "Plan": "ddgan.planning.planner",
     "Report": "ddgan.metrics",
     "Run": "ddgan.training.trainer",
     "RunConfig": "ddgan.config.run_config",
@@ -56,6 +60,7 @@ _HOMES = {
     "averaged": "ddgan.models.averages",
     "evaluate": "ddgan.metrics",
     "load": "ddgan.models.opening",
+    "plan": "ddgan.planning.planner",
     "register": "ddgan.config.components",
     "resume": "ddgan.training.trainer",
     "settings": "ddgan.config.settings",

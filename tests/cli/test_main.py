@@ -141,7 +141,7 @@ def test_presets_without_their_data_say_what_they_need(tmp_path: Path, capsys: C
 # --- refusals ---------------------------------------------------------------------------------------
 
 WRONG = [
-    (["paint"], ["unknown command 'paint'", "train, sample, edit, evaluate, export, convert"]),
+    (["paint"], ["unknown command 'paint'", "plan, train, sample, edit, average, evaluate, export, convert"]),
     (["train"], ["--preset NAME", "digits_quick", "--config"]),
     (["train", "--preset", "digits_quick"], ["--out RUN"]),
     (["train", "--preset", "imagenet", "--out", "OUT"], ["'imagenet'", "cifar10"]),

@@ -220,4 +220,5 @@ def test_the_settings_of_the_baselines() -> None:
 
 def test_presets_are_named_where_one_is_needed(capsys: Capture) -> None:
     line = refused(capsys, "train")
-    assert f"train needs --preset NAME ({', '.join(preset_names())}) or --config FILE.yaml" in line
+    assert "train needs --data DATA, for which settings are chosen, --preset NAME (" in line
+    assert f"({', '.join(preset_names())}) or --config FILE.yaml" in line

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ddgan import RunConfig
 from ddgan.config.components import find, kinds
@@ -263,3 +264,20 @@ def test_data_of_another_shape_is_not_set_beside_a_model() -> None:
         ValueError, match=r"samples have shape \(3,\), but gaussians has \(2,\); use data of that shape$"
     ):
         open_data("gaussians", sample_shape=(3,))
+
+
+def test_images_that_cannot_be_used_are_skipped_if_asked_to_and_the_first_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(folder / f"{i}.png")
+    (folder / "b.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"b\.png' cannot be used"):
+        ImagesConfig(path=str(folder)).open()
+    dataset: Any = ImagesConfig(path=str(folder), skip_bad=True).open()
+    assert len(dataset) == 3
+    assert dataset.notes == [f"skipped 1 image that cannot be used: '{folder / 'b.png'}', it is not an image"]
+    (folder / "a.png").write_text("no image either")
+    again: Any = ImagesConfig(path=str(folder), skip_bad=True).open()
+    assert again.notes[0].startswith("skipped 2 images that cannot be used, the first: '")
+    assert again.checksum == dataset.checksum  # of the images that are used

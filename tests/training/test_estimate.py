@@ -20,7 +20,7 @@ from ddgan.system import memory
 from ddgan.system.memory import MemoryMeter
 from ddgan.system.processes import Processes
 from ddgan.training import estimate as module
-from ddgan.training.estimate import Estimate, check_memory, estimate, fitting, is_small
+from ddgan.training.estimate import Estimate, check_memory, estimate, fitting, is_small, operations
 from ddgan.training.iteration import iterate
 from ddgan.training.setup import create_state
 from other_methods import OTHERS, config_of
@@ -258,3 +258,42 @@ def test_estimating_leaves_no_trace_in_training(tiny_config: RunConfig, tmp_path
     estimate(tiny_config.changed({"training.precision": "bf16"}), DIGITS_SHAPE)
     after = ddgan.train(tiny_config, tmp_path / "b", verbose=False).model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+# --- operations -------------------------------------------------------------------------------------
+
+
+def test_operations_are_in_proportion_to_the_batch_however_it_is_divided(tiny_config: RunConfig) -> None:
+    one = operations(tiny_config.changed({"training.batch_size": 4}), DIGITS_SHAPE)
+    assert operations(tiny_config, DIGITS_SHAPE) == pytest.approx(2 * one, rel=1e-3)
+    parts = operations(tiny_config.changed({"training.accumulation": 2}), DIGITS_SHAPE)
+    assert parts == pytest.approx(2 * one, rel=1e-3)
+
+
+def test_operations_are_the_mean_over_the_period_of_the_penalties(tiny_config: RunConfig) -> None:
+    always = operations(tiny_config.changed({"method.penalties.0.every": 1}), DIGITS_SHAPE)
+    never = operations(tiny_config.changed({"method.penalties": []}), DIGITS_SHAPE)
+    assert always > never
+    rarely = operations(tiny_config.changed({"method.penalties.0.every": 4}), DIGITS_SHAPE)
+    assert rarely == pytest.approx((always + 3 * never) / 4)
+
+
+def test_operations_of_a_product_are_two_per_multiplication(tiny_points_config: RunConfig) -> None:
+    """A wider layer of G adds its products: three passes of G in its update, one of it in D's."""
+    size = tiny_points_config.training.batch_size
+    counts = [
+        operations(tiny_points_config.changed({"generator.latent_size": latent}), POINTS_SHAPE)
+        for latent in (8, 9)
+    ]
+    weights = [
+        sum(
+            p.numel()
+            for p in tiny_points_config.changed({"generator.latent_size": latent})
+            .generator.build(POINTS_SHAPE)
+            .parameters()
+            if p.ndim > 1
+        )
+        for latent in (8, 9)
+    ]
+    passes = (counts[1] - counts[0]) / (2 * size * (weights[1] - weights[0]))
+    assert passes == pytest.approx(3)  # forward twice, and the gradient of the weights; z needs none

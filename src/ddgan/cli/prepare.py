@@ -82,7 +82,7 @@ def run(arguments: list[str]) -> int:
     print(f"{what} with {with_channels}{classes}{held_out}", file=sys.stderr)
     for note in dataset.notes:
         print(f"note: {one_line(note)}", file=sys.stderr)
-    for bad in info["skipped"]:
+    for bad in info["skipped"][1:]:  # a note names the first
         print(f"skipped '{one_line(bad['name'])}': {one_line(bad['problem'])}", file=sys.stderr)
     print(path)
     return 0

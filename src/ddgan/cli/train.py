@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
+import sys
 import textwrap
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from ddgan.cli.options import Parser, number, whole
+from ddgan.cli.options import Parser, whole
+from ddgan.cli.run_settings import (
+    add_minutes,
+    add_sources,
+    dotted_settings,
+    known_settings,
+    planned,
+    source_of,
+    without_source,
+)
 from ddgan.cli.settings_help import WIDTH, settings_help
-from ddgan.config.overrides import UnknownSettingError, parsed
+from ddgan.config.overrides import parsed
 from ddgan.config.presets import preset_names, preset_summary
 from ddgan.config.run_config import RunConfig
+from ddgan.system.text import printable
 from ddgan.training.trainer import Run, configured, resume, train
+from ddgan.training.workspace import check_folder
 
 __all__ = ["run"]
 
 DESCRIPTION = (
-    "Train a model, then sample it, and score it if training.score_samples is above 0. "
-    "Change any setting of the preset or configuration file by "
-    "its dotted name, as in --training.batch_size 32 or --method.penalties '[{kind: r1, gamma: 0.1}]'; "
+    "Train a model, then sample it, and score it if training.score_samples is above 0. Without --preset and "
+    "--config, settings are chosen for the data, this machine and --minutes, as 'ddgan plan' prints them. "
+    "Change any setting by its dotted name, as in --training.batch_size 32 or "
+    "--method.penalties '[{kind: r1, gamma: 0.1}]'; "
     "'ddgan train --help --preset NAME' lists the settings."
 )
 
@@ -32,8 +44,9 @@ def run(arguments: list[str]) -> int:
     helping = "-h" in arguments or "--help" in arguments
     own, dotted = parser.parse_known_args([one for one in arguments if one not in ("-h", "--help")])
     if helping:
-        settings = settings_help(_config(own, dict(_overrides(dotted)), helping=True))
-        values = f"their values in {_source(own)}" if _source(own) else "their defaults"
+        settings = settings_help(_config(own, dict(dotted_settings(dotted)), parser, helping=True))
+        source = source_of(own)
+        values = f"their values in {source}" if source else "their defaults"
         parser.print_help()
         print(f"\nSettings by dotted name, with {values}:\n\n{settings}")
         return 0
@@ -44,13 +57,25 @@ def run(arguments: list[str]) -> int:
         return 0
     if own.resume is not None:
         return _exit_code(resume(own.resume, data=own.data, **_new_length(own, parser, dotted)))
-    config = _config(own, dict(_overrides(dotted)))
+    config = _config(own, dict(dotted_settings(dotted)), parser)
     if own.print_config:
         print(config.to_yaml(), end="")
         return 0
+    _check_out(own)
+    return _exit_code(train(config, own.out, init=own.init, overwrite=own.overwrite))
+
+
+def _check_out(own: Any) -> None:
+    """Check that a run can be made in --out, if one is wanted.
+
+    Raises:
+        ValueError: if not.
+    """
+    if own.print_config:
+        return
     if own.out is None:
         raise ValueError("train needs --out RUN, the folder to make")
-    return _exit_code(train(config, own.out, init=own.init, overwrite=own.overwrite))
+    check_folder(Path(own.out), own.overwrite)
 
 
 def _new_length(own: Any, parser: Parser, dotted: list[str]) -> dict[str, Any]:
@@ -60,7 +85,7 @@ def _new_length(own: Any, parser: Parser, dotted: list[str]) -> dict[str, Any]:
         ValueError: if other options are given, or a length has no valid form.
     """
     lengths = {f"training.{name}": name for name in ("num_iterations", "max_images")}
-    given = dict(_overrides(dotted))
+    given = dict(dotted_settings(dotted))
     others = {name for name, value in vars(own).items() if value != parser.get_default(name)}
     if others - {"resume", "data", "minutes"} or given.keys() - lengths:
         raise ValueError(
@@ -77,16 +102,14 @@ def _new_length(own: Any, parser: Parser, dotted: list[str]) -> dict[str, Any]:
 
 def _parser() -> Parser:
     parser = Parser("train", DESCRIPTION)
-    parser.add_argument("--preset", metavar="NAME", help="a named set of settings; see the list below")
-    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings, as --print_config writes")
+    add_sources(parser)
+    add_minutes(
+        parser,
+        "train for M minutes, short for --training.max_minutes (if nothing gives a length: 60); with --resume, "
+        "for M more",
+    )
     parser.add_argument("--out", metavar="RUN", help="the run folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    parser.add_argument(
-        "--data", metavar="DATA", help="training data: a kind of data, or a folder, zip, array file, ..."
-    )
-    parser.add_argument(
-        "--size", metavar="N", help="height and width of the prepared images; short for --data.size"
-    )
     parser.add_argument(
         "--stop_when",
         metavar="WHEN",
@@ -101,13 +124,6 @@ def _parser() -> Parser:
         help="resume this run; add --data NEW if its data has moved, or a new length to train for longer: "
         "--minutes M, --training.num_iterations N or --training.max_images N",
     )
-    parser.add_argument(
-        "--minutes",
-        type=number,
-        metavar="M",
-        help="train for M minutes, short for --training.max_minutes; with --resume, for M more",
-    )
-    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and stop")
     parser.add_argument(
         "--print_schema", action="store_true", help="print the JSON schema of configurations and stop"
     )
@@ -125,44 +141,27 @@ def _listed(name: str) -> str:
     )
 
 
-def _overrides(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield (dotted name, text) for the arguments `--name value` and `--name=value`."""
-    remaining = iter(arguments)
-    for argument in remaining:
-        if not argument.startswith("--"):
-            raise ValueError(f"'{argument}' belongs to no option; write --NAME VALUE")
-        name, equals, value = argument[2:].partition("=")
-        if not equals:
-            value = next(remaining, "")
-            if value == "" or (value.startswith("--") and value[2:3].isalpha()):
-                raise ValueError(f"--{name} has no value; write --{name} VALUE")
-        yield name, value
+def _config(own: Any, texts: dict[str, str], parser: Parser, *, helping: bool = False) -> RunConfig:
+    """Load the preset or file and apply the overrides, or choose settings for the data.
 
-
-def _source(own: Any) -> str | None:
-    """Return the preset or file given by the options."""
-    source: str | None = own.config if own.preset is None else own.preset
-    return source
-
-
-def _config(own: Any, texts: dict[str, str], *, helping: bool = False) -> RunConfig:
-    """Load the preset or file and apply the overrides; --help without either shows the defaults."""
-    if own.preset is not None and own.config is not None:
-        raise ValueError("--preset and --config were both given; name one")
-    source = _source(own)
+    --help without any of them shows the defaults.
+    """
+    source = source_of(own)
     if source is None and not helping:
-        raise ValueError(f"train needs --preset NAME ({', '.join(preset_names())}) or --config FILE.yaml")
+        if own.data is None:
+            raise without_source("train")
+        _check_out(own)  # before the seconds that a plan takes
+        if own.stop_when is not None:
+            texts = {**texts, "training.stop_when": own.stop_when}
+        found = planned(own, texts, parser)
+        print(printable(str(found)), file=sys.stderr, flush=True)
+        return found.config
     base = RunConfig() if source is None else RunConfig.load(source)
-    try:
+    with known_settings(parser):
         changes = {name: parsed(text, name, base) for name, text in texts.items()}
         if own.stop_when is not None:
             changes["training.stop_when"] = own.stop_when
         config = configured(base, own.data, None, changes)
-    except UnknownSettingError as error:
-        near = difflib.get_close_matches(f"--{error.name}", _parser().names, 1, 0.8)
-        if near and not error.meant:
-            raise ValueError(f"--{error.name} is not an option; did you mean {near[0]}?") from None
-        raise ValueError(error.said("--")) from None
     if own.minutes is not None:
         config = config.changed({"training.max_minutes": own.minutes})
     if own.size is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddgan.data.decode import Preparation, decode, prepare_image
+from ddgan.data.decode import Preparation, decode_picture, prepare_image
 from ddgan.data.preparation import Selection, open_selected
 from ddgan.data.prepared import ImageDataset, is_prepared
 from ddgan.data.readers import Item, Reader
@@ -23,6 +23,10 @@ __all__ = ["DataReport", "check_dataset", "contact_sheet"]
 SHEET_SIZE = 64
 NUM_SHOWN = 100
 MOST_NAMED = 5
+LOOKED_AT, LOOKED_AT_PIXELS = 500, 300_000_000
+"""Of a large source at least so many images are decoded, and more until they have so many pixels."""
+ROWS_COMPARED = 64
+"""Rows of an image in which neighbouring pixels are compared."""
 
 
 @dataclass
@@ -31,8 +35,11 @@ class DataReport:
 
     Attributes:
         source: the source that was checked.
-        count: number of usable images.
-        sizes: number of images of each (width, height, channels).
+        count: number of usable images, with those that were not decoded.
+        unchecked: number of images that were not decoded, as not all were asked for.
+        sizes: number of decoded images of each (width, height, channels).
+        deep: number of decoded images with more than 8 bits per value.
+        flatness: sum over the decoded images of the share of pixels that equal their left neighbour.
         per_class: number of images of each class; empty without classes.
         class_names: names of the classes, if the source has any.
         duplicates: groups of names of images with equal pixels.
@@ -44,7 +51,10 @@ class DataReport:
 
     source: str
     count: int = 0
+    unchecked: int = 0
     sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    deep: int = 0
+    flatness: float = 0.0
     per_class: Counter[int] = field(default_factory=Counter)
     class_names: tuple[str, ...] | None = None
     duplicates: list[list[str]] = field(default_factory=list)
@@ -57,6 +67,8 @@ class DataReport:
     def table(self) -> list[tuple[str, str]]:
         """Return rows (name, value) for a table."""
         rows = [("source", self.source), ("usable images", f"{self.count:,}")]
+        if self.unchecked:
+            rows.append(("not decoded", f"{self.unchecked:,}"))
         rows += [
             (f"{width} x {height}, {channels} channels", f"{number:,}")
             for (width, height, channels), number in self.sizes.most_common(MOST_NAMED)
@@ -90,31 +102,56 @@ class DataReport:
         return rows
 
 
-def check_dataset(source: str, selection: Selection | None = None, *, progress: bool = False) -> DataReport:
-    """Check every image of a source, or of a prepared dataset.
+def check_dataset(
+    source: str,
+    selection: Selection | None = None,
+    options: Preparation | None = None,
+    *,
+    every: bool = True,
+    progress: bool = False,
+) -> DataReport:
+    """Check the images of a source, or of a prepared dataset.
+
+    Args:
+        source: as for `open_reader`, or the folder of a prepared dataset.
+        selection: the part of it to use.
+        options: how images will be prepared, of which the range of their values matters here.
+        every: decode every image; otherwise, of a large source, 500 spread over it (or its first 500, if it
+            does not know its length) and others until they have 300 million pixels.
+        progress: show a progress bar.
 
     Raises:
         ValueError: if the source itself cannot be opened.
     """
     report = DataReport(source)
-    items, total, reader = _items(source, selection or Selection(), report)
+    options = options or Preparation()
+    items, total, reader = _items(source, selection or Selection(), options, report)
     seen: dict[bytes, list[str]] = {}
-    chosen = _evenly(total, NUM_SHOWN)
+    chosen, pixels = _evenly(total, NUM_SHOWN), 0
+    needed = range(LOOKED_AT) if not total else _evenly(total, LOOKED_AT)
     with progress_bar("checking", total or None, enabled=progress) as advance:
         for index, item in enumerate(items):
             advance(1)
             try:
                 if item.problem:
                     raise ValueError(item.problem)
-                image = decode(item.content)
+                is_decoded = every or index in needed or pixels < LOOKED_AT_PIXELS
+                picture = decode_picture(item.content, options.stated) if is_decoded else None
             except ValueError as error:
                 report.bad.append((item.name, str(error)))
                 continue
             report.count += 1
-            height, width, channels = image.shape
-            report.sizes[width, height, channels] += 1
             if item.label is not None:
                 report.per_class[item.label] += 1
+            if picture is None:
+                report.unchecked += 1
+                continue
+            image = picture.pixels
+            height, width, channels = image.shape
+            pixels += height * width
+            report.sizes[width, height, channels] += 1
+            report.deep += picture.depth > 8
+            report.flatness += _flatness(image)
             digest = hashlib.blake2b(image.tobytes(), digest_size=16, key=str(image.shape).encode()).digest()
             seen.setdefault(digest, []).append(item.name)
             if (index in chosen if total else len(report.shown) < NUM_SHOWN) and channels in (1, 3, 4):
@@ -132,8 +169,14 @@ def check_dataset(source: str, selection: Selection | None = None, *, progress: 
     return report
 
 
+def _flatness(image: np.ndarray) -> float:
+    """Return the share of the pixels of an image (H, W, C) that equal their left neighbour: of some rows."""
+    rows = image[:: max(len(image) // ROWS_COMPARED, 1)]
+    return float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) if image.shape[1] > 1 else 0.0
+
+
 def _items(
-    source: str, selection: Selection, report: DataReport
+    source: str, selection: Selection, options: Preparation, report: DataReport
 ) -> tuple[Iterator[Item], int, Reader | None]:
     path = Path(source).expanduser()
     if is_prepared(path):
@@ -148,7 +191,7 @@ def _items(
         report.damaged = dataset.checksum_now() != dataset.checksum
         report.notes = dataset.notes
         return _prepared_items(dataset), len(dataset), None
-    reader = open_selected(source, selection)
+    reader = open_selected(source, selection, options)
     report.ignored = reader.ignored
     return iter(reader), len(reader), reader
 

@@ -134,6 +134,10 @@ class ImageDataset:
     def notes(self) -> list[str]:
         """Lines about what was not read when it was prepared, and what was changed."""
         notes = list(self.info.get("notes", []))
+        if skipped := self.info.get("skipped"):
+            first = f"'{skipped[0]['name']}', {skipped[0]['problem']}"
+            others = f"{len(skipped):,} images that cannot be used, the first: {first}"
+            notes.append(f"skipped {others if len(skipped) > 1 else f'1 image that cannot be used: {first}'}")
         if ignored := self.info.get("left_aside"):
             total, endings = sum(ignored.values()), sorted(ignored.items())
             counts = ", ".join(f"{count:,} {ending}" for ending, count in endings)

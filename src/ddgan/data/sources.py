@@ -39,7 +39,13 @@ class _Place:
 
 @register("data", IMAGES)
 class ImagesConfig(Preparation, Selection, _Place):
-    """Your own images in any of the usual forms, prepared into the cache at first use."""
+    """Your own images in any of the usual forms, prepared into the cache at first use.
+
+    Args:
+        skip_bad: leave out images that cannot be used instead of stopping; the log names the first of them.
+    """
+
+    skip_bad: bool = False
 
     @property
     def name(self) -> str:
@@ -94,7 +100,13 @@ class ImagesConfig(Preparation, Selection, _Place):
         path, asked = Path(self.path).expanduser(), split or self.split
         if not is_prepared(path):
             selection = dataclasses.replace(self.selection, split=asked)
-            path = prepare(self.path, options=self.preparation, selection=selection, progress=progress)
+            path = prepare(
+                self.path,
+                options=self.preparation,
+                selection=selection,
+                skip_bad=self.skip_bad,
+                progress=progress,
+            )
         elif self.size and (self.size, self.size) != ImageDataset(path).sample_shape[1:]:
             raise SettingError(
                 "size",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from ddgan.config.overrides import dotted
 from ddgan.config.run_config import RunConfig
@@ -44,7 +45,7 @@ from ddgan.training.setup import arithmetic, build_networks, loss_scales, part_s
 from ddgan.training.space import moments_of
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState
 
-__all__ = ["Estimate", "check_memory", "estimate", "fitting"]
+__all__ = ["Estimate", "check_memory", "estimate", "fitting", "operations"]
 
 MOST_TENSORS = 20_000
 """Maximum number of weight tensors of all networks; the largest published ones have some 600."""
@@ -163,7 +164,64 @@ def _peak_of_iteration(
     config: RunConfig, networks: dict[str, nn.Module], sample_shape: tuple[int, ...], processes: Processes
 ) -> int:
     """Return the peak bytes of the iteration that does most: the most updates, with penalties."""
-    training, method, taken = config.training, config.method, taken_on(processes.device)
+    training = config.training
+    step = _busiest(config.method)
+    with _rehearsed(config, networks, sample_shape, processes, step) as (updates, existing):
+        meter = MemoryMeter(existing, taken_on(processes.device))
+        with meter:
+            updates()
+    peak = meter.peak
+    if training.accumulation > 1:  # the gradients of earlier parts are there throughout
+        peak += max(_bytes_of(trained(network))[1] for network in networks.values())
+    return int(peak * GRAPHS) if training.cuda_graphs else peak
+
+
+def operations(config: RunConfig, sample_shape: tuple[int, ...], processes: Processes | None = None) -> float:
+    """Count the floating-point operations of an iteration, all parts of the batch, on one process.
+
+    Products and convolutions count, a multiplication and an addition as two. It is the mean over the
+    iterations between two applications of the rarest penalty.
+
+    Args:
+        config: the settings, with a known number of classes.
+        sample_shape: the shape of a sample.
+        processes: those that share the batch, and their device, which need not be there; by default one
+            process on a CPU.
+    """
+    processes, method = processes or Processes(torch.device("cpu")), config.method
+    with torch.device("meta"):
+        networks = build_networks(config, sample_shape)
+    first = -(-method.first_usual // method.period) * method.period
+    counted: dict[Hashable, float] = {}  # iterations of one kind do the same
+    total = 0.0
+    for step in range(first, first + method.period):
+        kind = method.iteration_kind(step)
+        if kind not in counted:
+            with (
+                _rehearsed(config, networks, sample_shape, processes, step) as (updates, _),
+                FlopCounterMode(display=False) as counter,
+            ):
+                updates()
+            counted[kind] = float(counter.get_total_flops())
+        total += counted[kind]
+    mean: float = total / method.period
+    return mean * config.training.accumulation
+
+
+@contextmanager
+def _rehearsed(
+    config: RunConfig,
+    networks: dict[str, nn.Module],
+    sample_shape: tuple[int, ...],
+    processes: Processes,
+    step: int,
+) -> Iterator[tuple[Callable[[], object], list[Tensor]]]:
+    """Prepare iteration `step` on meta tensors.
+
+    Yields the function that makes its updates on one part of the batch, with the noise of the whole, and the
+    tensors that are there before.
+    """
+    training, method = config.training, config.method
     size = part_size(training, processes)
     state = TrainState(
         method,
@@ -173,7 +231,7 @@ def _peak_of_iteration(
         Diffusion(config.diffusion).to("meta"),
         config.optimization,
         training.planned_iterations,
-        step=_busiest(method),
+        step=step,
         batch_size=size,
         streak=torch.zeros((), dtype=torch.int64, device="meta"),
     )
@@ -182,22 +240,20 @@ def _peak_of_iteration(
     layout = torch.channels_last if training.channels_last and len(sample_shape) == 3 else None
     for network in networks.values() if training.channels_last else ():
         channels_innermost(network)
+
+    def updates() -> None:
+        whole = torch.empty(size * training.accumulation * processes.count, *sample_shape, device="meta")
+        noise = method.draw(config, state.step, whole).rows(slice(size))
+        label = torch.zeros(len(whole), dtype=torch.int64, device="meta") if config.num_classes else None
+        batch = Batch(whole, None if label is None else Condition(label=label)).rows(slice(size))
+        x = batch.x.contiguous(memory_format=layout or torch.contiguous_format)
+        all_updates(state, Batch(x, batch.condition), noise)
+
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(_as_trained(network, lowered, training.activation_checkpointing))
         stack.enter_context(_RealKernels(processes.device.type))
-        meter = MemoryMeter([*_all_tensors(networks.values()), *state.diffusion.buffers()], taken)
-        with meter:
-            whole = torch.empty(size * training.accumulation * processes.count, *sample_shape, device="meta")
-            noise = method.draw(config, state.step, whole).rows(slice(size))
-            label = torch.zeros(len(whole), dtype=torch.int64, device="meta") if config.num_classes else None
-            batch = Batch(whole, None if label is None else Condition(label=label)).rows(slice(size))
-            x = batch.x.contiguous(memory_format=layout or torch.contiguous_format)
-            all_updates(state, Batch(x, batch.condition), noise)
-    peak = meter.peak
-    if training.accumulation > 1:  # the gradients of earlier parts are there throughout
-        peak += max(_bytes_of(trained(network))[1] for network in networks.values())
-    return int(peak * GRAPHS) if training.cuda_graphs else peak
+        yield updates, [*_all_tensors(networks.values()), *state.diffusion.buffers()]
 
 
 def _all_tensors(networks: Any) -> Iterator[Tensor]:
