@@ -61,7 +61,7 @@ def test_grey_images_alone_are_grey_and_class_folders_are_classes(tmp_path: Path
     assert found.per_class == {"cat": 2, "dog": 1}
 
 
-def test_drawings_have_flat_areas(tmp_path: Path) -> None:
+def test_drawings_have_a_plain_background(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     for i in range(3):
         picture = np.full((32, 32, 3), 255, dtype=np.uint8)

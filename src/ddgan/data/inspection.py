@@ -26,7 +26,7 @@ MOST_NAMED = 5
 LOOKED_AT, LOOKED_AT_PIXELS = 500, 300_000_000
 """Of a large source at least so many images are decoded, and more until they have so many pixels."""
 ROWS_COMPARED = 64
-"""Rows of an image in which neighbouring pixels are compared."""
+"""Rows of an image whose colours are counted."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class DataReport:
         unchecked: number of images that were not decoded, as not all were asked for.
         sizes: number of decoded images of each (width, height, channels).
         deep: number of decoded images with more than 8 bits per value.
-        flatness: sum over the decoded images of the share of pixels that equal their left neighbour.
+        plainness: sum over the decoded images of the share of pixels with the most frequent colour.
         per_class: number of images of each class; empty without classes.
         class_names: names of the classes, if the source has any.
         duplicates: groups of names of images with equal pixels.
@@ -54,7 +54,7 @@ class DataReport:
     unchecked: int = 0
     sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     deep: int = 0
-    flatness: float = 0.0
+    plainness: float = 0.0
     per_class: Counter[int] = field(default_factory=Counter)
     class_names: tuple[str, ...] | None = None
     duplicates: list[list[str]] = field(default_factory=list)
@@ -151,7 +151,7 @@ def check_dataset(
             pixels += height * width
             report.sizes[width, height, channels] += 1
             report.deep += picture.depth > 8
-            report.flatness += _flatness(image)
+            report.plainness += _plainness(image)
             digest = hashlib.blake2b(image.tobytes(), digest_size=16, key=str(image.shape).encode()).digest()
             seen.setdefault(digest, []).append(item.name)
             if (index in chosen if total else len(report.shown) < NUM_SHOWN) and channels in (1, 3, 4):
@@ -169,10 +169,13 @@ def check_dataset(
     return report
 
 
-def _flatness(image: np.ndarray) -> float:
-    """Return the share of the pixels of an image (H, W, C) that equal their left neighbour: of some rows."""
-    rows = image[:: max(len(image) // ROWS_COMPARED, 1)]
-    return float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) if image.shape[1] > 1 else 0.0
+def _plainness(image: np.ndarray) -> float:
+    """Return the share of the pixels of an image (H, W, C) with its most frequent colour: of some rows."""
+    rows = image[:: max(len(image) // ROWS_COMPARED, 1)].reshape(-1, image.shape[2])
+    if image.shape[2] == 4:
+        rows = rows * (rows[:, 3:] > 0)  # a transparent pixel has no colour
+    _, counts = np.unique(rows[:, :7] @ 256 ** np.arange(min(rows.shape[1], 7)), return_counts=True)
+    return float(counts.max() / len(rows))
 
 
 def _items(

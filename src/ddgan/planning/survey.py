@@ -16,8 +16,9 @@ from ddgan.data.sources import ImagesConfig
 
 __all__ = ["Survey", "survey"]
 
-FLAT = 0.4
-"""From this share of pixels that equal their left neighbour on, images are drawings, and not photographs."""
+PLAIN = 0.25
+"""From this mean share of pixels with an image's most frequent colour on, images are drawings: MNIST has .81,
+emoji .39, CIFAR-10 .01."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Survey:
         bad: name and problem of each image that cannot be used.
         unchecked: number of images that were not looked at.
         deep: number of images with more than 8 bits per value.
-        is_drawn: whether they are drawings (symbols, text), by their flat areas; else photographs.
+        is_drawn: whether they are drawings (symbols, text), by their plain background; else photographs.
         notes: what was not read, and how data was read where that is not certain.
     """
 
@@ -125,6 +126,6 @@ def _of_report(report: DataReport, dataset: ImageDataset | None) -> Survey:
         bad=report.bad,
         unchecked=report.unchecked,
         deep=report.deep,
-        is_drawn=report.flatness / looked_at >= FLAT,
+        is_drawn=report.plainness / looked_at >= PLAIN,
         notes=report.notes,
     )
