@@ -105,7 +105,7 @@ def _parser() -> Parser:
     add_sources(parser)
     add_minutes(
         parser,
-        "train for M minutes, short for --training.max_minutes (if nothing gives a length: 60); with --resume, "
+        "train for M minutes, short for --training.max_minutes (60 if settings are chosen); with --resume, "
         "for M more",
     )
     parser.add_argument("--out", metavar="RUN", help="the run folder to make")
