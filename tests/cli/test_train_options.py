@@ -162,9 +162,7 @@ def test_many_keys_are_read_in_a_moment(tmp_path: Path, capsys: Capture) -> None
 )
 def test_a_run_is_resumed_with_its_own_settings(extra: list[str], tiny_run: Run, capsys: Capture) -> None:
     line = refused(capsys, "train", "--resume", str(tiny_run.path), *extra)
-    assert (
-        "--resume RUN uses the settings of the run; leave out all others but --data and a new length" in line
-    )
+    assert "--resume RUN uses the settings of the run; leave out all others but --data, --stop_when" in line
 
 
 def test_resuming_a_finished_run_makes_it_again(run_copy: Path, tiny_run: Run, capsys: Capture) -> None:

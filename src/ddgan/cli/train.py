@@ -56,7 +56,9 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(json_schema(), indent=1))
         return 0
     if own.resume is not None:
-        return _exit_code(resume(own.resume, data=own.data, **_new_length(own, parser, dotted)))
+        return _exit_code(
+            resume(own.resume, data=own.data, stop_when=own.stop_when, **_new_length(own, parser, dotted))
+        )
     config = _config(own, dict(dotted_settings(dotted)), parser)
     if own.print_config:
         print(config.to_yaml(), end="")
@@ -87,10 +89,10 @@ def _new_length(own: Any, parser: Parser, dotted: list[str]) -> dict[str, Any]:
     lengths = {f"training.{name}": name for name in ("num_iterations", "max_images")}
     given = dict(dotted_settings(dotted))
     others = {name for name, value in vars(own).items() if value != parser.get_default(name)}
-    if others - {"resume", "data", "minutes"} or given.keys() - lengths:
+    if others - {"resume", "data", "minutes", "stop_when"} or given.keys() - lengths:
         raise ValueError(
-            "--resume RUN uses the settings of the run; leave out all others but --data and a new length: "
-            f"--minutes M (to add), --{' N or --'.join(lengths)} N (in all)"
+            "--resume RUN uses the settings of the run; leave out all others but --data, --stop_when and a "
+            f"new length: --minutes M (to add), --{' N or --'.join(lengths)} N (in all)"
         )
     whole_number = whole(1)
     try:

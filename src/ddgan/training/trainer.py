@@ -197,6 +197,7 @@ def resume(
     minutes: float | None = None,
     num_iterations: int | None = None,
     max_images: int | None = None,
+    stop_when: str | None = None,
     verbose: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
@@ -212,6 +213,7 @@ def resume(
         minutes: train for so many minutes from now on.
         num_iterations: train until so many iterations are done, with those done so far.
         max_images: train until so many images are seen, with those seen so far.
+        stop_when: instead of the run's `training.stop_when`; "never" continues a run that has ended early.
         verbose: print progress on standard error.
         callbacks: user callbacks, see `ddgan.training.callbacks`.
 
@@ -233,6 +235,8 @@ def resume(
         newest = newest_of_all(path, config, processes, log)
         seconds, on_disk = newest.metadata["seconds"], config
         config = with_length(config, seconds, minutes, num_iterations, max_images)
+        if stop_when is not None:
+            config = config.changed({"training.stop_when": stop_when})
         if data is not None:
             config = dataclasses.replace(config, data=read_together(config.data, data, processes, log))
         contents = newest.metadata.get("data", "")
@@ -409,8 +413,8 @@ def say_how_it_ended(session: Session, ended_by: int) -> None:
         best = f"; best score in {path / BEST_NAME}" if (path / BEST_NAME).is_file() else ""
         log(f"scores: {found.sentence}{best}")
     if is_early:
-        log(f"to go on: set training.stop_when to never in {path / CONFIG_NAME}, then")
-    if ended_by or is_early:
+        log(f"to go on: ddgan train --resume {shlex.quote(str(path))} --stop_when never")
+    if ended_by:
         log(f"to resume: ddgan train --resume {shlex.quote(str(path))}")
 
 
