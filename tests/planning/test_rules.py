@@ -45,12 +45,10 @@ def test_the_size_is_what_the_images_have_and_the_time_allows(
 
 
 def test_a_quarter_of_the_images_may_be_smaller() -> None:
-    sizes = [(300, 200)] * 3
     found = Survey("photos", 4, {(300, 200): 3, (40, 500): 1}, 3)
     assert found.side(0.75) == 200
     assert Survey("photos", 4, {(300, 200): 2, (40, 500): 2}, 3).side(0.75) == 40
     assert found.side(1.0) == 40
-    assert len(sizes) == 3
 
 
 def test_a_smaller_size_than_the_images_have_is_explained() -> None:
@@ -58,6 +56,11 @@ def test_a_smaller_size_than_the_images_have_is_explained() -> None:
     seen = images_seen(LAPTOP, 60, 64, 32, in_subbands=True)
     hours = rules.ENOUGH / seen
     assert f"64 px takes about {float(f'{hours:.2g}'):.0f} h" in chosen.why
+
+
+def test_images_that_are_enlarged_are_said_to_be() -> None:
+    chosen = rules.image_size(images_of((28, 28)), LARGE_GPU, 60)
+    assert chosen == (32, "the images are enlarged from 28 px")
 
 
 def test_more_time_or_a_faster_machine_never_chooses_less() -> None:

@@ -61,8 +61,9 @@ def expectation(is_drawn: bool, size: int, images: float) -> str:
         f"{one.outcome} after {_count(one.images)} images of {one.data}" for one in before + after
     )
     begin = "" if is_drawn or images >= RECOGNISABLE else "colours and textures only, no objects; "
+    drew = "our runs drew" if before else "less than our runs, which drew"
     other = f" ({size} px was not measured; larger images take more)" if size > nearest else ""
-    return f"{begin}our runs drew: {said}{other}"
+    return f"{begin}{drew}: {said}{other}"
 
 
 def _count(images: float) -> str:

@@ -86,6 +86,8 @@ def image_size(found: Survey, machine: Machine, minutes: float) -> Chosen:
         seen = images_seen(machine, minutes, size, WIDTHS[0], uses_subbands(machine))
         if seen >= ENOUGH or size == min(largest, SIZES[-1]):
             break
+    if size > side:
+        return Chosen(size, f"the images are enlarged from {side} px")
     if size == largest:
         return Chosen(size, "the largest power of two that most images have" if size < SIZES[0] else "")
     hours = minutes / 60 * ENOUGH / images_seen(machine, minutes, 2 * size, WIDTHS[0], uses_subbands(machine))
