@@ -41,7 +41,7 @@ def differences(one: RunConfig, other: RunConfig) -> set[str]:
     return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
 
 
-RECONSTRUCTION = {f"method.reconstruction{part}" for part in (".kind", ".weight", ".by_signal")}
+RECONSTRUCTION = {f"method.reconstruction{part}" for part in (".kind", ".weight", ".by_signal", ".by_noise")}
 CHANGES = {
     "ddgan-t1": {"diffusion.num_steps"},
     "ddgan-t2": {"diffusion.num_steps"},

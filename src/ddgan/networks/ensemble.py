@@ -6,6 +6,7 @@ connected one that a digit is too rare.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
@@ -13,7 +14,7 @@ import torch
 from annotated_types import Len
 from torch import Tensor, nn
 
-from ddgan.config.components import Component, register
+from ddgan.config.components import Component, find, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import DiscriminatorConfig, independent_rows
@@ -26,14 +27,16 @@ class EnsembleDiscriminatorConfig:
     """Settings of a discriminator whose logit is the sum of those of several networks.
 
     Args:
-        networks: the discriminators, two or more.
+        networks: the discriminators, two or more; by default a convolutional and a fully connected one.
     """
 
     kind: ClassVar[str]
     networks: Annotated[
         tuple[Annotated[DiscriminatorConfig, Component("discriminator")], ...],
         Len(min_length=2, max_length=8),
-    ]
+    ] = dataclasses.field(
+        default_factory=lambda: tuple(find("discriminator", kind)() for kind in ("resnet", "mlp"))
+    )
 
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
