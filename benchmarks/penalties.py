@@ -78,7 +78,7 @@ def stepper(preset: str, penalties: list[dict[str, Any]], precision: str, batch:
     condition = Condition(label=labels) if config.num_classes else None
 
     def step() -> None:
-        state.step = max(config.method.first_usual, 0)
+        state.step = config.method.first_usual
         iterate(state, Batch(x, condition), config.method.draw(config, 0, x))
 
     return step

@@ -116,6 +116,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+def changes_of(name: str) -> dict[str, Any]:
+    """Return the settings of a variant, or of several joined by +."""
+    return functools.reduce(operator.or_, (VARIANTS[part] for part in name.split("+")))
+
+
 class Clock(ddgan.Callback):
     """Notes the processor time after each iteration."""
 
@@ -147,7 +152,7 @@ def iterations_in(minutes: float, preset: str, changes: dict[str, Any]) -> int:
 
 def run(name: str, minutes: float, seed: int, out: Path, preset: str) -> None:
     """Train and score one variant."""
-    changes = functools.reduce(operator.or_, (VARIANTS[part] for part in name.split("+")))
+    changes = changes_of(name)
     length = {"training.num_iterations": iterations_in(minutes, preset, changes)}
     changes |= length | {"training.score_samples": 26_000, "training.log_every": 100}
     folder = out / f"{name}-{seed}"
@@ -193,7 +198,7 @@ def table(folder: Path) -> None:
 
 def trilemma(name: str, seed: int, out: Path) -> None:
     """Train a variant with T = 4, and DDPM, on as many images; score both alike. What is there is kept."""
-    changes = functools.reduce(operator.or_, (VARIANTS[part] for part in name.split("+")))
+    changes = changes_of(name)
     alike = {"training.num_iterations": 5200, "training.batch_size": 256, "training.score_samples": 0}
     methods = {name: (BASE, changes | {"diffusion.num_steps": 4}), "ddpm": ("digits_ddpm", {})}
     for method, (preset, own) in methods.items():

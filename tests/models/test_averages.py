@@ -185,3 +185,14 @@ def test_the_command_saves_one_length_and_the_best_of_several(
     assert any(all(torch.equal(saved[name], state[name]) for name in state) for state in among)
     assert main(["average", str(run), "--lengths", "0.08", "--out", str(one)]) == 2
     assert main(["average", str(run), "--out", str(one)]) == 2
+
+
+def test_a_length_that_cannot_be_had_is_refused_before_others_are_scored(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "best.safetensors"
+    assert main(["average", str(run), "--lengths", "0.06", "0.001", "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert not said.out
+    assert "has the length 0.001" in said.err
+    assert not out.exists()

@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ddgan.cli.options import Parser, number, whole
+from ddgan.cli.options import Parser, add_sampling, number, whole
 from ddgan.metrics import Report, evaluate
 from ddgan.metrics.evaluation import DEFAULT_SAMPLES
-from ddgan.models.averages import averaged
+from ddgan.models.averages import averaged, sum_of
 from ddgan.system.devices import choose_device
 from ddgan.system.outputs import check_output
 from ddgan.training.callbacks import headline
@@ -44,14 +44,8 @@ def run(arguments: list[str]) -> int:
         metavar="N",
         help=f"samples (default: {DEFAULT_SAMPLES})",
     )
-    parser.add_argument(
-        "--seed", type=whole(0), default=0, metavar="N", help="seed of the samples (default: 0)"
-    )
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
-    )
     parser.add_argument("--out", metavar="X.safetensors", help="the weights file to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    add_sampling(parser)
     options = parser.parse_args(arguments)
     if options.lengths is None or options.out is None:
         raise ValueError("average needs --lengths X ... and --out X.safetensors")
@@ -61,6 +55,8 @@ def run(arguments: list[str]) -> int:
     check_output(out, options.overwrite)
     device = choose_device(options.device)
     best, least = None, math.inf
+    for length in options.lengths:
+        sum_of(options.run, length, options.step)  # refuses before any of them is scored
     for length in options.lengths:
         model = averaged(options.run, length, step=options.step, device=device)
         if len(options.lengths) == 1:

@@ -24,6 +24,7 @@ __all__ = [
     "Parser",
     "add_chain",
     "add_model",
+    "add_sampling",
     "chain_settings",
     "model_parser",
     "number",
@@ -166,12 +167,7 @@ def model_parser(command: str, description: str) -> Parser:
     """Build a parser with the options of a command that opens a model and writes files."""
     parser = Parser(command, description)
     add_model(parser)
-    parser.add_argument(
-        "--seed", type=whole(0), default=0, metavar="N", help="seed of the samples (default: 0)"
-    )
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
-    )
+    add_sampling(parser)
     text = "precision of the networks: float32, bf16, fp16, or auto: what the device is fast in"
     parser.add_argument(
         "--precision",
@@ -180,8 +176,18 @@ def model_parser(command: str, description: str) -> Parser:
         metavar="NAME",
         help=f"{text} (default: float32)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     return parser
+
+
+def add_sampling(parser: Parser) -> None:
+    """Add the options of what samples from a model and writes the result."""
+    parser.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="seed of the samples (default: 0)"
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
 
 
 def add_chain(parser: Parser) -> None:

@@ -10,6 +10,8 @@ sqrt((gamma + 1) / ((gamma + 2)^2 (gamma + 3))), below .289, that of a plain mea
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 __all__ = ["LONGEST", "exponent_of", "power_decay"]
@@ -18,6 +20,7 @@ LONGEST = 0.28
 """The largest relative length."""
 
 
+@cache  # asked in every iteration
 def exponent_of(length: float) -> float:
     """Return gamma, the exponent of the profile of a relative length in (0, LONGEST]."""
     # length^2 (g + 2)^2 (g + 3) = g + 1 has one root above -1.

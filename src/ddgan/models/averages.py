@@ -21,7 +21,7 @@ from ddgan.models.run_folder import AVERAGES_NAME
 from ddgan.system.files import read_tensors
 from ddgan.system.text import one_line
 
-__all__ = ["Snapshot", "averaged", "snapshot_name", "snapshots_of"]
+__all__ = ["Snapshot", "averaged", "snapshot_name", "snapshots_of", "sum_of"]
 
 LARGEST_MISFIT = 0.1
 """An average is refused if the best sum misses its profile by more, relative to the profile."""
@@ -67,6 +67,26 @@ def averaged(
         ValueError: if the run has no snapshots, they do not give an average of this length, or a file is
             damaged.
     """
+    terms = sum_of(run, length, step)
+    weights, path = open_weights(run)
+    total: dict[str, Tensor] = {}
+    for snapshot, coefficient in terms:
+        for name, tensor in tensors_of(snapshot.path).items():
+            term = coefficient * tensor.double()
+            total[name] = total[name] + term if name in total else term
+    tensors = {
+        name: total[name].to(tensor.dtype) if name in total else tensor
+        for name, tensor in weights.tensors.items()
+    }
+    return model_of(weights._replace(tensors=tensors), path, device)
+
+
+def sum_of(run: str | Path, length: float, step: int | None = None) -> list[tuple[Snapshot, float]]:
+    """Return the saved averages whose sum has a length, each with its coefficient; see `averaged`.
+
+    Raises:
+        ValueError: if the run has no snapshots, or they do not give an average of this length.
+    """
     if not 0 < length <= LONGEST:
         raise ValueError(f"length is {length:g}; it must be above 0, at most {LONGEST}")
     snapshots = snapshots_of(Path(run))
@@ -85,17 +105,7 @@ def averaged(
             f"no sum of the {len(used)} averages of '{run}' has the length {length:g} at iteration {end}: "
             f"the best misses it by {misfit:.0%}; use a length closer to those saved, or save more often"
         )
-    weights, path = open_weights(run)
-    total: dict[str, Tensor] = {}
-    for snapshot, coefficient in zip(used, coefficients, strict=True):
-        for name, tensor in tensors_of(snapshot.path).items():
-            term = coefficient * tensor.double()
-            total[name] = total[name] + term if name in total else term
-    tensors = {
-        name: total[name].to(tensor.dtype) if name in total else tensor
-        for name, tensor in weights.tensors.items()
-    }
-    return model_of(weights._replace(tensors=tensors), path, device)
+    return list(zip(used, coefficients, strict=True))
 
 
 def fitted(saved: Sequence[tuple[int, float]], end: int, length: float) -> tuple[list[float], float]:

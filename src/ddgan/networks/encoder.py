@@ -17,7 +17,7 @@ from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import GeneratorConfig, early_layers, input_blocks
-from ddgan.networks.layers import ClassProjection, linear
+from ddgan.networks.layers import ClassProjection, linear, with_class
 from ddgan.networks.resnet import SLOPE, minibatch_stddev, whole_groups
 
 __all__ = ["EncoderDiscriminator", "EncoderDiscriminatorConfig", "give_encoder"]
@@ -120,10 +120,7 @@ class EncoderDiscriminator(nn.Module):
             h = minibatch_stddev(h[:, :, None, None], self.stddev_group)[:, :, 0, 0]
         features = F.leaky_relu(self.hidden(h), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
-        if self.projection is None:
-            return logits
-        of_class: Tensor = self.projection(features, None if condition is None else condition.label)
-        return logits + of_class
+        return with_class(logits, self.projection, features, condition)
 
 
 def give_encoder(generator: nn.Module, discriminators: nn.ModuleDict) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.networks import resample
+from ddgan.networks.conditions import Condition
 from ddgan.networks.kernels.group_norm import group_norm_silu
 from ddgan.networks.kernels.winograd import Conv2d, kernels_kept
 
@@ -29,6 +30,7 @@ __all__ = [
     "linear",
     "sinusoidal_embedding",
     "variance_scaling_",
+    "with_class",
 ]
 
 NEARLY_ZERO = 1e-10
@@ -115,6 +117,16 @@ class ClassProjection(nn.Module):
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
         of_class: Tensor = self.classes(y, len(features))
         return (features * of_class).sum(dim=1)
+
+
+def with_class(
+    logits: Tensor, projection: ClassProjection | None, features: Tensor, condition: Condition | None
+) -> Tensor:
+    """Add to D's logits (B,) the part that depends on the class, if D has a projection for it."""
+    if projection is None:
+        return logits
+    of_class: Tensor = projection(features, None if condition is None else condition.label)
+    return logits + of_class
 
 
 def num_groups(channels: int) -> int:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.layers import ClassEmbedding, ClassProjection, TimeEmbedding, linear
+from ddgan.networks.layers import ClassEmbedding, ClassProjection, TimeEmbedding, linear, with_class
 
 __all__ = ["MLPConfig", "MLPDiscriminator", "MLPDiscriminatorConfig", "MLPGenerator"]
 
@@ -204,7 +204,4 @@ class MLPDiscriminator(nn.Module):
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)
         logits: Tensor = self.layers[-1](h).squeeze(1)
-        if self.projection is None:
-            return logits
-        of_class: Tensor = self.projection(h, None if condition is None else condition.label)
-        return logits + of_class
+        return with_class(logits, self.projection, h, condition)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear
+from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear, with_class
 from ddgan.networks.resample import downsample
 
 __all__ = ["SLOPE", "Discriminator", "ResNetDiscriminatorConfig", "minibatch_stddev", "whole_groups"]
@@ -212,7 +212,4 @@ class Discriminator(nn.Module):
         else:
             features = F.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
-        if self.projection is None:
-            return logits
-        of_class: Tensor = self.projection(features, None if condition is None else condition.label)
-        return logits + of_class
+        return with_class(logits, self.projection, features, condition)

@@ -119,17 +119,12 @@ class SubbandGeneratorConfig:
         return int(estimate(shape)) if estimate else 64 * shape[0] * shape[1] * shape[2]
 
 
-class SubbandGenerator(nn.Module):
-    """G(x_t, t, z, condition) -> the prediction, (B, C, H, W), computed on sub-bands."""
+class _OnSubbands(nn.Module):
+    """A network around another, which works on sub-bands."""
 
     def __init__(self, transform: Transform, network: nn.Module) -> None:
         super().__init__()
         self.transform, self.network = transform, network
-
-    @property
-    def encoded_size(self) -> int:
-        """Number of features of the inner network's encoder; 0 if it has none."""
-        return int(getattr(self.network, "encoded_size", 0))
 
     @property
     def input_blocks(self) -> int:
@@ -140,6 +135,15 @@ class SubbandGenerator(nn.Module):
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:
         """Those of the inner network."""
         return early_layers(self.network)
+
+
+class SubbandGenerator(_OnSubbands):
+    """G(x_t, t, z, condition) -> the prediction, (B, C, H, W), computed on sub-bands."""
+
+    @property
+    def encoded_size(self) -> int:
+        """Number of features of the inner network's encoder; 0 if it has none."""
+        return int(getattr(self.network, "encoded_size", 0))
 
     def keep_encoder(self) -> None:
         """Drop the decoder of the inner network, so that only `encode` works."""
@@ -177,22 +181,8 @@ class SubbandDiscriminatorConfig:
         return SubbandDiscriminator(self.transform, _inner(self.network, sample_shape, conditions))
 
 
-class SubbandDiscriminator(nn.Module):
+class SubbandDiscriminator(_OnSubbands):
     """D(x_prev, x_t, t, condition) -> logits (B,), computed on sub-bands."""
-
-    def __init__(self, transform: Transform, network: nn.Module) -> None:
-        super().__init__()
-        self.transform, self.network = transform, network
-
-    @property
-    def input_blocks(self) -> int:
-        """Those of the inner network."""
-        return input_blocks(self.network)
-
-    @property
-    def early_layers(self) -> Sequence[Sequence[nn.Module]]:
-        """Those of the inner network."""
-        return early_layers(self.network)
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`, of the inner network."""

@@ -291,8 +291,8 @@ class HealthWatch(Callback):
 
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         record["state"] = session.state_in_words = self._health.state(record)
-        if session.history and session.processes.is_main:
-            record["verdict"] = verdict(session.history).sentence
+        if session.processes.is_main and (judged := session.verdict) is not None:
+            record["verdict"] = judged.sentence
         found = self._health.warnings(record) if session.processes.is_main else []
         if found:
             record["warnings"] = found
@@ -389,12 +389,10 @@ class AdaptAugmentation(Callback):
 class GradientNorms(Callback):
     """Measures the gradient of each term of each loss on the next batch, at each log line, if asked to."""
 
-    def on_start(self, session: Session) -> None:
-        self._inputs = training_inputs(session.config, session.dataset, session.processes)
-
     def on_log(self, session: Session, record: dict[str, Any]) -> None:
         if session.config.training.gradient_norms:
-            record |= gradient_norms(session.state, *self._inputs(session.state.step))
+            inputs = training_inputs(session.config, session.dataset, session.processes)
+            record |= gradient_norms(session.state, *inputs(session.state.step))
 
 
 class Pace(Callback):
