@@ -27,7 +27,7 @@ def test_kinds_are_named_by_themselves_and_files_by_their_path(tmp_path: Path) -
         (
             "fid",
             "features 'fid' is not known; choose from inception, vgg16, classifier, cifar10_classifier, "
-            "emoji_classifier, mnist_classifier, pixels, or name a",
+            "emoji_classifier, mnist_classifier, thumbnails, pixels, or name a",
         ),
         ("x.pth", "features 'x.pth' does not exist; choose from inception"),
         ("torchscript", "features.path is missing; it has no default"),

@@ -299,7 +299,7 @@ def test_scores_that_cannot_be_had_on_the_way_are_told(
         raise ValueError("features inception are not there")
 
     for name in ("evaluate", "evaluate_in_training"):
-        monkeypatch.setattr(f"ddgan.training.callbacks.{name}", missing)
+        monkeypatch.setattr(f"ddgan.training.run_scores.{name}", missing)
     config = changed(tiny_config, score_samples=32, score_every=2)
     with pytest.raises(ValueError, match="features inception"):
         ddgan.train(config, tmp_path / "run", data=str(photos))

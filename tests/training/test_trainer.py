@@ -29,6 +29,7 @@ def test_a_run_leaves_what_it_says(tiny_run: Run, tiny_config: RunConfig) -> Non
         "checkpoints",
         "config.yaml",
         "data.png",
+        "ending.json",
         "log.jsonl",
         "model.safetensors",
         "report.html",

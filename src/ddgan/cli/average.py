@@ -14,7 +14,7 @@ from ddgan.metrics.evaluation import DEFAULT_SAMPLES
 from ddgan.models.averages import averaged, sum_of
 from ddgan.system.devices import choose_device
 from ddgan.system.outputs import check_output
-from ddgan.training.callbacks import headline
+from ddgan.training.run_scores import best_by
 
 __all__ = ["run"]
 
@@ -63,12 +63,12 @@ def run(arguments: list[str]) -> int:
             best = model
             continue
         report = scores_of(model, options)
-        score = headline(report)
+        score = best_by(report, model.config.training)
         print(f"{length:<8g} " + "; ".join(" ".join(row) for row in report.table()[:3]))
         if score is not None and score < least:
             best, least = model, score
     if best is None:
-        raise ValueError(f"'{options.run}' can be scored neither by modes nor by the Fréchet distance")
+        raise ValueError(f"'{options.run}' has no score to choose by: neither modes nor a Fréchet distance")
     best.save(out)
     print(f"weights in {out}", file=sys.stderr)
     return 0

@@ -30,8 +30,8 @@ from ddgan.training.workspace import check_folder
 __all__ = ["run"]
 
 DESCRIPTION = (
-    "Train a model, then sample it, and score it if training.score_samples is above 0. Without --preset and "
-    "--config, settings are chosen for the data, this machine and --minutes, as 'ddgan plan' prints them. "
+    "Train a model, then sample it, score it and write a report. Without --preset and --config, "
+    "settings are chosen for the data, this machine and --minutes, as 'ddgan plan' prints them. "
     "Change any setting by its dotted name, as in --training.batch_size 32 or "
     "--method.penalties '[{kind: r1, gamma: 0.1}]'; "
     "'ddgan train --help --preset NAME' lists the settings."
@@ -127,6 +127,12 @@ def _parser() -> Parser:
         "--minutes M, --training.num_iterations N or --training.max_images N",
     )
     parser.add_argument(
+        "--features", metavar="NAME", help="what scores compare; short for --training.features"
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help="the scores; short for --training.metrics"
+    )
+    parser.add_argument(
         "--print_schema", action="store_true", help="print the JSON schema of configurations and stop"
     )
     presets = "\n".join(_listed(name) for name in preset_names())
@@ -143,26 +149,29 @@ def _listed(name: str) -> str:
     )
 
 
+def _short_forms(own: Any) -> dict[str, str]:
+    """Return the settings that are given by a short form, by dotted name, as texts."""
+    metrics = None if own.metrics is None else json.dumps(own.metrics)
+    given = {"stop_when": own.stop_when, "features": own.features, "metrics": metrics}
+    return {f"training.{name}": text for name, text in given.items() if text is not None}
+
+
 def _config(own: Any, texts: dict[str, str], parser: Parser, *, helping: bool = False) -> RunConfig:
     """Load the preset or file and apply the overrides, or choose settings for the data.
 
     --help without any of them shows the defaults.
     """
-    source = source_of(own)
+    source, texts = source_of(own), texts | _short_forms(own)
     if source is None and not helping:
         if own.data is None:
             raise without_source("train")
         _check_out(own)  # before the seconds that a plan takes
-        if own.stop_when is not None:
-            texts = {**texts, "training.stop_when": own.stop_when}
         found = planned(own, texts, parser)
         print(printable(str(found)), file=sys.stderr, flush=True)
         return found.config
     base = RunConfig() if source is None else RunConfig.load(source)
     with known_settings(parser):
         changes = {name: parsed(text, name, base) for name, text in texts.items()}
-        if own.stop_when is not None:
-            changes["training.stop_when"] = own.stop_when
         config = configured(base, own.data, None, changes)
     if own.minutes is not None:
         config = config.changed({"training.max_minutes": own.minutes})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,21 +23,59 @@ from ddgan.metrics.labelled import (
     classifier_path,
 )
 from ddgan.metrics.moments import Statistics
+from ddgan.metrics.pixels import MOST_PIXELS, PixelFeatures
 from ddgan.metrics.real_data import HELD_OUT, RealData, open_real
 from ddgan.metrics.real_features import RealFeatures, kept_in, real_features
 from ddgan.metrics.samples import Samples
 from ddgan.metrics.statistics_files import published_statistics
+from ddgan.metrics.thumbnails import ThumbnailFeatures, has_thumbnails
+from ddgan.metrics.torchscript import INCEPTION
 
-__all__ = ["AUTO", "Inputs"]
+__all__ = ["AUTO", "AUTO_INCEPTION_SIZE", "OFFLINE", "Inputs", "features_at_hand"]
 
-AUTO = "auto"
-"""Stands for the features that suit the data."""
+AUTO, OFFLINE = "auto", "offline"
+"""Stand for the features that suit the data, and for the best of those that need no download."""
+SHIPPED = {
+    "emoji_classifier": (3, 32, 32),
+    "cifar10_classifier": (3, 32, 32),
+    "mnist_classifier": (1, 28, 28),
+}
+"""Features that come with ddgan, and the shape of their images."""
+EMOJI = "emoji"
 AUTO_INCEPTION_SIZE = 32
 """Colour images of at least this size are compared by Inception features by default."""
 MOST_SHARED = 0.01
 """Largest share of held-out images that may be training images by chance; such images are left out."""
 NEEDED = ("name", "checksum", "batch_size", "has_probabilities", "metadata")
 """Attributes of all features."""
+
+
+def is_for_inception(shape: tuple[int, ...], is_stacked: bool = False) -> bool:
+    """Whether samples of this shape are colour images that Inception features suit."""
+    return len(shape) == 3 and not is_stacked and shape[0] == 3 and min(shape[1:]) >= AUTO_INCEPTION_SIZE
+
+
+def features_at_hand(
+    shape: tuple[int, ...], has_labels: bool, data_name: str = "", is_stacked: bool = False
+) -> list[str]:
+    """Return the features for samples of this shape that need no download, the best first.
+
+    Args:
+        shape: the shape of a sample.
+        has_labels: whether the data has labels.
+        data_name: name of the data.
+        is_stacked: whether each channel is a digit.
+    """
+    found = ["inception"] if is_for_inception(shape, is_stacked) and INCEPTION.path().is_file() else []
+    own = [kind for kind, its_shape in SHIPPED.items() if its_shape == shape]
+    found += [kind for kind in own if (kind == "emoji_classifier") == (data_name == EMOJI)]
+    if has_labels and len(shape) == 3:
+        found.append(ClassifierFeatures.name)
+    if has_thumbnails(shape) and not own:
+        found.append(ThumbnailFeatures.name)
+    if math.prod(shape) <= MOST_PIXELS:
+        found.append(PixelFeatures.name)
+    return found
 
 
 @dataclass
@@ -46,7 +85,7 @@ class Inputs:
     Attributes:
         samples: what is scored.
         data: what it is compared with: data by name or by its settings, or a file of statistics.
-        asked_features: the settings of features, or "auto".
+        asked_features: the settings of features, "auto" or "offline".
         split: of the data.
         held_out: data for memorisation, instead of what the run held out, or the split "test".
         seed: of the samples.
@@ -202,7 +241,7 @@ class Inputs:
     def features(self) -> Features:
         """The features that distributions are compared in."""
         config = self._features_config
-        if config.kind == ClassifierFeatures.name:
+        if self.uses_classifier:
             return self.classifier_features
         features = config.open(self)
         if missing := [name for name in NEEDED if not hasattr(features, name)]:
@@ -212,10 +251,19 @@ class Inputs:
             )
         return features
 
+    @property
+    def uses_classifier(self) -> bool:
+        """Whether the features are those of a classifier of the data."""
+        return bool(self._features_config.kind == ClassifierFeatures.name)
+
     @cached_property
     def _features_config(self) -> FeaturesConfig:
-        asked = features_named(self._suitable()) if self.asked_features == AUTO else self.asked_features
-        config: FeaturesConfig = asked
+        chosen = self.asked_features
+        if chosen == AUTO:
+            chosen = features_named(self._suitable())
+        elif chosen == OFFLINE:
+            chosen = features_named(self.at_hand()[0])
+        config: FeaturesConfig = chosen
         return config
 
     def check_features(self) -> None:
@@ -225,19 +273,34 @@ class Inputs:
             ValueError: if their weights are missing, they are not for such data, or the cache cannot be
                 written.
         """
-        if self._features_config.kind == ClassifierFeatures.name:
+        if self.uses_classifier:
             check_classifier(self.training)
             if not classifier_path(self.training).is_file():
                 return
         if self.real is not None:
             check_cached(kept_in(self.real, self.features), f"features of '{self.data_name}'")
 
+    def at_hand(self) -> list[str]:
+        """Return the features for these samples that need no download, the best first.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        shape, real = self.samples.sample_shape, self.real
+        has_labels = real is not None and real.labels is not None
+        found = features_at_hand(shape, has_labels, self.data_name, real is not None and real.stacked)
+        if not found:
+            raise ValueError(
+                f"no features for samples of shape {shape} are at hand; name some by --features: a "
+                "TorchScript file X.pt with X.json beside it"
+            )
+        return found
+
     def _suitable(self) -> str:
         shape, real = self.samples.sample_shape, self.real
         if len(shape) != 3:
             return "pixels"
-        is_plain = real is None or not real.stacked
-        if is_plain and shape[0] == 3 and min(shape[1:]) >= AUTO_INCEPTION_SIZE:
+        if is_for_inception(shape, real is not None and real.stacked):
             return "inception"
         return "classifier" if real is not None and real.labels is not None else "pixels"
 

@@ -19,7 +19,7 @@ from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import DataConfig
 from ddgan.data.sources import beside
 from ddgan.metrics.collect import Collector, FeatureCollector
-from ddgan.metrics.comparison_inputs import AUTO, Inputs
+from ddgan.metrics.comparison_inputs import AUTO, OFFLINE, Inputs
 from ddgan.metrics.features import FeaturesConfig, features_named
 from ddgan.metrics.labelled import check_classifier
 from ddgan.metrics.metric import Evidence, Metric, known_metrics, metric_named
@@ -31,7 +31,15 @@ from ddgan.models.model import Model
 from ddgan.models.precision import tf32
 from ddgan.system.progress import progress_bar
 
-__all__ = ["DEFAULT_SAMPLES", "check_metrics", "check_scoring", "evaluate", "evaluate_in_training"]
+__all__ = [
+    "DEFAULT_SAMPLES",
+    "check",
+    "check_metrics",
+    "check_scoring",
+    "evaluate",
+    "evaluate_in_training",
+    "metrics_in_training",
+]
 
 DEFAULT_SAMPLES = 26_000
 TAKEN = frozenset(known.name for known in fields(Report))
@@ -68,9 +76,9 @@ def evaluate(
             protocol (its other scores use 50,000).
         seed: seed of the samples.
         features: "inception", "vgg16", "classifier", "cifar10_classifier", "emoji_classifier",
-            "mnist_classifier", "pixels", a TorchScript file with a .json beside it, or a kind from another
-            package. "auto" is inception for colour images of at least 32 pixels, else
-            classifier if the data has labels, else pixels.
+            "mnist_classifier", "thumbnails", "pixels", a TorchScript file with a .json beside it, or a kind
+            from another package. "auto" is inception for colour images of at least 32 pixels, else
+            classifier if the data has labels, else pixels; "offline" is the best that needs no download.
         split: split of the data to compare with; by default "train".
         held_out: data that the model was not trained on, for memorisation, in any form that `data` can have;
             by default the images that its run (training.held_out) or the preparation of the data held out,
@@ -90,7 +98,7 @@ def evaluate(
         raise ValueError(
             "held_out is for the metric memorisation, which was not requested; add it, or leave held_out out"
         )
-    chosen = AUTO if features == AUTO else features_named(features)
+    chosen = _chosen(features)
     samples = open_samples(model, n, seed, DEFAULT_SAMPLES)
     like = samples.own_data
     compared = _trained_on(samples) if data is None else beside(data, like, progress=progress)
@@ -106,29 +114,33 @@ def evaluate(
         is_own=data is None,
         asked_device=torch.device(device),
     )
-    report = score(inputs, asked or _usual(inputs))
+    report = score(inputs, asked or usual_metrics(inputs))
     for warning in report.warnings:
         warnings.warn(warning, stacklevel=2)
     return report
 
 
-def evaluate_in_training(model: Model, n: int, *, features: str | FeaturesConfig = AUTO) -> Report:
-    """Score `n` samples of a model that is being trained.
-
-    The metrics are the default ones without "speed", and "memorisation" if there are held-out images.
+def evaluate_in_training(
+    model: Model, n: int, *, features: str | FeaturesConfig = AUTO, metrics: Sequence[str] = ()
+) -> Report:
+    """Score `n` samples of a model that is being trained; by default as `metrics_in_training` says.
 
     Raises:
         ValueError: as `evaluate`.
     """
     samples = open_samples(model, n, 0, DEFAULT_SAMPLES)
-    chosen = AUTO if features == AUTO else features_named(features)
-    inputs = Inputs(samples, _trained_on(samples), chosen, is_own=True)
-    metrics = [metric for metric in _usual(inputs) if metric.kind != "speed"]
-    if len(samples.sample_shape) == 3:
+    inputs = Inputs(samples, _trained_on(samples), _chosen(features), is_own=True)
+    return score(inputs, check_metrics(metrics or None) or metrics_in_training(inputs))
+
+
+def metrics_in_training(inputs: Inputs) -> tuple[Metric, ...]:
+    """Return the default metrics without "speed", and "memorisation" if some images were held out."""
+    found = tuple(metric for metric in usual_metrics(inputs) if metric.kind != "speed")
+    if len(inputs.sample_shape) == 3:
         with suppress(ValueError):
             check(inputs, memorisation := check_metrics("memorisation"))
-            metrics += memorisation
-    return score(inputs, metrics)
+            found += memorisation
+    return found
 
 
 def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tuple[Metric, ...]:
@@ -153,13 +165,23 @@ def check_metrics(metrics: str | Metric | Iterable[str | Metric] | None) -> tupl
     return tuple(found[kind] for kind in known_metrics() if kind in found)
 
 
+def _chosen(features: str | FeaturesConfig) -> Any:
+    """Return the settings of features; "auto" and "offline" are chosen when the data is known.
+
+    Raises:
+        ValueError: if there are no such features.
+    """
+    is_choice = isinstance(features, str) and features in (AUTO, OFFLINE)
+    return features if is_choice else features_named(features)
+
+
 def _trained_on(samples: Samples) -> DataConfig:
     if samples.own_data is None:
         raise ValueError(f"'{samples.name}' has only samples; name the data to compare them with by --data")
     return samples.own_data
 
 
-def _usual(inputs: Inputs) -> tuple[Metric, ...]:
+def usual_metrics(inputs: Inputs) -> tuple[Metric, ...]:
     """Return the default metrics."""
     countable = inputs.real is not None and modes_are_countable(inputs.real)
     return check_metrics(["modes" if countable else "frechet", *(["speed"] if inputs.samples.model else [])])
@@ -232,18 +254,30 @@ def check_scoring(config: RunConfig, sample_shape: tuple[int, ...]) -> None:
     """Check before training that its scores can be taken, with all that they need, such as weights.
 
     Args:
-        config: the settings of the run; without `training.score_samples` nothing is checked.
+        config: the settings of the run; where `training.score_samples` is "auto", only scores during training
+            and features and metrics that are named are checked: a run without scores is better than none.
         sample_shape: the shape of its samples.
 
     Raises:
         ValueError: if not, naming the remedy.
     """
-    count = config.training.score_samples
-    if not count:
-        return
-    inputs = Inputs(Samples("model", sample_shape, count, lambda: iter(())), config.data)
+    training = config.training
     try:
-        check(inputs, _usual(inputs))
+        features, metrics = _chosen(training.features), check_metrics(training.metrics or None)
+    except ValueError as error:
+        raise ValueError(f"training.{error}") from None
+    count = training.score_samples
+    is_asked = training.features != AUTO or bool(metrics) or bool(training.score_interval(1))
+    if not count or (count == AUTO and not is_asked):
+        return
+    number = training.interim_samples if isinstance(count, str) else count
+    inputs = Inputs(
+        Samples("model", sample_shape, number, lambda: iter(())),
+        config.data,
+        OFFLINE if count == AUTO and features == AUTO else features,
+    )
+    try:
+        check(inputs, metrics or usual_metrics(inputs))
     except ValueError as error:
         raise ValueError(
             f"training.score_samples is {count}, but these scores cannot be taken: {error}; or set it to 0"

@@ -5,6 +5,7 @@
     classifier      a small network trained here on the labelled data; needs no download
     cifar10_classifier, emoji_classifier, mnist_classifier
                     networks whose weights come with ddgan, for images of their data's shape
+    thumbnails      the first of these on larger images reduced to its size
     pixels          the pixels, or the coordinates of points
     X.pt            any TorchScript network, described by X.json beside it (the kind `torchscript`)
 
@@ -48,6 +49,7 @@ NAMES = (
     "cifar10_classifier",
     "emoji_classifier",
     "mnist_classifier",
+    "thumbnails",
     "pixels",
 )
 """The kinds that come with ddgan and need no settings."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,7 @@ __all__ = [
     "check_classifier",
     "classifier_features",
     "classifier_path",
+    "classifier_seconds",
     "trained_classifier",
 ]
 
@@ -160,6 +162,25 @@ def check_classifier(data: RealData) -> None:
     check_cached(classifier_path(data), f"a classifier of '{data.name}'")
 
 
+def classifier_seconds(data: RealData) -> float:
+    """Return about how many seconds `trained_classifier` takes for data without one in the cache."""
+    _, channels, size, _ = data.images.shape
+    if data.stacked:
+        channels = 1
+    network = ImageClassifier(channels, size, max(data.num_classes, 2))
+    images = torch.zeros(BATCH_SIZE, channels, size, size)
+    seconds = []
+    for _ in range(2):  # the first is slower
+        began = time.perf_counter()
+        network(images).sum().backward()
+        seconds.append(time.perf_counter() - began)
+    return seconds[-1] * _num_epochs(len(data)) * len(data) / BATCH_SIZE
+
+
+def _num_epochs(count: int) -> int:
+    return min(max(IMAGES_SEEN // count, 2), 30)
+
+
 def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClassifier:
     """Return the classifier of this data, from the cache or trained now (seconds to minutes on a CPU).
 
@@ -178,7 +199,7 @@ def trained_classifier(data: RealData, *, progress: bool = False) -> TrainedClas
 
 def _train(labelled: Labelled, stacked: bool, path: Path, progress: bool) -> None:
     count, channels, size, _ = labelled.images.shape
-    epochs = min(max(IMAGES_SEEN // count, 2), 30)
+    epochs = _num_epochs(count)
     with progress_bar("training classifier", epochs * max(count // BATCH_SIZE, 1), enabled=progress) as step:
         network = fit_classifier(
             lambda: ImageClassifier(channels, size, labelled.num_classes),

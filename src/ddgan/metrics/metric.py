@@ -229,11 +229,13 @@ class Metric:
     Attributes:
         needs: its needs of the pass over the samples, see `Need`.
         figures: the numbers of its score shown in comparisons.
+        headline: path of the figure that decides which checkpoint is best; by default the first.
     """
 
     kind: ClassVar[str]
     needs: ClassVar[tuple[Need, ...]] = ()
     figures: ClassVar[tuple[Figure, ...]] = ()
+    headline: ClassVar[str] = ""
 
     def check(self, inputs: Inputs) -> None:
         """Check before any work that the inputs can be scored.

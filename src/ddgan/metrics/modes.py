@@ -273,6 +273,7 @@ class Modes(Metric):
         Figure("coverage", "modes classified with p >= 0.9", "confident_modes", "higher", form=".0f"),
         Figure("coverage", "KL of the modes", "kl", "lower"),
     )
+    headline = "kl"
 
     def check(self, inputs: Inputs) -> None:
         if inputs.real is None or not modes_are_countable(inputs.real):

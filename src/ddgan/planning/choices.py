@@ -38,7 +38,6 @@ class Choices:
         graphs: whether iterations are replayed as CUDA graphs.
         ema_decay: decay of the EMA.
         log_every: iterations between lines of the log.
-        score_samples: number of samples to score at the end; 0 for none.
     """
 
     shape: tuple[int, int, int]
@@ -57,7 +56,6 @@ class Choices:
     graphs: bool = False
     ema_decay: float = 0.999
     log_every: int = 50
-    score_samples: int = 0
 
     def settings(self) -> dict[str, Any]:
         """Return the sections of a configuration, without the data."""
@@ -80,7 +78,6 @@ class Choices:
                 "channels_last": True,
                 "cuda_graphs": self.graphs,
                 "log_every": self.log_every,
-                "score_samples": self.score_samples,
             },
         }
 

@@ -18,8 +18,8 @@ import torch
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.data.sources import ImagesConfig, with_data
-from ddgan.metrics.pixels import MOST_PIXELS
-from ddgan.metrics.torchscript import INCEPTION
+from ddgan.metrics.affordable import SHARE
+from ddgan.metrics.comparison_inputs import features_at_hand
 from ddgan.planning import rules
 from ddgan.planning.choices import FEWEST_AT_ONCE, Choices
 from ddgan.planning.cost import Cost, estimated_cost, measured_cost
@@ -42,7 +42,6 @@ MOST_OF_MEMORY = 0.8
 LEAST_BATCH = 16
 """The batch is lowered so far before it is computed in parts."""
 LINES_OF_LOG = 200
-SAMPLES = 1000
 WIDTH = 110
 LENGTHS = ("training.num_iterations", "training.max_images")
 """Settings that give the length in other units than minutes."""
@@ -272,9 +271,7 @@ def _early(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def _check_names(overrides: Mapping[str, Any], machine: Machine) -> None:
     """Check, before any work, that changes are of settings that a plan can have."""
     subbands = rules.uses_subbands(machine)
-    some = Choices(
-        (3, 32, 32), True, 32, subbands, 32, (1e-4, 1e-4), 0.02, 10.0, True, True, 0.0, score_samples=SAMPLES
-    )
+    some = Choices((3, 32, 32), True, 32, subbands, 32, (1e-4, 1e-4), 0.02, 10.0, True, True, 0.0)
     RunConfig.from_dict(some.settings()).changed(overrides)
 
 
@@ -364,8 +361,7 @@ def _chosen(
             changes.setdefault("training.held_out", choices.held_out)
         return config.changed(changes)
 
-    reasons["scores"], samples = _scores(shape, conditional)
-    choices = dataclasses.replace(choices, score_samples=samples)
+    reasons["scores"] = _scores(shape, conditional)
     choices, taken, why = _fitting(choices, written, found, machine)
     draft = _priced(written(choices), found, machine, shape, log, reasons, taken, why)
     choices = dataclasses.replace(
@@ -479,21 +475,15 @@ def _priced(
     return Plan(config, found, machine, minutes, memory, cost, shape, reasons, memory_why)
 
 
-def _scores(shape: tuple[int, int, int], conditional: bool) -> tuple[str, int]:
-    """Return whether scores can be taken without a download, in words, and the number of samples."""
-    values = shape[0] * shape[1] * shape[2]
-    if shape[0] == 3 and min(shape[1:]) >= 32:
-        if INCEPTION.path().is_file():
-            return f"{SAMPLES:,} samples at the end, by Inception's features (Fréchet distance)", SAMPLES
-        later = "pixels" if values <= MOST_PIXELS else "inception"
-        return (
-            "none at the end: Inception's weights are not on this machine; "
-            f"ddgan evaluate RUN --features {later} takes them later"
-        ), 0
-    if conditional or values <= MOST_PIXELS:
-        features = "a classifier of the classes" if conditional else "pixels"
-        return f"{SAMPLES:,} samples at the end, by the features of {features} (Fréchet distance)", SAMPLES
-    return "none at the end: no features for such images are on this machine", 0
+def _scores(shape: tuple[int, int, int], conditional: bool) -> str:
+    """Say which scores are taken at the end, without a download."""
+    found = features_at_hand(shape, conditional)
+    if not found:
+        return "none at the end: no features for such images are on this machine"
+    return (
+        f"as many samples at the end as take {SHARE:.0%} of the time, by the features {found[0]} (Fréchet "
+        "distance)"
+    )
 
 
 def _training_words(config: RunConfig, found: Survey, flips_why: str, classes_why: str, held_out: int) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from torch import Tensor, nn
 from ddgan.config.run_config import RunConfig
 from ddgan.config.training import known_end
 from ddgan.data.batch import Dataset
-from ddgan.metrics import Report, evaluate
-from ddgan.metrics.evaluation import evaluate_in_training
 from ddgan.metrics.resampling import within
 from ddgan.models.averages import snapshot_name
 from ddgan.models.run_folder import (
@@ -51,6 +48,7 @@ from ddgan.training.console import LR_NAMES, Logger, memory_gb, pace
 from ddgan.training.extension import rates_after
 from ddgan.training.gradients import gradient_norms
 from ddgan.training.health import STARTING, Health, memorised, slow_emas
+from ddgan.training.run_scores import scored_in_training
 from ddgan.training.setup import training_inputs
 from ddgan.training.state import TrainState
 from ddgan.training.statistics import JsonLines, StatisticsMeter, finite
@@ -509,11 +507,11 @@ class ScoresAndCheckpoints(Callback):
     def _score(self, session: Session) -> None:
         step, training = session.state.step, session.config.training
         try:
-            report = evaluate_in_training(session.model(), training.interim_samples)
+            report = scored_in_training(session.model())
         except (ValueError, OSError) as error:  # features that are not available, say
             session.log(f"warning: could not score at iteration {step}: {error}; training goes on")
             return
-        score = interim_score(step, report)
+        score = interim_score(step, report, training.metrics)
         if score is None:
             session.log(f"iteration {step}: " + "; ".join(" ".join(row) for row in report.table()[:3]))
             return
@@ -577,17 +575,3 @@ def save_at_the_end(session: Session) -> None:
         )
     if session.processes.is_main:
         session.save_grid(session.path / GRID_NAME)
-
-
-def scored(model: Any, *, progress: bool = False) -> Report:
-    """Compute the scores that the settings request; their caveats are in the report."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return evaluate(model, n=model.config.training.score_samples, progress=progress)
-
-
-def headline(report: Report) -> float | None:
-    """Return the score that decides which checkpoint is best, KL or Fréchet distance; lower is better."""
-    if report.modes is not None:
-        return report.modes.kl
-    return None if report.frechet is None else report.frechet.value

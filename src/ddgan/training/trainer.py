@@ -7,7 +7,7 @@ import json
 import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,23 @@ from ddgan.data.weighting import with_class_weights
 from ddgan.metrics import Report
 from ddgan.metrics.evaluation import check_scoring
 from ddgan.models.precision import tf32
-from ddgan.models.run_folder import BEST_NAME, CONFIG_NAME, INIT_NAME, LOG_NAME, REPORT_NAME, SCORES_NAME
+from ddgan.models.run_folder import (
+    BEST_NAME,
+    CONFIG_NAME,
+    ENDING_NAME,
+    INIT_NAME,
+    LOG_NAME,
+    OF_THE_END,
+    REPORT_NAME,
+    SCORES_NAME,
+)
 from ddgan.models.weights_file import WEIGHTS_NAME, metadata_of, read_metadata
+from ddgan.reports.run_report import next_commands
 from ddgan.system.files import write_atomically
+from ddgan.system.outputs import write_record
 from ddgan.system.processes import Processes, join_processes
 from ddgan.system.progress import progress_bar
+from ddgan.system.text import one_line
 from ddgan.training.callbacks import (
     HISTORY,
     AdaptAugmentation,
@@ -47,7 +59,6 @@ from ddgan.training.callbacks import (
     StuckStop,
     check_trained,
     save_at_the_end,
-    scored,
 )
 from ddgan.training.checkpoint import STATISTICS, restore
 from ddgan.training.console import Logger
@@ -64,6 +75,7 @@ from ddgan.training.resuming import (
     newest_of_all,
     with_length,
 )
+from ddgan.training.run_scores import scored_at_the_end
 from ddgan.training.setup import check_batch, create_state, resolved, training_inputs
 from ddgan.training.space import check_space
 from ddgan.training.state import TrainState
@@ -84,7 +96,7 @@ class Run:
     Attributes:
         path: the run folder.
         model: the EMA of the generator, as a DDGAN or another trained model.
-        report: the scores, if the settings request any.
+        report: the scores; None if the run was stopped, or has none.
         ended_by: number of the signal that ended it early, or 0; the folder is usable either way.
     """
 
@@ -266,6 +278,9 @@ def resume(
         if processes.is_main:
             check_space(state, config.training, path, log)
             mark_as_run(path)
+            if state.step < state.num_iterations:
+                for name in OF_THE_END:
+                    (path / name).unlink(missing_ok=True)
             if config != on_disk:
                 write_atomically(path / CONFIG_NAME, config.to_yaml())
             if damaged := rewind_log(path / LOG_NAME, state.step):
@@ -274,6 +289,23 @@ def resume(
         unfinished = newest.weights(STATISTICS)
         history = [InterimScore.from_dict(score) for score in newest.metadata.get(HISTORY, ())]
         return carry_on(config, state, dataset, processes, path, log, seconds, callbacks, unfinished, history)
+
+
+@contextmanager
+def ending_recorded(path: Path, processes: Processes) -> Iterator[None]:
+    """Record that a run failed if the block does, and why."""
+    try:
+        yield
+    except Exception as error:
+        if processes.is_main:
+            record_ending(path, "failed", one_line(error))
+        raise
+
+
+def record_ending(path: Path, state: str, reason: str = "") -> None:
+    """Record how training ended, for `ddgan list`; not being able to is no failure."""
+    with suppress(OSError):
+        write_record(path / ENDING_NAME, {"state": state, "reason": reason})
 
 
 @contextmanager
@@ -344,6 +376,7 @@ def carry_on(
     meter.restore(unfinished or {})
     updates = ReplayedUpdates() if training.cuda_graphs else None
     with (
+        ending_recorded(path, processes),
         tf32(training.tf32),
         graceful_stop(verbose=log.verbose) as received,
         progress_bar("training", known_end(state.num_iterations), state.step, enabled=log.verbose) as advance,
@@ -379,15 +412,17 @@ def carry_on(
             check_trained(session, is_finished=not ended_by)
             save_at_the_end(session)
             if processes.is_main:
+                record_ending(path, "stopped" if ended_by else "finished")
                 say_how_it_ended(session, ended_by)
     model, report = session.model(), None
     if processes.is_main:
         with page_ends_with(session, "stopped" if ended_by else "trained"):
-            if training.score_samples and not ended_by:
-                write_page(session, "scoring")
-                report = score_and_report(session, model)
+            if not ended_by:
+                report = score_and_save(session, model)
             write_page(session, "stopped" if ended_by else "trained", report)
             log(f"report in {path / REPORT_NAME}")
+        for command, purpose in next_commands(model, path, is_finished=not ended_by):
+            log(f"to {purpose}: {command}")
     processes.largest(0)  # waits for the main process, which may still be scoring
     return Run(path, model, report, ended_by)
 
@@ -414,8 +449,6 @@ def say_how_it_ended(session: Session, ended_by: int) -> None:
         log(f"scores: {found.sentence}{best}")
     if is_early:
         log(f"to go on: ddgan train --resume {shlex.quote(str(path))} --stop_when never")
-    if ended_by:
-        log(f"to resume: ddgan train --resume {shlex.quote(str(path))}")
 
 
 def warn_of_scoring(config: RunConfig, sample_shape: tuple[int, ...], log: Logger) -> None:
@@ -426,12 +459,16 @@ def warn_of_scoring(config: RunConfig, sample_shape: tuple[int, ...], log: Logge
         log(f"warning: {error}")
 
 
-def score_and_report(session: Session, model: Any) -> Report:
-    """Score the model of a run, and write its scores."""
-    log = session.log
-    log(f"scoring {model.config.training.score_samples} samples")
-    report = scored(model, progress=log.verbose)
-    report.save(session.path / SCORES_NAME)
+def score_and_save(session: Session, model: Any) -> Report | None:
+    """Score the model of a finished run, and write its scores; None if there are none."""
+    path, log = session.path, session.log
+    if session.config.training.score_samples:
+        write_page(session, "scoring")
+    report = scored_at_the_end(model, session.seconds, log)
+    if report is None:  # those of a shorter run would be wrong
+        (path / SCORES_NAME).unlink(missing_ok=True)
+        return None
+    report.save(path / SCORES_NAME)
     for name, value in report.table():
         log(f"  {name:<40} {value}")
     return report

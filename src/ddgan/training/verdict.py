@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ddgan.metrics import Report
+from ddgan.metrics.headline import headline
 from ddgan.metrics.resampling import Interval
 
 __all__ = ["InterimScore", "Verdict", "interim_score", "verdict"]
@@ -101,19 +102,25 @@ class Verdict:
         return self.kind in ("flat", "worsening", "memorising")
 
 
-def interim_score(step: int, report: Report) -> InterimScore | None:
-    """Return what a report says for `verdict`; None if it has neither modes nor a Fréchet distance."""
-    modes, frechet, memory = report.modes, report.frechet, report.memorisation
-    if modes is not None:
-        half = DEVIATIONS / 2 * modes.deviation
-        name, value = "KL of the modes", modes.kl
-        interval: Interval | None = (max(modes.kl - half, 0.0), modes.kl + half)
-    elif frechet is not None:
-        name, value, interval = frechet.name, frechet.value, frechet.interval
-    else:
+def interim_score(step: int, report: Report, metrics: Sequence[str] = ()) -> InterimScore | None:
+    """Return what a report says for `verdict`: its headline, see `ddgan.metrics.headline`; None without one.
+
+    Args:
+        step: the iteration.
+        report: the report.
+        metrics: kinds of metrics to look at first, in this order.
+    """
+    found = headline(report.to_dict(), metrics)
+    if found is None:
         return None
-    if not math.isfinite(value):
-        return None
+    name, value, interval = found.name, found.value, found.interval
+    if report.modes is not None and value == report.modes.kl:
+        half = DEVIATIONS / 2 * report.modes.deviation
+        interval = (max(value - half, 0.0), value + half)
+    if found.better == "higher":
+        name, value = f"negative {name}", -value
+        interval = None if interval is None else (-interval[1], -interval[0])
+    memory = report.memorisation
     if memory is None:
         return InterimScore(step, name, value, interval)
     return InterimScore(

@@ -19,6 +19,9 @@ from ddgan.training.checkpoint import Checkpoints
 
 __all__ = ["check_folder", "checkpoints_of", "clear", "discriminator_weights", "locked", "mark_as_run"]
 
+PATIENCE = 0.5
+"""Seconds to wait for the lock, which `ddgan list` may hold for a moment."""
+
 
 def check_folder(path: Path, overwrite: bool) -> None:
     """Check that a run can be created here; an unfinished start counts as empty.
@@ -60,7 +63,7 @@ def locked(path: Path) -> Iterator[None]:
 
     path.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path / LOCK_NAME, timeout=0):
+        with FileLock(path / LOCK_NAME, timeout=PATIENCE):
             yield
     except Timeout:
         raise ValueError(
