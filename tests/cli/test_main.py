@@ -141,7 +141,10 @@ def test_presets_without_their_data_say_what_they_need(tmp_path: Path, capsys: C
 # --- refusals ---------------------------------------------------------------------------------------
 
 WRONG = [
-    (["paint"], ["unknown command 'paint'", "plan, train, sample, edit, average, evaluate, export, convert"]),
+    (
+        ["paint"],
+        ["unknown command 'paint'", "plan, train, list, sample, edit, average, evaluate, export, convert"],
+    ),
     (["train"], ["--preset NAME", "digits_quick", "--config"]),
     (["train", "--preset", "digits_quick"], ["--out RUN"]),
     (["train", "--preset", "imagenet", "--out", "OUT"], ["'imagenet'", "cifar10"]),
@@ -202,8 +205,11 @@ WRONG = [
     (["evaluate", "USED"], ["not a run folder"]),
     (["evaluate", "nowhere.npz", "--data", "digits"], ["nowhere.npz' cannot be read"]),
     (["evaluate", "FILE"], ["not a valid .safetensors file"]),
-    (["evaluate", "--compare", "a.json", "b.json"], ["--out X.html"]),
-    (["evaluate", "--compare", "FILE", "USED", "--out", "OUT.html"], ["cannot be read as JSON"]),
+    (["evaluate", "--compare", "a.json", "b.json"], ["a.json' cannot be read as JSON"]),
+    (["evaluate", "--compare", "RUN", "RUN", "--out", "x.htm"], ["--out is 'x.htm'", "name it X.html"]),
+    (["evaluate", "--compare", "FILE", "USED", "--out", "OUT.html"], ["is not a valid .safetensors file"]),
+    (["evaluate", "--compare", "RUN"], ["a comparison needs two or more runs"]),
+    (["list", "FILE"], ["is not a folder; name a folder of runs, or a run"]),
 ]
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "prepare": "prepare images for training, or check them",
     "plan": "say what training on some data would take, without training",
     "train": "train, sample and score a model",
+    "list": "list runs, their scores and the settings in which they differ",
     "sample": "generate images with a trained model",
     "edit": "edit images with a trained model",
     "average": "choose the length of the average of a run's weights",
@@ -39,6 +40,9 @@ COMMANDS = {
     "convert": "read and write the published checkpoints",
     "reproduce": "reproduce a table or figure of the paper",
 }
+
+MODULES = {"list": "list_runs"}
+"""Modules of commands that are not called like the command: `list` would hide Python's own here."""
 
 
 def usage() -> str:
@@ -114,7 +118,7 @@ def _started(arguments: list[str]) -> int:
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"unknown command '{command}'; {hint}the commands are {', '.join(COMMANDS)}")
     try:
-        return int(import_module(f"ddgan.cli.{command}").run(import_named(rest)))
+        return int(import_module(f"ddgan.cli.{MODULES.get(command, command)}").run(import_named(rest)))
     except SystemExit as ended:  # after argparse has printed the help
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0

@@ -54,7 +54,8 @@ def _evaluate(arguments: list[str]) -> int:
         default="auto",
         metavar="NAME",
         help=f"{', '.join(known_features())}, or X.pt with X.json beside it (default: auto: inception for "
-        "colour images of at least 32 pixels, else classifier if there are labels, else pixels)",
+        "colour images of at least 32 pixels, else classifier if there are labels, else pixels; offline: "
+        "the best that needs no download)",
     )
     parser.add_argument("--split", metavar="NAME", help="split of the real data (default: train)")
     parser.add_argument(
@@ -96,28 +97,47 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _compare(arguments: list[str]) -> int:
+    from ddgan.reports.alike import score_alike
     from ddgan.reports.comparison import compare
 
     parser = Parser(
         f"evaluate {COMPARE}",
-        "Show scores side by side: a table and a plot of quality, coverage and speed.",
+        "Show scores side by side: a table, and a page with a plot of quality, coverage and speed. What some "
+        "models lack is computed with as many samples, features and metrics as the others have.",
     )
     parser.add_argument(
         COMPARE,
         nargs="+",
-        metavar="X.json",
-        help="two or more run folders, or JSON files written by 'ddgan evaluate'",
+        metavar="RUN",
+        help="two or more run folders or models, or JSON files written by 'ddgan evaluate'",
     )
+    parser.add_argument("-n", type=whole(1), metavar="N", help="samples of each model (default: as scored)")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="the scores (default: all that exist)")
+    parser.add_argument(
+        "--features", metavar="NAME", help="what they compare (default: as scored, or offline)"
+    )
+    parser.add_argument("--device", default="auto", metavar="NAME", help="as for 'ddgan evaluate'")
     parser.add_argument("--out", metavar="X.html", help="the page to write; the plot is also saved as X.png")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     options = parser.parse_args(arguments)
-    if options.out is None or Path(options.out).suffix != ".html":
-        raise ValueError(f"{COMPARE} needs --out X.html")
-    out = Path(options.out)
-    check_output(out, options.overwrite, also=[out.with_suffix(".png")])
-    comparison = compare([Path(path) for path in options.compare], out)
+    out = None if options.out is None else Path(options.out)
+    if out is not None and out.suffix != ".html":
+        raise ValueError(f"--out is '{out}'; {COMPARE} writes a page, so name it X.html")
+    if out is not None:
+        check_output(out, options.overwrite, also=[out.with_suffix(".png")])
+    scores = score_alike(
+        [Path(path) for path in options.compare],
+        lambda line: print(one_line(line), file=sys.stderr, flush=True),
+        n=options.n,
+        features=options.features,
+        metrics=options.metrics,
+        device=choose_device(options.device),
+        progress=True,
+    )
+    comparison = compare(scores, out)
     for row in comparison.lines():
         print(row)
-    written = f"{out} and {out.with_suffix('.png')}" if comparison.measures else out
-    print(f"comparison in {written}", file=sys.stderr)
+    if out is not None:
+        written = f"{out} and {out.with_suffix('.png')}" if comparison.measures else out
+        print(f"comparison in {written}", file=sys.stderr)
     return 0

@@ -6,7 +6,7 @@ Each metric declares which of its numbers are shown, see `ddgan.metrics.Figure`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,14 @@ from markupsafe import Markup
 
 from ddgan.config.components import find
 from ddgan.metrics import Figure, known_metrics
+from ddgan.metrics.headline import at, interval_of, is_number, number_at
 from ddgan.models.run_folder import SCORES_NAME
 from ddgan.reports.page import COLORS, Section, in_plot, page, png, table
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import MARK, read_record
 from ddgan.system.text import one_line
 
-__all__ = ["Comparison", "compare", "read_reports"]
+__all__ = ["Comparison", "check_report", "compare", "names_of", "read_reports"]
 
 MARKERS = "osD^vPX*"
 WIDTH, HEIGHT = 4.6, 4.2
@@ -47,8 +48,6 @@ SETTINGS = {
 """Settings that must agree before scores can be compared."""
 BESIDE = ("features", "versions")
 """Mappings in a report that are not scores."""
-DEVIATIONS = 2
-"""Half-width of a 95 % interval, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +73,7 @@ class Measure:
 
     def interval_of(self, report: dict[str, Any]) -> tuple[float, float] | None:
         """Return its interval in a report, from its deviation if it has no other, or None."""
-        value, figure = self.of(report), self.figure
-        if value is None or figure.exact:
-            return None if value is None else (value, value)
-        if figure.deviation:
-            deviation = number_at(report, self.score + figure.deviation)
-            return (
-                None
-                if deviation is None
-                else (value - DEVIATIONS * deviation, value + DEVIATIONS * deviation)
-            )
-        values = [at(report, self.score + path) for path in figure.interval]
-        ends = values[0] if len(values) == 1 else values
-        if not isinstance(ends, list) or len(ends) != 2 or not all(map(is_number, ends)):
-            return None
-        return float(ends[0]), float(ends[1])
+        return interval_of(at(report, self.score[:-1]) if self.score else report, self.figure)
 
     def title(self, reports: list[dict[str, Any]]) -> str:
         """Return the label, or the score's name (such as FID) if all reports agree on one."""
@@ -105,25 +90,6 @@ def known_measures() -> list[Measure]:
         metric: Any = find("metric", kind)
         measures += [Measure(figure, f"{kind}.") for figure in getattr(metric, "figures", ())]
     return [*measures, Measure(NFE, "")]
-
-
-def at(report: dict[str, Any], path: str) -> Any:
-    """Return the value at a dotted path, or None."""
-    value: Any = report
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of a report is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def number_at(report: dict[str, Any], path: str) -> float | None:
-    """Return the number at a dotted path, or None."""
-    value = at(report, path)
-    return float(value) if is_number(value) else None
 
 
 @dataclass(frozen=True)
@@ -248,31 +214,48 @@ def read_reports(paths: list[Path]) -> Comparison:
     """
     if len(paths) < 2:
         raise ValueError("a comparison needs two or more JSON files")
-    reports = []
-    for path in (path / SCORES_NAME if path.is_dir() else path for path in paths):
-        report = read_record(path)
-        if "protocol" not in report or "num_samples" not in report:
-            raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
-        if "num_steps" in report:  # the name in 0.1
-            report["nfe"] = report.pop("num_steps")
-        reports.append(report)
+    files = [path / SCORES_NAME if path.is_dir() else path for path in paths]
+    return Comparison(names_of(paths), [check_report(read_record(file), file) for file in files])
+
+
+def check_report(report: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a report that was read from `path`, with the names of this version.
+
+    Raises:
+        ValueError: if it is not a report.
+    """
+    if "protocol" not in report or "num_samples" not in report:
+        raise ValueError(f"'{path}' was not written by 'ddgan evaluate'")
+    if "num_steps" in report:  # the name in 0.1
+        report["nfe"] = report.pop("num_steps")
+    return report
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return a different name for each path: those of the files or folders, with their parents if need be."""
     short = [path.resolve().name if path.is_dir() else path.stem for path in paths]
-    unique = len(set(short)) == len(short)
-    long = [f"{path.resolve().parent.name}/{name}" for path, name in zip(paths, short, strict=True)]
-    return Comparison(short if unique else long, reports)
+    if len(set(short)) == len(short):
+        return short
+    return [f"{path.resolve().parent.name}/{name}" for path, name in zip(paths, short, strict=True)]
 
 
-def compare(paths: list[Path], out: Path) -> Comparison:
+def compare(given: list[Path] | Comparison, out: Path | None) -> Comparison:
     """Write X.html, self-contained, and the plot as X.png if a metric declares figures for it.
+
+    Args:
+        given: reports, or the paths of their files.
+        out: X.html; None to write nothing.
 
     Raises:
         ValueError: if a file is not a report, or the reports have no scores to compare.
     """
-    comparison = read_reports(paths)
+    comparison = given if isinstance(given, Comparison) else read_reports(given)
     if not comparison.measures and not comparison.other_values:
         raise ValueError(
             "these reports have no scores that can be compared; name some by --metrics of evaluate"
         )
+    if out is None:
+        return comparison
     head, *rows = comparison.table(Markup("<strong>{} *</strong>").format)
     note = (
         "Bold with a star: the best of a row, if its interval touches no other. Nothing is marked where a "
