@@ -61,6 +61,13 @@ NAMES: dict[str, tuple[dict[str, Any], str]] = {
         },
         r"pair\.network\.(time_embedding|layers\.0)\.",
     ),
+    "D ensemble": (
+        {
+            "method.discriminators.pair": {"kind": "ensemble", "networks": [MLP, MLP]},
+            "training.freeze.discriminator": 1,
+        },
+        r"pair\.networks\.[01]\.(time_embedding|layers\.0)\.",
+    ),
     "each D": (
         {"method.discriminators.marginal": MLP, "training.freeze.discriminator": 1},
         r"pair\.(time_embedding|input|blocks\.0)\.|marginal\.(time_embedding|layers\.0)\.",

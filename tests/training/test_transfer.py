@@ -52,6 +52,7 @@ DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "mlp": D_MLP,
     "subbands of resnet": {"kind": "subbands", "network": RESNET},
     "subbands of mlp": {"kind": "subbands", "network": D_MLP},
+    "ensemble": {"kind": "ensemble", "networks": [RESNET, D_MLP]},
     "encoder of ncsnpp": {"kind": "encoder", "network": UNET},
     "encoder of mlp": {"kind": "encoder", "network": MLP},
     "encoder of subbands": {"kind": "encoder", "network": {"kind": "subbands", "network": MLP}},
@@ -147,14 +148,13 @@ def test_classes_that_both_have_and_the_null_class_are_taken(
     source, network = built(settings, 3, from_classes), built(settings, 3, to_classes, seed=1)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     found = started(settings, source, network, Sizes(3, to_classes), Sizes(3, from_classes))
-    (table,) = found.adapted
-    assert table.endswith("classes.table.weight")
+    assert all(table.endswith("classes.table.weight") for table in found.adapted)
     assert (found.left, found.unused) == ({}, [])
     x = grey().repeat(1, 3, 1, 1)
     ours, theirs = torch.tensor([0, 2, to_classes, 1]), torch.tensor([0, 2, from_classes, 1])
     assert torch.equal(called(network, slot, x, ours), called(source, slot, x, theirs))
-    rows = network.state_dict()[table]
-    assert torch.equal(rows[3:to_classes], before[table][3:to_classes])
+    for table in found.adapted:
+        assert torch.equal(network.state_dict()[table][3:to_classes], before[table][3:to_classes])
 
 
 def test_a_unet_without_classes_starts_with_any_as_it_was() -> None:

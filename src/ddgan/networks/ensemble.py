@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ddgan.config.components import Component, find, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, independent_rows
+from ddgan.networks.interfaces import DiscriminatorConfig, early_layers, independent_rows
 
 __all__ = ["EnsembleDiscriminator", "EnsembleDiscriminatorConfig"]
 
@@ -61,6 +61,12 @@ class EnsembleDiscriminator(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+
+    @property
+    def early_layers(self) -> list[list[nn.Module]]:
+        """The modules of each level of all networks, as far as all have levels."""
+        levels = zip(*(early_layers(network) for network in self.networks), strict=False)
+        return [[module for modules in level for module in modules] for level in levels]
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`; all rows if the networks need different ones."""

@@ -66,6 +66,6 @@ def input_blocks(network: nn.Module) -> int:
     """Return how many times the values of a sample, or functions of them, are in the input of a network.
 
     A discriminator's input has those of x_{t-1} and those of x_t, so its property `input_blocks` is 2. By
-    default 1.
+    default 1; a network made of several with their own has none.
     """
     return int(getattr(network, "input_blocks", 1))

@@ -18,6 +18,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -168,7 +169,7 @@ def transfer(
             shapes[other] = shaped(other)
         except SettingError:  # the network cannot be built for them
             continue
-    adapt = _Adapting(sizes, their_sizes, shapes, input_blocks(network))
+    adapt = _Adapting(sizes, their_sizes, shapes, partial(_blocks_at, network))
     found = [_transferred(ours, theirs, adapt, *one) for one in levels(list(theirs), list(ours))]
     return max(found, key=lambda one: one.count)
 
@@ -197,6 +198,15 @@ def levels(theirs: list[str], ours: list[str]) -> list[tuple[str, dict[str, str]
     ]
 
 
+def _blocks_at(network: nn.Module, name: str) -> int:
+    """Return the `input_blocks` of the outermost network that states them on the way to a tensor."""
+    for part in name.split("."):
+        if hasattr(network, "input_blocks"):
+            break
+        network = getattr(network, part)
+    return input_blocks(network)
+
+
 def _size(level: str) -> list[int]:
     return [int(size) for size in level.split("x")]
 
@@ -208,13 +218,13 @@ class _Adapting(NamedTuple):
         sizes: what the network is built for.
         theirs: what the source was built for.
         shapes: of the network, also when built for sizes of the source, where that is possible.
-        blocks: of the network's input, see `input_blocks`.
+        blocks: name of a tensor -> how many times its input has the values of a sample.
     """
 
     sizes: Sizes
     theirs: Sizes
     shapes: Mapping[Sizes, Shapes]
-    blocks: int
+    blocks: Callable[[str], int]
 
     def made(self, name: str, ours: Tensor, theirs: Tensor) -> tuple[Tensor, str] | None:
         """Return a tensor of the shape of `ours`, made from `theirs`, and how; None if it has no meaning."""
@@ -226,7 +236,7 @@ class _Adapting(NamedTuple):
                 continue
             if self._depends(name, axis, self.sizes._replace(channels=self.theirs.channels)):
                 between = (self.theirs.channels, self.sizes.channels)
-                changed = _with_channels(made, ours, axis, self.blocks if axis else 1, *between)
+                changed = _with_channels(made, ours, axis, self.blocks(name) if axis else 1, *between)
                 reasons.append(f"channels {between[0]} -> {between[1]}")
             else:
                 between = (self.theirs.classes, self.sizes.classes)
@@ -447,6 +457,6 @@ def _sizes(
 
 def kinds_of(settings: Any) -> tuple[str, ...]:
     """Return the kind of a network, and those of the networks inside it."""
-    inner = getattr(settings, "network", None)
+    inner = [getattr(settings, "network", None), *getattr(settings, "networks", ())]
     kind = str(getattr(settings, "kind", type(settings).__name__))
-    return (kind, *(kinds_of(inner) if inner is not None else ()))
+    return (kind, *(name for one in inner if one is not None for name in kinds_of(one)))
