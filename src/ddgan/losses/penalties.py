@@ -2,7 +2,7 @@
 
 R1 takes the gradient at real x_{t-1}, R2 at fake ones. They are lazy: applied every k-th iteration, without
 multiplying by k in the paper. The gradient is exact, or estimated by finite differences without second
-derivatives, so that D runs in bf16 and compiled (in float32 where it otherwise computes in float16):
+derivatives; in float32 too where D otherwise computes in 16 bits, whose rounding is as large as a difference:
 
     ||grad_x D||^2 = E_n [(D(x + epsilon n) - D(x))^2] / epsilon^2 + O(epsilon^2) ,   n ~ N(0, I)
 

@@ -108,6 +108,20 @@ def test_a_share_has_the_mean_of_the_whole(tiny_config: RunConfig) -> None:
     torch.testing.assert_close(terms[0.5][rows], 2 * terms[1.0][rows], rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_differences_in_16_bits_are_those_of_float32(tiny_config: RunConfig, precision: str) -> None:
+    """Logits of 16 bits would differ by their rounding as much as by the step."""
+    x = images(0)
+    penalty = {"kind": "r1", "gamma": 1.0, "epsilon": 0.01}
+    config = tiny_config.changed({"method.penalties": [penalty]})
+    noise = noise_like(config, x)
+    terms = [
+        one_update(made(config.changed({"training.precision": one})), "discriminator", x, noise)[0]["r1"]
+        for one in ("float32", precision)
+    ]
+    torch.testing.assert_close(terms[1], terms[0], rtol=1e-3, atol=1e-9)
+
+
 def test_the_transport_cost_in_both_losses(tiny_config: RunConfig) -> None:
     """With softplus(x) as the loss on fakes: D sees its logit less the cost, G too, or pays it in full."""
     softplus, x = nn.functional.softplus, images(0)

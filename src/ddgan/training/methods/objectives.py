@@ -68,7 +68,7 @@ class Due:
             if (scale := penalty.scale(state.step)) > 0
         ]
         self._x = {"real": real, "fake": fake}
-        self._is_float16 = bool(state.loss_scales)
+        self._is_lowered = state.precision is not None
         self._directions = dict(zip(self._x, directions, strict=True))
         for penalty, _ in self._due:
             if penalty.on != "logits" and not epsilon_of(penalty):
@@ -100,7 +100,7 @@ class Due:
                 rows = rows_of(discriminator, len(logits), getattr(penalty, "share", 1.0), logits.device)
                 x, direction = self._x[penalty.on][rows].detach(), self._directions[penalty.on][rows]
                 moved, here = x + epsilon * direction, logits[rows]
-                if self._is_float16:  # its rounding would be as large as a difference: leaves, in float32
+                if self._is_lowered:  # rounding would be as large as a difference: leaves, in float32
                     here, moved = evaluate(x.requires_grad_(True), rows), moved.requires_grad_(True)
                 estimate = squared_difference(here, evaluate(moved, rows), epsilon)
                 share = len(rows) / len(logits)
