@@ -71,6 +71,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batch_128": {"training.batch_size": 128, "optimization.ema.decay": 0.9985},
     "d_flat": {"method.discriminators.pair.pooling": "flat"},
     "d_unshuffled_24": {"method.discriminators.pair": on_bands("unshuffle", 24)},
+    "g_skip": {"generator.skip": True},
     "g_512": {"generator.hidden_features": 512},
     "reconstruction_60": {"method.reconstruction.weight": 60.0},
     "even_reconstruction": {"method.reconstruction.by_signal": False},

@@ -37,6 +37,8 @@ class MLPConfig:
         time_features: width of the time embedding; even.
         num_frequencies: octaves of sines and cosines added to the input; see `octaves`.
         tanh: whether the output is squashed to [-1, 1], the range of images.
+        skip: whether x_t is added to the output (before tanh), with a weight that is learned from t, z and
+            the class; where x_t has little noise, the network then only has to predict what to change.
     """
 
     hidden_features: Annotated[int, Interval(ge=1, le=65_536)] = 512
@@ -45,6 +47,7 @@ class MLPConfig:
     time_features: Annotated[int, Interval(ge=2, le=65_536)] = 64
     num_frequencies: Annotated[int, Interval(ge=0, le=16)] = 0
     tanh: bool = False
+    skip: bool = False
 
     def __post_init__(self) -> None:
         _check_even(self.time_features)
@@ -142,6 +145,7 @@ class MLPGenerator(nn.Module):
         self.blocks = nn.ModuleList(ModulatedBlock(features, embedding) for _ in range(config.num_blocks))
         self.output_norm = nn.LayerNorm(features)
         self.output = linear(features, values, 0.01)
+        self.skip = linear(embedding, 1, 0.01) if config.skip else None
         self.encoded_size, self.input_blocks = features, 1 + 2 * config.num_frequencies
 
     @property
@@ -156,20 +160,27 @@ class MLPGenerator(nn.Module):
 
     def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Return the features that the output is computed from, (B, encoded_size)."""
-        label = None if condition is None else condition.label
-        embedding = self.time_embedding(t)
+        return self._features(x_t, self._embedding(t, z, condition))
+
+    def _embedding(self, t: Tensor, z: Tensor, condition: Condition | None) -> Tensor:
+        embedding: Tensor = self.time_embedding(t)
         if self.latent is not None:
             embedding = embedding + self.latent(z)
         if self.classes is not None:
-            embedding = embedding + self.classes(label, x_t.shape[0])
-        embedding = F.silu(embedding)
+            embedding = embedding + self.classes(None if condition is None else condition.label, len(t))
+        return F.silu(embedding)
+
+    def _features(self, x_t: Tensor, embedding: Tensor) -> Tensor:
         h = self.input(octaves(x_t.flatten(1), self.config.num_frequencies))
         for block in self.blocks:
             h = block(h, embedding)
         return F.silu(self.output_norm(h))
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
-        output = self.output(self.encode(x_t, t, z, condition)).view_as(x_t)
+        embedding = self._embedding(t, z, condition)
+        output = self.output(self._features(x_t, embedding)).view_as(x_t)
+        if self.skip is not None:
+            output = output + self.skip(embedding).view(-1, *[1] * (x_t.ndim - 1)) * x_t
         return torch.tanh(output) if self.config.tanh else output
 
 
