@@ -6,7 +6,7 @@ from typing import Any
 
 from ddgan.metrics import Report
 from ddgan.metrics.frechet import FrechetScore
-from ddgan.training import callbacks
+from ddgan.training import callbacks, run_scores
 
 FLAT_AT_10 = dict(enumerate([90.0, 60, 40, 30, 30.5, 29.5, 30, 30.5, 29.5, 30, 30, 30, 30, 30], 1))
 """Scores by iteration, which are flat since the fourth, to be seen with the tenth."""
@@ -31,5 +31,5 @@ class Scripted:
             score(callback, session)
 
         patch.setattr(callbacks.ScoresAndCheckpoints, "_score", scored)
-        patch.setattr(callbacks, "evaluate_in_training", self)
+        patch.setattr(run_scores, "evaluate_in_training", self)
         return self

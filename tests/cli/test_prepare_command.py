@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan.cli import COMMANDS, main
+from ddgan.cli import COMMANDS, MODULES, main
 from ddgan.data.prepared import ImageDataset
 
 Capture = pytest.CaptureFixture[str]
@@ -32,7 +32,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_module_that_helps(command: str, capsys: Capture) -> None:
-    assert callable(import_module(f"ddgan.cli.{command}").run)
+    assert callable(import_module(f"ddgan.cli.{MODULES.get(command, command)}").run)
     try:
         code: object = main([command, "--help"])
     except SystemExit as ended:

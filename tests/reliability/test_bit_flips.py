@@ -93,6 +93,7 @@ def test_no_flipped_bit_gives_another_value(scored_run: Run, tmp_path: Path, fli
         run / "log.jsonl": read_log,
         run / "model.safetensors": of_weights,
         run / "scores.json": read_record,
+        run / "ending.json": read_record,
         checkpoint / METADATA_NAME: of_checkpoint,
         checkpoint / STATE_NAME: of_checkpoint,
     }

@@ -106,7 +106,8 @@ def test_ticks_are_round_and_inside(low: float, reach: float, most: int) -> None
         np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-9)
         mantissa = steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-6)
         assert min(abs(mantissa - np.array([1, 2, 5, 10]))) < 0.01
-    assert all(low - 1e-6 * reach <= tick <= low + reach * (1 + 1e-6) for tick in found)
+    slack = 1e-6 * reach + 4 * np.spacing(max(abs(low), abs(low + reach)))
+    assert all(low - slack <= tick <= low + reach + slack for tick in found)
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0], [5.0, 5.0], [1e12, 1e12], [-1e-9, 1e-9]])

@@ -145,7 +145,7 @@ def test_without_an_interval_a_run_that_may_stop_is_scored_twenty_times() -> Non
     with pytest.raises(
         ValueError, match=r"stop_when is flat, but score_samples is 0, .* set score_samples too"
     ):
-        TrainingConfig(stop_when="flat")
+        TrainingConfig(stop_when="flat", score_samples=0)
 
 
 def test_the_command_line_has_a_short_form(capsys: Capture) -> None:

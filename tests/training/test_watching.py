@@ -120,7 +120,7 @@ def test_a_run_that_fails_leaves_a_page_that_is_not_renewed(
     ddgan.resume(tmp_path / "run", verbose=False)
     text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Trained: 5 iterations." in text
-    assert "--resume" not in text
+    assert "Stopped at iteration" not in text
 
 
 def test_a_grid_by_time_comes_seldom_and_not_before_it_is_cheap(

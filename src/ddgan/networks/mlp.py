@@ -167,7 +167,7 @@ class MLPGenerator(nn.Module):
         if self.latent is not None:
             embedding = embedding + self.latent(z)
         if self.classes is not None:
-            embedding = embedding + self.classes(None if condition is None else condition.label, len(t))
+            embedding = embedding + self.classes(None if condition is None else condition.label, t.shape[0])
         return F.silu(embedding)
 
     def _features(self, x_t: Tensor, embedding: Tensor) -> Tensor:
