@@ -5,6 +5,7 @@ Each process takes its rows, so an image gets the same noise on any number of pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,8 +49,18 @@ def spare_noise(noise: StepNoise) -> tuple[Tensor, Tensor]:
     return noise.generator.noise_prev, noise.generator.noise_step
 
 
-def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size: int) -> StepNoise:
-    """Draw the noise of iteration `step` for a global batch like `images` (B, ...); t is uniform in 1..T."""
+def draw_noise(
+    seed: int,
+    step: int,
+    images: Tensor,
+    num_steps: int,
+    latent_size: int,
+    step_weights: Sequence[float] = (),
+) -> StepNoise:
+    """Draw the noise of iteration `step` for a global batch like `images` (B, ...).
+
+    t is uniform in 1..T, or has probabilities in proportion to `step_weights`.
+    """
 
     def half(purpose: str) -> HalfStepNoise:
         rng = generator_for(seed, purpose, step, device=images.device)
@@ -58,7 +69,11 @@ def draw_noise(seed: int, step: int, images: Tensor, num_steps: int, latent_size
             return torch.randn(shape, generator=rng, device=images.device, dtype=images.dtype)
 
         size = (len(images),)
-        t = torch.randint(1, num_steps + 1, size, generator=rng, device=images.device)
+        if step_weights:
+            chances = torch.tensor(step_weights, device=images.device)
+            t = 1 + torch.multinomial(chances, len(images), replacement=True, generator=rng)
+        else:
+            t = torch.randint(1, num_steps + 1, size, generator=rng, device=images.device)
         z = normal((*size, latent_size))
         return HalfStepNoise(t, z, normal(images.shape), normal(images.shape), normal(images.shape))
 

@@ -260,3 +260,22 @@ def test_a_time_budget_is_measured_once_both_networks_train(tiny_config: RunConf
     log = read_log(run.path / "log.jsonl")
     assert log[-1]["step"] > 5
     assert "loss_d" in log[-1]
+
+
+def test_steps_are_trained_as_often_as_their_weights_say(tiny_config: RunConfig) -> None:
+    num_steps = tiny_config.diffusion.num_steps
+    weights = list(range(1, num_steps + 1))
+    config = tiny_config.changed({"method.step_weights": weights})
+    x = torch.zeros(30_000, 1)
+    noise = config.method.draw(config, 0, x)
+    for half in (noise.discriminator, noise.generator):
+        shares = torch.bincount(half.t, minlength=num_steps + 1)[1:] / len(x)
+        expected = torch.tensor(weights) / sum(weights)
+        torch.testing.assert_close(shares, expected, atol=4 * (0.25 / len(x)) ** 0.5, rtol=0)
+
+
+def test_each_step_has_a_weight_or_none_has(tiny_config: RunConfig) -> None:
+    with pytest.raises(
+        ValueError, match=r"method\.step_weights has 2 weights, but diffusion\.num_steps is \d"
+    ):
+        tiny_config.changed({"method.step_weights": [1, 2]})

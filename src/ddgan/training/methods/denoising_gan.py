@@ -4,9 +4,9 @@
     L_D = adversarial(D(x_{t-1}, x_t, t), D(x^_{t-1}, x_t, t)) + penalties
     L_G = adversarial(D(x^_{t-1}, x_t, t)) + reconstruction(G(x_t, t, z), x_0)
 
-Real pairs come from the forward process, x_0 -> x_{t-1} -> x_t; t is uniform in 1..T. Both updates of an
-iteration use the same images with different t, noise and latents. A marginal discriminator D(x_{t-1}, t),
-which does not see x_t, can be added, or can replace the first.
+Real pairs come from the forward process, x_0 -> x_{t-1} -> x_t; t is uniform in 1..T unless `step_weights`
+says otherwise. Both updates of an iteration use the same images with different t, noise and latents. A
+marginal discriminator D(x_{t-1}, t), which does not see x_t, can be added, or can replace the first.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class DenoisingGAN(AdversarialMethod):
         augmentation: random transforms of what D sees; none in the paper.
         denoise_first: iterations at the start in which G alone is trained, to predict x_0 with the least mean
             squared error, and D waits; a D of the kind `encoder` then starts as G's. 0 in the paper.
+        step_weights: how often each t of 1..T is trained, relative to the others; by default all alike, as in
+            the paper. Samples lose most in the last steps, of the smallest t.
         discriminators: by role: "pair" sees (x_{t-1}, x_t), "marginal" only x_{t-1}; their losses are
             added.
     """
@@ -78,6 +80,7 @@ class DenoisingGAN(AdversarialMethod):
     transport: TransportConfig | None = None
     augmentation: PairAugmentationConfig | None = None
     denoise_first: Annotated[int, Interval(ge=0, le=10**9)] = 0
+    step_weights: tuple[Annotated[float, Interval(ge=1e-6, le=1e6)], ...] = ()
     discriminators: Annotated[
         dict[Role, Annotated[DiscriminatorConfig, Component("discriminator")]], Len(min_length=1)
     ] = dataclasses.field(default_factory=lambda: {PAIR: find("discriminator", "resnet")()})
@@ -94,6 +97,13 @@ class DenoisingGAN(AdversarialMethod):
                     f"method.{name}",
                     "compares x_0, which diffusion.prediction x_prev does not give; leave it out",
                 )
+
+        if self.step_weights and len(self.step_weights) != config.diffusion.num_steps:
+            raise SettingError(
+                "method.step_weights",
+                f"has {len(self.step_weights)} weights, but diffusion.num_steps is "
+                f"{config.diffusion.num_steps}; give a weight for each t of 1..T, or none",
+            )
 
     def discriminators_of(self) -> Mapping[str, DiscriminatorConfig]:
         return {role: config for role, config in self.discriminators.items()}  # noqa: C416 (roles are text)
@@ -126,7 +136,8 @@ class DenoisingGAN(AdversarialMethod):
         return self.denoise_first
 
     def draw(self, config: RunConfig, step: int, x: Tensor) -> StepNoise:
-        return draw_noise(config.seed, step, x, config.diffusion.num_steps, config.generator.latent_size)
+        sizes = config.diffusion.num_steps, config.generator.latent_size
+        return draw_noise(config.seed, step, x, *sizes, self.step_weights)
 
     def open(
         self, generator: nn.Module, config: RunConfig, sample_shape: tuple[int, ...], license: str = ""
