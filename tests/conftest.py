@@ -22,6 +22,9 @@ from ddgan.metrics import labelled
 from ddgan.metrics import real_data as reference
 from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
 from ddgan.metrics.speed import measure_speed
+from ddgan.models import shipped_models
+from ddgan.models.packing import pack
+from described import TINY_SCORES, described
 from tiny import DIGITS_SHAPE, POINTS_SHAPE, TINY_DIGITS, TINY_POINTS
 
 
@@ -95,6 +98,21 @@ def tiny_run(tiny_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -
 def run_copy(tiny_run: Run, tmp_path: Path) -> Path:
     """A copy of `tiny_run`'s folder, to be changed."""
     return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def packed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tiny_run`, packed as a model called tiny; read only."""
+    folder = tmp_path_factory.mktemp("shipped") / "tiny"
+    pack(tiny_run.path, folder, described(), lambda model: TINY_SCORES)
+    return folder
+
+
+@pytest.fixture
+def shipped(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only model that comes with the package is tiny; returns its folder."""
+    monkeypatch.setattr(shipped_models, "FOLDER", packed.parent)
+    return packed
 
 
 @pytest.fixture(scope="session", autouse=True)

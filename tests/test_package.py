@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import ddgan
+from ddgan.models.shipped_models import known_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,13 +42,13 @@ def test_presets_and_type_marker_are_part_of_the_package() -> None:
     assert (files / "config" / "presets" / "cifar10.yaml").is_file()
 
 
-def test_the_only_arrays_in_the_package_are_embedded_data_and_classifiers() -> None:
+def test_the_only_arrays_in_the_package_are_embedded_data_classifiers_and_models() -> None:
     """Reference values and other data of the tests stay out of the wheel."""
     package = Path(ddgan.__file__).parent
     arrays = [path for ending in ("npz", "npy", "pt") for path in package.rglob(f"*.{ending}")]
     assert {path.relative_to(package).as_posix() for path in arrays} == {"data/digits.npz", "data/emoji.npz"}
     weights = {path.relative_to(package).parent.as_posix() for path in package.rglob("*.safetensors")}
-    assert weights == {"metrics/weights"}
+    assert weights == {"metrics/weights", *(f"models/shipped/{name}" for name in known_names())}
 
 
 def test_the_readmes_python_names_exist() -> None:

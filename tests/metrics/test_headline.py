@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ddgan.metrics.headline import headline, number_at
+from ddgan.metrics.headline import headline, headlines, number_at, without_features
 
 REPORT: dict[str, Any] = {
     "modes": {"modes": 9, "kl": 0.5, "confident": 0.4},
@@ -34,6 +34,12 @@ def test_the_first_preferred_metric_with_a_number_counts(
     best = headline(REPORT, preferred)
     assert best is not None
     assert (best.name, best.value, best.loss) == found
+
+
+def test_every_metric_but_speed_has_one() -> None:
+    assert [one.name for one in headlines(REPORT)] == ["KL of the modes", "FID", "KID", "precision"]
+    assert [one.name for one in headlines(REPORT, ("kernel",))][:2] == ["KID", "KL of the modes"]
+    assert without_features("Fréchet distance (classifier features)") == "Fréchet distance"
 
 
 def test_without_numbers_there_is_none() -> None:

@@ -11,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ddgan.system.text import fenced, markdown, one_line, printable, python_string
+from ddgan.system.text import aligned, fenced, markdown, one_line, printable, python_string
 
 ANY = st.text(st.characters(), max_size=40)
 """Any characters, also lone surrogates."""
 SYNTAX = st.text(st.sampled_from(" abc_19*`~[](){}<>#!|\\-+=.&;:$\n\"'/"), max_size=40)
 """Text of the characters that mean something in Markdown."""
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def test_columns_are_as_wide_as_their_longest_cell() -> None:
+    assert aligned([["a", "bc", "d"], ["efg", "", ""]]) == ["a    bc  d", "efg"]
 
 
 @given(ANY)

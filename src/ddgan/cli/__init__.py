@@ -31,6 +31,7 @@ COMMANDS = {
     "prepare": "prepare images for training, or check them",
     "plan": "say what training on some data would take, without training",
     "train": "train, sample and score a model",
+    "models": "list the models that come with ddgan",
     "list": "list runs, their scores and the settings in which they differ",
     "sample": "generate images with a trained model",
     "edit": "edit images with a trained model",
@@ -54,8 +55,8 @@ def usage() -> str:
         f"commands:\n{commands}\n\n"
         "'ddgan COMMAND --help' explains a command and its options; 'ddgan --version' prints the version.\n"
         "Every command takes --import PACKAGE, which imports a package that registers components.\n\n"
-        "To begin: ddgan train --data PHOTOS --out runs/photos, or ddgan train --preset digits_quick --out "
-        "runs/digits"
+        "To begin: ddgan models, ddgan train --data PHOTOS --out runs/photos, or ddgan train --preset "
+        "digits_quick --out runs/digits"
     )
 
 

@@ -12,6 +12,7 @@ from ddgan.interop.conversion import LICENSE, SamplingSettings, describe, save_p
 from ddgan.interop.published_checkpoints import read_checkpoint
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN
+from ddgan.models.shipped_models import folder_of
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import check_output, record_beside, write_record
 from ddgan.system.text import one_line
@@ -115,7 +116,7 @@ def _to_nvlabs(options: Any, out: Path) -> DDGAN:
 
 
 def _rows(file: str) -> list[tuple[str, Any]]:
-    path = Path(file)
+    path = folder_of(file)
     if path.is_dir() or path.suffix == ".safetensors":
         from ddgan.models.card import properties
 

@@ -157,7 +157,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def add_model(parser: Parser) -> None:
     """Add the options that select a model and its EMA."""
-    text = "a run folder or a checkpoint in it, a .safetensors file, or user/name on the Hub"
+    text = (
+        "a run folder or a checkpoint in it, a .safetensors file, the name of a model that comes with ddgan "
+        "(ddgan models lists them), or user/name on the Hub"
+    )
     parser.add_argument("model", help=text)
     text = "the EMA to use, by its half-life in thousands of images (default: the one set by ema.decay)"
     parser.add_argument("--ema", type=number, metavar="KIMG", help=text)

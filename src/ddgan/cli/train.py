@@ -118,7 +118,9 @@ def _parser() -> Parser:
         help="flat: stop once the scores no longer improve; short for --training.stop_when",
     )
     parser.add_argument(
-        "--init", metavar="MODEL", help="start from the weights of this run, checkpoint or weights file"
+        "--init",
+        metavar="MODEL",
+        help="start from the weights of this run, checkpoint, weights file or model by name",
     )
     parser.add_argument(
         "--resume",

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ddgan.config.components import find
 from ddgan.metrics.metric import Figure, known_metrics
+from ddgan.system.text import one_line
 
-__all__ = ["Headline", "at", "headline", "interval_of", "is_number", "number_at"]
+__all__ = [
+    "Headline",
+    "at",
+    "headline",
+    "headlines",
+    "interval_of",
+    "is_number",
+    "number_at",
+    "without_features",
+]
 
 DEVIATIONS = 2
 """Half-width of a 95 % interval, in standard deviations."""
@@ -45,6 +55,11 @@ def headline(report: Mapping[str, Any], preferred: Sequence[str] = ()) -> Headli
         report: what `Report.to_dict` returns.
         preferred: kinds of metrics to look at first, in this order.
     """
+    return next(headlines(report, preferred), None)
+
+
+def headlines(report: Mapping[str, Any], preferred: Sequence[str] = ()) -> Iterator[Headline]:
+    """Yield the headline of each metric of a report, except speed; the arguments are those of `headline`."""
     known = known_metrics()
     for kind in dict.fromkeys([*(kind for kind in preferred if kind in known), *FIRST, *known]):
         figure = headline_figure(kind)
@@ -54,8 +69,7 @@ def headline(report: Mapping[str, Any], preferred: Sequence[str] = ()) -> Headli
         if value is not None and math.isfinite(value):
             name = at(report, f"{kind}.name")
             label = name if isinstance(name, str) else figure.label
-            return Headline(label, value, figure.better, interval_of(report.get(kind), figure))
-    return None
+            yield Headline(label, value, figure.better, interval_of(report.get(kind), figure))
 
 
 def interval_of(score: Any, figure: Figure) -> tuple[float, float] | None:
@@ -71,6 +85,11 @@ def interval_of(score: Any, figure: Figure) -> tuple[float, float] | None:
     if not isinstance(ends, list | tuple) or len(ends) != 2 or not all(map(is_number, ends)):
         return None
     return float(ends[0]), float(ends[1])
+
+
+def without_features(name: str) -> str:
+    """Return the name of a score without the features in parentheses, for columns of a table."""
+    return one_line(name).partition(" (")[0]
 
 
 def headline_figure(kind: str) -> Figure | None:

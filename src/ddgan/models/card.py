@@ -29,6 +29,7 @@ def model_card(
     scores: Mapping[str, Any] | None = None,
     picture: str = "",
     use: str = USE,
+    sections: Mapping[str, str] | None = None,
 ) -> str:
     """Return the card as Markdown; it begins with the metadata for the Hub.
 
@@ -40,6 +41,7 @@ def model_card(
         scores: the content of the run's scores.json.
         picture: the file name of a grid of samples beside the card.
         use: how to use the model as Markdown, with the fields `name` (a string in Python code) and `shape`.
+        sections: further sections after the licence: title -> Markdown.
     """
     import yaml
 
@@ -57,6 +59,7 @@ def model_card(
         f"![A grid of samples]({picture})" if picture else "",
         use.format(name=python_string(name), shape=shape),
         f"## Licence\n\n{_paragraphs(model.license) or UNSTATED}",
+        *(f"## {title}\n\n{text}" for title, text in (sections or {}).items()),
         f"## Model\n\n{_table(properties(model))}",
         f"## Scores\n\n{_table(_flat(scores))}" if scores else "",
         "## Settings\n\n" + fenced(model.config.to_yaml(), "yaml"),

@@ -74,10 +74,11 @@ class DDGAN(TrainedModel):
         ema: float | None = None,
         precision: Precision = "float32",
     ) -> DDGAN:
-        """Open a run folder, a checkpoint, a .safetensors file or a Hub name, with its settings.
+        """Open a run folder, a checkpoint, a weights file or a model by name, with its settings.
 
         Args:
-            source: a path, or "user/name" (or "user/name@revision") on the Hub; local paths take precedence.
+            source: a path, the name of a model that comes with the package (see `ddgan models`), or
+                "user/name" (or "user/name@revision") on the Hub; looked for in this order.
             device: device of the weights.
             ema: half-life of the EMA to open, in thousands of images (optimization.ema.half_lives); by
                 default the main EMA, of optimization.ema.decay.

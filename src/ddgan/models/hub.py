@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ddgan.models.shipped_models import known_names, suggestion
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.text import one_line
 
@@ -28,9 +29,10 @@ def download_weights(source: str) -> Path:
     """
     name = NAME.fullmatch(source)
     if name is None or Path(source).parent.is_dir():
+        shipped = f"{suggestion(source)}; or " if known_names() else ""
         raise ValueError(
-            f"'{source}' does not exist; give a run folder, a .safetensors file or a model on the Hub "
-            "(user/name)"
+            f"'{source}' does not exist; {shipped}give a run folder, a .safetensors file or a model on the "
+            "Hub (user/name)"
         )
     import huggingface_hub
 

@@ -1,4 +1,4 @@
-"""Opening a trained model from a run folder, a checkpoint, a weights file or the Hub."""
+"""Opening a trained model: from a run folder, a checkpoint, a weights file, the package or the Hub."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ddgan.config.settings import SettingError
 from ddgan.models.checkpoint_file import STATE_NAME, is_checkpoint, read_checkpoint
 from ddgan.models.hub import download_weights
 from ddgan.models.precision import Precision, channels_innermost
+from ddgan.models.shipped_models import folder_of, known_names
 from ddgan.models.weights_file import (
     WEIGHTS_NAME,
     Weights,
@@ -42,8 +43,9 @@ def load(
     """Open a trained model of any method, such as a `DDGAN`.
 
     Args:
-        source: a run folder, a checkpoint, a .safetensors file, or "user/name" (optionally with
-            "@revision") on the Hub; local paths take precedence.
+        source: a run folder, a checkpoint, a .safetensors file, the name of a model that comes with the
+            package (see `ddgan models`), or "user/name" (optionally with "@revision") on the Hub. Local paths
+            take precedence, then models of the package.
         device: device of the weights.
         ema: half-life of the EMA to open, in thousands of images (optimization.ema.half_lives); by default
             the main EMA, of optimization.ema.decay.
@@ -139,8 +141,8 @@ def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights,
         ValueError: if `source` is none of these or cannot be fetched, is damaged, has another format, or
             has no EMA of this half-life.
     """
-    path = Path(source)
     try:
+        path = folder_of(source)
         checkpoint = _checkpoint_at(path)
     except OSError as error:  # such as a name that is too long
         raise ValueError(f"'{str(source)[:60]}' cannot be opened: {error.strerror}") from None
@@ -148,7 +150,11 @@ def open_weights(source: str | Path, ema: float | None = None) -> tuple[Weights,
         return _of_checkpoint(checkpoint, ema), checkpoint / STATE_NAME
     if path.is_dir():
         if not (path / WEIGHTS_NAME).is_file():
-            raise ValueError(f"'{source}' is not a run folder: it has no {WEIGHTS_NAME}")
+            hides = "; it hides the model of this name that comes with ddgan: work in another folder"
+            hint = hides if str(source) in known_names() else ""
+            raise ValueError(f"'{source}' is not a run folder: it has no {WEIGHTS_NAME}{hint}")
+        if ema is not None and path != Path(source):
+            raise ValueError(f"ema is {ema:g}, but the model {source} comes with one EMA; leave it out")
         path = ema_in(path, ema)
     elif ema is not None:
         raise ValueError(f"ema is {ema:g}, but '{source}' is not a run folder; open the EMA's own file")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ddgan.models.card import model_card
+from ddgan.models.card import USE, model_card
 from ddgan.models.hub import hub_reason
 from ddgan.models.model import TrainedModel
+from ddgan.models.run_folder import CONFIG_NAME, GRID_NAME, SCORES_NAME
 from ddgan.models.sample_files import has_png_form, save_grid
+from ddgan.models.shipped_models import CARD_NAME
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import read_record, write_record
 
-__all__ = ["push_to_hub"]
-
-SCORES_NAME, GRID_NAME, CONFIG_NAME, CARD_NAME = "scores.json", "samples.png", "config.yaml", "README.md"
+__all__ = ["describe", "licensed", "push_to_hub"]
 
 
 def push_to_hub(
@@ -62,14 +63,35 @@ def push_to_hub(
 def write_folder(model: TrainedModel, folder: Path, name: str) -> None:
     """Write the files of a repository: weights, settings, a grid of samples, scores of the run, card."""
     model.save(folder / WEIGHTS_NAME)
+    describe(model, folder, name, _scores(model))
+
+
+def describe(
+    model: TrainedModel,
+    folder: Path,
+    name: str,
+    scores: Mapping[str, Any] | None,
+    *,
+    use: str = USE,
+    sections: Mapping[str, str] | None = None,
+) -> None:
+    """Write what describes weights beside them: settings, a grid of samples, scores, card.
+
+    Args:
+        model: the model of the weights.
+        folder: where they are.
+        name: its name, for the card.
+        scores: its scores in their JSON form; None for none.
+        use: see `model_card`.
+        sections: see `model_card`.
+    """
     write_atomically(folder / CONFIG_NAME, model.config.to_yaml())
     picture = GRID_NAME if has_png_form(model) else ""
     if picture:
         save_grid(model, folder / GRID_NAME)
-    scores = _scores(model)
     if scores is not None:
         write_record(folder / SCORES_NAME, scores)
-    card = model_card(model, name, scores=scores, picture=picture)
+    card = model_card(model, name, scores=scores, picture=picture, use=use, sections=sections)
     write_atomically(folder / CARD_NAME, card)
 
 

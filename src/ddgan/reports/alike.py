@@ -28,6 +28,7 @@ from ddgan.models.checkpoint_file import is_checkpoint
 from ddgan.models.model import Model
 from ddgan.models.opening import load
 from ddgan.models.run_folder import COMPARED_NAME, SCORES_NAME
+from ddgan.models.shipped_models import folder_of
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.reports.comparison import Comparison, check_report, names_of
 from ddgan.system.outputs import read_record, write_record
@@ -121,14 +122,15 @@ def score_alike(
 
 
 def _known(path: Path) -> list[dict[str, Any]]:
-    """Read the scores of a run folder, or a file of scores.
+    """Read the scores of a run folder or a model of the package, or a file of scores.
 
     Raises:
         ValueError: if a file is damaged, or is not of scores.
     """
     if path.suffix == ".json":
         return [check_report(read_record(path), path)]
-    files = [path / name for name in (SCORES_NAME, COMPARED_NAME)]
+    folder = folder_of(path)
+    files = [folder / name for name in (SCORES_NAME, COMPARED_NAME)]
     return [check_report(read_record(file), file) for file in files if file.is_file()]
 
 

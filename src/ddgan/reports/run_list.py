@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ddgan.config.overrides import dotted
 from ddgan.config.presets import read_settings
 from ddgan.config.training import INDEPENDENT, known_end
-from ddgan.metrics.headline import Headline, headline
+from ddgan.metrics.headline import Headline, headline, without_features
 from ddgan.models.checkpoint_file import read_own_metadata
 from ddgan.models.run_folder import (
     CHECKPOINTS_NAME,
@@ -28,7 +28,7 @@ from ddgan.models.run_folder import (
 )
 from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.outputs import read_record
-from ddgan.system.text import one_line
+from ddgan.system.text import aligned, one_line
 
 __all__ = ["ListedRun", "differing", "find_runs", "listed", "table_lines"]
 
@@ -223,8 +223,7 @@ def table_lines(runs: Sequence[ListedRun], width: int, now: float | None = None)
         columns[short[name]] = cells
         shown.append(name)
     rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     lines += [f"{run.path}: {run.state}: {run.reason}" for run in runs if run.reason]
     if left := [name for name in names if name not in shown]:
         more = f"{len(left)} more settings differ" if len(left) > 1 else "1 more setting differs"
@@ -241,7 +240,7 @@ def _scores(runs: Sequence[ListedRun]) -> dict[str, list[str]]:
     def cell(score: Headline | None) -> str:
         if score is None:
             return "-"
-        name = "" if head else f"{one_line(score.name).partition(' (')[0]} "  # without its features
+        name = "" if head else f"{without_features(score.name)} "
         return f"{name}{score.value:.4g}"
 
     return {one_line(head) or "score": [cell(run.score) for run in runs]}

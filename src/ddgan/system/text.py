@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
-__all__ = ["URL", "fenced", "markdown", "one_line", "printable", "python_string"]
+__all__ = ["URL", "aligned", "fenced", "markdown", "one_line", "printable", "python_string"]
 
 URL = re.compile(r"https?://[A-Za-z0-9_\-./?=%:@+#&~]*[A-Za-z0-9_\-/=#]")
 """A web address of ordinary characters; `markdown` makes it a link."""
@@ -31,6 +32,12 @@ def printable(text: object) -> str:
     Line breaks and tabs are kept.
     """
     return "".join(_escaped(c) if _is_unprintable(c) else c for c in str(text))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: columns as wide as their longest cell, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def python_string(text: str) -> str:

@@ -133,7 +133,7 @@ def train(
             Hugging Face. docs/training.md says what such an object may hold and what is checked.
             It is read once and kept in the cache; resuming needs it again only if that copy is gone.
         seed: instead of the configuration's.
-        init: start from the weights of this run, checkpoint, weights file or name on the Hub, as far as they
+        init: start from the weights of this run, checkpoint, weights file or model by name, as far as they
             fit, instead of random ones; see docs/training.md.
         overwrite: replace the run that is in `out`.
         verbose: print progress on standard error.

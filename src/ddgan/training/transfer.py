@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ddgan.config.run_config import RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.models.opening import open_weights
+from ddgan.models.shipped_models import folder_of
 from ddgan.models.weights_file import Weights, misfits
 from ddgan.networks.conditions import ConditionShapes
 from ddgan.networks.encoder import give_encoder
@@ -336,7 +337,7 @@ def warm_start(config: RunConfig, state: TrainState, sample_shape: tuple[int, ..
         config: the settings of the run.
         state: its new state, which is changed.
         sample_shape: the shape of a sample.
-        source: a run, checkpoint, weights file or name on the Hub.
+        source: a run, a checkpoint, a weights file, or a model by name; see `ddgan.load`.
 
     Raises:
         ValueError: if nothing of the generator fits.
@@ -348,7 +349,7 @@ def warm_start(config: RunConfig, state: TrainState, sample_shape: tuple[int, ..
         network.load_state_dict(found[GENERATOR].tensors)
     given = list[str]()
     if DISCRIMINATOR in state.networks:
-        theirs = discriminator_weights(source)
+        theirs = discriminator_weights(folder_of(source))
         bare = list(state.discriminators)
         if theirs:
             parts = _of_discriminators(config, state, sample_shape, weights, theirs)
