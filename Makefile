@@ -3,15 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench dist clean
 
 demo: .venv/installed
 	$(BIN)/ddgan train --preset digits_quick --out runs/demo --overwrite
 
 # A process for each core with one thread: nearly all tests are too small to be divided otherwise.
 test: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks examples docs
-	$(BIN)/ruff format --check src tests benchmarks examples docs
+	$(BIN)/ruff check src tests benchmarks examples docs notebooks
+	$(BIN)/ruff format --check src tests benchmarks examples docs notebooks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
@@ -21,6 +21,12 @@ bench: .venv/installed-dev
 		$(BIN)/python -m benchmarks.$$name --out runs/bench/$$name.json || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.sampling --scaling --out runs/bench/scaling.json
+
+# The wheel and the source distribution, as they are published.
+dist: .venv/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 # The environment is made again only when what it is made from changes; the tests need more than the demo.
 .venv/installed: pyproject.toml constraints.txt
@@ -33,4 +39,4 @@ bench: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv runs dist build .mypy_cache .pytest_cache .ruff_cache

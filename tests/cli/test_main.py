@@ -143,7 +143,10 @@ def test_presets_without_their_data_say_what_they_need(tmp_path: Path, capsys: C
 WRONG = [
     (
         ["paint"],
-        ["unknown command 'paint'", "plan, train, models, list, sample, edit, average, evaluate, export, convert"],
+        [
+            "unknown command 'paint'",
+            "plan, train, models, list, sample, edit, average, evaluate, export, convert",
+        ],
     ),
     (["train"], ["--preset NAME", "digits_quick", "--config"]),
     (["train", "--preset", "digits_quick"], ["--out RUN"]),
