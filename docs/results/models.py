@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--out", type=Path, help="the folder to make")
     parser.add_argument("--data", help="the training data, where it is now, for the scores")
-    parser.add_argument("--scores", type=Path, metavar="X.json", help="scores that were taken before")
+    parser.add_argument(
+        "--scores", type=Path, metavar="X.json", help="scores of the packed weights, from ddgan evaluate"
+    )
     parser.add_argument("--commit", default=commit(), help="what trained the run (default: this checkout)")
     parser.add_argument("--machine", default=machine(), help="where it was trained (default: this machine)")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that was packed before")
