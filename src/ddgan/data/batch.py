@@ -14,6 +14,7 @@ from ddgan.system.randomness import generator_for
 __all__ = ["EVERY", "Batch", "DataConfig", "Dataset", "shuffled_indices"]
 
 EVERY = slice(None)
+"""The rows of a whole batch."""
 
 
 class Batch(NamedTuple):

@@ -18,6 +18,7 @@ from ddgan.diffusion.process import Diffusion
 __all__ = ["Denoiser", "Noise", "Step", "denoising_steps"]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""denoiser(x_t, t, z) -> prediction (B, *shape), with t (B,) in 1..T."""
 Noise = Callable[..., Tensor]
 """noise(*shape) -> (B, *shape) standard normal numbers, new at each call."""
 

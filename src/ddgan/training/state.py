@@ -39,8 +39,10 @@ __all__ = [
     "UpdateStatistics",
 ]
 
-GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-"""Names of the networks, their optimizers, and the updates that train them."""
+GENERATOR = "generator"
+"""Name of the generator, its optimizer, and the updates that train it."""
+DISCRIMINATOR = "discriminator"
+"""Name of the discriminators together, their optimizer, and the updates that train them."""
 
 UpdateStatistics = dict[str, Tensor]
 """Statistics of an update: values by name, (B,) one per sample; `t`, if present, is the t of each sample."""
