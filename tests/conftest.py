@@ -18,14 +18,12 @@ from filelock import FileLock
 
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
-from ddgan.metrics import labelled
-from ddgan.metrics import real_data as reference
 from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
 from ddgan.metrics.speed import measure_speed
 from ddgan.models import shipped_models
 from ddgan.models.packing import pack
 from described import TINY_SCORES, described
-from tiny import DIGITS_SHAPE, POINTS_SHAPE, TINY_DIGITS, TINY_POINTS
+from tiny import DIGITS_SHAPE, POINTS_SHAPE, TINY_DIGITS, TINY_POINTS, hasten
 
 
 @pytest.fixture
@@ -130,13 +128,9 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_work() -> Iterator[None]:
-    """Classifiers that learn for seconds, fewer real and held-out samples, and times that are taken once."""
+    """`hasten`, for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelled, "IMAGES_SEEN", 4000)
-        patch.setattr(labelled, "BATCH_SIZE", 32)
-        patch.setattr(reference, "FEWEST_ENDLESS", 1000)
-        patch.setattr("ddgan.training.callbacks.NUM_HELD_OUT", 24)
-        patch.setattr(measure_speed, "__defaults__", (0.01,))  # its budget of seconds
+        hasten(patch)
         yield
 
 

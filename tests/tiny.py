@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+import pytest
+
+from ddgan.metrics import labelled
+from ddgan.metrics import real_data as reference
+from ddgan.metrics.speed import measure_speed
 
 TINY_DIGITS: dict[str, Any] = {
     "data": {"kind": "digits"},
@@ -56,3 +63,31 @@ TINY_POINTS: dict[str, Any] = {
     "generator": {"kind": "mlp", "hidden_features": 16, "num_blocks": 2, "time_features": 8},
 }
 """The same on points of the plane."""
+
+
+def shrunk(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of any preset with networks and lengths that take a second; the method and the data stay."""
+    small = copy.deepcopy(settings)
+    nets = [small["generator"], *small["method"].get("discriminators", {}).values()]
+    for net in nets:
+        if net["kind"] == "mlp":
+            net |= {"hidden_features": 16} | ({"num_blocks": 2} if "num_blocks" in net else {})
+        for one in (TINY_DIGITS["generator"], TINY_DIGITS["method"]["discriminators"]["pair"]):
+            if net["kind"] == one["kind"]:
+                net |= {key: value for key, value in copy.deepcopy(one).items() if "attention" not in key}
+    lengths = {"batch_size": 8, "num_iterations": 4, "score_samples": 40, "accumulation": 1}
+    small["training"] = {**small.get("training", {}), **lengths}
+    if (
+        small["data"] == {"kind": "images"} or "size" in small["data"]
+    ):  # whose features are otherwise Inception's
+        small["training"]["features"] = "offline"
+    return small
+
+
+def hasten(patch: pytest.MonkeyPatch) -> None:
+    """Classifiers that learn for seconds, fewer real and held-out samples, and times that are taken once."""
+    patch.setattr(labelled, "IMAGES_SEEN", 4000)
+    patch.setattr(labelled, "BATCH_SIZE", 32)
+    patch.setattr(reference, "FEWEST_ENDLESS", 1000)
+    patch.setattr("ddgan.training.callbacks.NUM_HELD_OUT", 24)
+    patch.setattr(measure_speed, "__defaults__", (0.01,))  # its budget of seconds
