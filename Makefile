@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test bench dist clean
+.PHONY: demo test bench docs dist clean
 
 demo: .venv/installed
 	$(BIN)/ddgan train --preset digits_quick --out runs/demo --overwrite
@@ -28,6 +28,11 @@ dist: .venv/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 
+# The documentation, as a static site in site/ that any file server can serve.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/check_site.py site
+
 # The environment is made again only when what it is made from changes; the tests need more than the demo.
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -38,5 +43,9 @@ dist: .venv/installed-dev
 	$(PIP) '.[dev]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(PIP) '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv runs dist build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv runs site dist build .mypy_cache .pytest_cache .ruff_cache
