@@ -19,7 +19,6 @@ from filelock import FileLock
 import ddgan
 from ddgan import DDGAN, Run, RunConfig
 from ddgan.metrics.classifier import MeasuredClassifier, digits_classifier
-from ddgan.metrics.speed import measure_speed
 from ddgan.models import shipped_models
 from ddgan.models.packing import pack
 from described import TINY_SCORES, described
