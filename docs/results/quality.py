@@ -27,6 +27,9 @@ from ddgan.models.run_folder import read_log
 from ddgan.system.outputs import read_record
 
 BASE = "digits_quick"
+DIGITS = (BASE, "modern_digits", "modern_stackedmnist")
+DATA = {BASE: ("digits", "classifier"), "modern_emoji": ("emoji", "emoji_classifier")}
+"""Preset -> the data and the features that its samples are scored with."""
 DIFFERENCES = [{"kind": kind, "gamma": 0.002, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]
 SMALL = {
     "kind": "resnet",
@@ -46,6 +49,24 @@ def on_bands(transform: str, base_channels: int) -> dict[str, Any]:
         "transform": transform,
         "network": {"kind": "resnet", "base_channels": base_channels} | sizes,
     }
+
+
+EMOJI_G = {
+    "kind": "subbands",
+    "transform": "haar",
+    "network": {
+        "kind": "ncsnpp",
+        "base_channels": 76,
+        "channel_multipliers": [1, 2],
+        "num_blocks": 1,
+        "attention_resolutions": [],
+        "latent_size": 64,
+        "mapping_features": 128,
+        "mapping_depth": 2,
+    },
+}
+"""An emoji generator on 8 x 8 pixels of 48 channels."""
+NESTED_D = {"kind": "subbands", "transform": "haar", "network": on_bands("haar", 64)}
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -85,6 +106,60 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "network": {"kind": "mlp", "hidden_features": 384, "num_blocks": 2, "latent_size": 32},
         }
     },
+    "mnist_mlp": {
+        "generator": {
+            "kind": "mlp",
+            "hidden_features": 1024,
+            "num_blocks": 4,
+            "latent_size": 32,
+            "tanh": True,
+            "skip": True,
+        }
+    },
+    "emoji_unet": {
+        "generator": {"kind": "subbands", "transform": "haar", "network": EMOJI_G},
+        "method.discriminators.pair": on_bands("haar", 48),
+        "diffusion.num_steps": 4,
+    },
+    "emoji_mlp": {
+        "generator": {
+            "kind": "mlp",
+            "hidden_features": 448,
+            "num_blocks": 4,
+            "latent_size": 64,
+            "tanh": True,
+            "skip": True,
+        }
+    },
+    "mnist_d_mlp": {"method.discriminators.pair": {"kind": "mlp", "hidden_features": 1024}},
+    "emoji_nested": {
+        "generator": {"kind": "subbands", "transform": "haar", "network": EMOJI_G},
+        "method.discriminators.pair": {
+            "kind": "subbands",
+            "transform": "haar",
+            "network": on_bands("haar", 64),
+        },
+    },
+    "emoji_d_nested": {
+        "method.discriminators.pair": {
+            "kind": "subbands",
+            "transform": "haar",
+            "network": on_bands("haar", 64),
+        },
+    },
+    "rates_1e-3": {f"optimization.{name}.lr": 1e-3 for name in ("generator", "discriminator")},
+    "g_rate_1e-3": {"optimization.generator.lr": 1e-3},
+    "emoji_augmented": {"method.augmentation": {"probability": 0.3, "color": 0.0}},
+    "emoji_unshuffle": {
+        "generator.transform": "unshuffle",
+        "method.discriminators.pair.transform": "unshuffle",
+    },
+    "t_8": {"diffusion.num_steps": 8},
+    "cosine": {"diffusion.schedule": {"kind": "cosine", "signal_left": 0.01}},
+    "late_steps": {"method.step_weights": [2, 3, 3, 2, 1, 1, 1, 1]},
+    "beta_4": {"diffusion.schedule": {"kind": "vp", "beta_max": 4.0}},
+    "beta_8": {"diffusion.schedule": {"kind": "vp", "beta_max": 8.0}},
+    "beta_20": {"diffusion.schedule": {"kind": "vp", "beta_max": 20.0}},
     "t_4": {"diffusion.num_steps": 4},
     "t_2": {"diffusion.num_steps": 2},
     "reconstruction_1": {"method.reconstruction.weight": 1.0},
@@ -132,36 +207,39 @@ class Clock(ddgan.Callback):
         self.times.append(time.process_time())
 
 
-def seconds_per_iteration(preset: str, changes: dict[str, Any]) -> float:
+def seconds_per_iteration(preset: str, changes: dict[str, Any], path: str | None = None) -> float:
     """Measure the processor time of an iteration over several periods of the penalties."""
     clock = Clock()
     short = {"training.num_iterations": 60, "training.score_samples": 0}
     with tempfile.TemporaryDirectory() as folder:
-        ddgan.train(preset, Path(folder) / "run", verbose=False, callbacks=[clock], **changes | short)
+        run = Path(folder) / "run"
+        ddgan.train(preset, run, data=path, verbose=False, callbacks=[clock], **changes | short)
     return (clock.times[-1] - clock.times[11]) / (len(clock.times) - 12)
 
 
-def iterations_in(minutes: float, preset: str, changes: dict[str, Any]) -> int:
+def iterations_in(minutes: float, preset: str, changes: dict[str, Any], path: str | None) -> int:
     """Return how many iterations take so many minutes of processor time."""
     first = int(changes.get("method.denoise_first", 0))
     left = 60 * minutes
     if first:
-        left -= first * seconds_per_iteration(preset, changes)  # all of its iterations denoise
-    usual = seconds_per_iteration(preset, changes | {"method.denoise_first": 0})
+        left -= first * seconds_per_iteration(preset, changes, path)  # all of its iterations denoise
+    usual = seconds_per_iteration(preset, changes | {"method.denoise_first": 0}, path)
     return first + round(left / usual)
 
 
-def run(name: str, minutes: float, seed: int, out: Path, preset: str) -> None:
+def run(name: str, minutes: float, seed: int, out: Path, preset: str, path: str | None) -> None:
     """Train and score one variant."""
     changes = changes_of(name)
-    length = {"training.num_iterations": iterations_in(minutes, preset, changes)}
-    changes |= length | {"training.score_samples": 26_000, "training.log_every": 100}
+    length = {"training.num_iterations": iterations_in(minutes, preset, changes, path)}
+    modes = 26_000 if preset in DIGITS else 0
+    changes |= length | {"training.score_samples": modes, "training.log_every": 100}
     folder = out / f"{name}-{seed}"
     began = time.process_time()
-    made = ddgan.train(preset, folder, seed=seed, **changes)
+    made = ddgan.train(preset, folder, data=path, seed=seed, **changes)
     taken = time.process_time() - began
+    data, features = DATA.get(preset, (path, "classifier"))
     metrics = ["frechet", "precision_recall"]
-    report = ddgan.evaluate(made.model, "digits", metrics, 5_000, features="classifier", device="cpu")
+    report = ddgan.evaluate(made.model, data, metrics, 5_000, features=features, device="cpu")
     report.save(folder / "quality.json")
     about = {"machine": describe_machine(made.model.device), "processor_minutes": taken / 60}
     (folder / "about.json").write_text(json.dumps(about))
@@ -178,16 +256,18 @@ def table(folder: Path) -> None:
         if not (path / "quality.json").is_file():
             continue
         name, _, seed = path.name.rpartition("-")
-        last, modes = read_log(path / "log.jsonl")[-1], read_record(path / "scores.json")["modes"]
+        last = read_log(path / "log.jsonl")[-1]
+        scored = path / "scores.json"
+        modes = read_record(scored)["modes"] if scored.is_file() else None
         other = read_record(path / "quality.json")
         cells = [
             name,
             seed,
             f"{last['step']:,}",
             f"{minutes_of(path):.1f}",
-            f"{modes['kl']:.3f}",
-            str(modes["modes"]),
-            f"{modes['confident'] / modes['confident_real']:.3f}",
+            f"{modes['kl']:.3f}" if modes else "",
+            str(modes["modes"]) if modes else "",
+            f"{modes['confident'] / modes['confident_real']:.3f}" if modes else "",
             f"{other['frechet']['value']:.2f}",
             f"{other['precision_recall']['precision']:.3f}",
             f"{other['precision_recall']['recall']:.3f}",
@@ -249,6 +329,7 @@ def main() -> None:
     runner.add_argument("--minutes", type=float, default=5.0)
     runner.add_argument("--seed", type=int, default=0)
     runner.add_argument("--preset", default=BASE)
+    runner.add_argument("--data", help="images for a preset that has none")
     runner.add_argument("--out", type=Path, required=True)
     printer = commands.add_parser("table")
     printer.add_argument("folder", type=Path)
@@ -265,7 +346,7 @@ def main() -> None:
     elif options.command == "trilemma_table":
         trilemma_table(options.folder)
     else:
-        run(options.name, options.minutes, options.seed, options.out, options.preset)
+        run(options.name, options.minutes, options.seed, options.out, options.preset, options.data)
 
 
 if __name__ == "__main__":

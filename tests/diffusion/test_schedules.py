@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from ddgan.config.components import find
 from ddgan.diffusion.process import Diffusion, DiffusionConfig
-from ddgan.diffusion.schedules import MOST_STEPS, SMALLEST_TIME, GeometricConfig, VPConfig, step_betas
+from ddgan.diffusion.schedules import (
+    MOST_STEPS,
+    SMALLEST_TIME,
+    CosineConfig,
+    GeometricConfig,
+    VPConfig,
+    step_betas,
+)
 
 
 def test_the_variance_preserving_schedule_integrates_a_linear_rate() -> None:
@@ -29,6 +36,36 @@ def test_the_geometric_schedule_grows_the_variance_geometrically() -> None:
     ratio = 500 ** ((1 - SMALLEST_TIME) / 5)
     torch.testing.assert_close(noise[1:] / noise[:-1], torch.full((4,), ratio).double())
     assert math.isclose(noise[-1], 0.5, rel_tol=1e-12)
+
+
+def test_the_cosine_schedule_is_a_quarter_of_a_turn_up_to_the_signal_that_is_left() -> None:
+    """signal_scale and noise_scale are the two sides of a triangle whose angle grows evenly."""
+    kept = torch.cumprod(1 - step_betas(CosineConfig(0.04), 4), dim=0) * CosineConfig(0.04).signal_power(
+        SMALLEST_TIME
+    )
+    angles = torch.atan2((1 - kept).sqrt(), kept.sqrt())
+    torch.testing.assert_close(angles.diff(), torch.full((3,), float(angles.diff()[0])).double())
+    assert float(kept[-1]) == pytest.approx(0.04, rel=1e-12)
+    assert CosineConfig().signal_power(0.0) == 1
+    halves = [int((torch.cumprod(1 - step_betas(s, 8), 0) > 0.5).sum()) for s in (CosineConfig(), VPConfig())]
+    assert halves == [4, 2]
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-7, 0.6, math.nan])
+def test_some_signal_must_be_left_at_the_end_and_not_too_much(left: float) -> None:
+    with pytest.raises(ValueError, match="signal_left"):
+        CosineConfig(left)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    left=st.floats(1e-6, 0.5),
+    num_steps=st.sampled_from([1, 2, 3, 17, 1000, MOST_STEPS]),
+)
+def test_the_cosine_schedule_is_finite_for_every_number_of_steps(left: float, num_steps: int) -> None:
+    process = Diffusion(DiffusionConfig(num_steps, CosineConfig(left), "noise"))
+    assert all(bool(table.isfinite().all()) for _, table in process.named_buffers())
+    assert bool((process.noise_scale.diff() >= 0).all())
 
 
 def test_steps_are_read_off_the_schedule_from_the_smallest_time_on() -> None:
@@ -116,6 +153,8 @@ def test_whatever_is_accepted_gives_a_finite_process_for_every_number_of_steps(
     assert bool(process.denoise(-noise, x_t, t, noise).isfinite().all())
 
 
-@pytest.mark.parametrize(("kind", "cls"), [("vp", VPConfig), ("geometric", GeometricConfig)])
-def test_both_can_be_chosen_by_kind(kind: str, cls: type) -> None:
+@pytest.mark.parametrize(
+    ("kind", "cls"), [("vp", VPConfig), ("geometric", GeometricConfig), ("cosine", CosineConfig)]
+)
+def test_each_can_be_chosen_by_kind(kind: str, cls: type) -> None:
     assert find("schedule", kind) is cls
