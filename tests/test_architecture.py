@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"base", "system", "diffusion", "networks", "data", "config"},
     "metrics": {"base", "system", "networks", "data", "config", "models"},
     "editing": {"base", "system", "diffusion", "networks", "data", "config", "models"},
-    "export": {"base", "system", "diffusion", "networks", "config", "models"},
+    "export": {"base", "system", "diffusion", "networks", "config", "models", "editing"},
     "interop": {"base", "system", "diffusion", "networks", "config", "models", "data"},
     "reports": {"base", "system", "data", "config", "models", "metrics", "editing"},
     "training": {*THEORY, "base", "system", "data", "config", "models", "metrics", "reports"},

@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import ddgan
+from ddgan.export.web import _runtime_files
 from ddgan.models.shipped_models import known_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +41,13 @@ def test_presets_and_type_marker_are_part_of_the_package() -> None:
     files = resources.files("ddgan")
     assert (files / "py.typed").is_file()
     assert (files / "config" / "presets" / "cifar10.yaml").is_file()
+
+
+def test_the_web_page_and_its_runtime_are_part_of_the_package() -> None:
+    page = resources.files("ddgan") / "export" / "page"
+    for name in ("index.html", "page.css", "page.js", "worker.js"):
+        assert (page / name).is_file()
+    assert len(_runtime_files()) == 4  # which checks them
 
 
 def test_the_only_arrays_in_the_package_are_embedded_data_classifiers_and_models() -> None:

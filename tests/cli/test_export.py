@@ -25,11 +25,15 @@ def test_diffusers(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["RUN"], "--to diffusers or --to onnx"),
+        (["RUN"], "--to diffusers, --to onnx or --to web"),
         (["RUN", "--to", "onnx"], "--out FOLDER"),
         (["RUN", "--to", "tflite", "--out", "OUT"], "tflite"),
         (["RUN", "--to", "onnx", "--out", "OUT.onnx"], "writes a folder"),
         (["RUN", "--to", "onnx", "--out", "RUN"], "exists"),
+        (["RUN", "--to", "web", "--out", "RUN"], "exists"),
+        (["RUN", "--to", "web", "--out", "RUN", "--overwrite"], "not written by this command"),
+        (["RUN", "--to", "web", "--out", "OUT", "--class_names", "a"], "but the model has no classes"),
+        (["RUN", "--to", "onnx", "--out", "OUT", "--title", "A"], "--title is for --to web; leave it out"),
         (["nowhere", "--to", "onnx", "--out", "OUT"], "'nowhere' does not exist"),
     ],
     ids=str,
@@ -43,7 +47,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("to", "missing"), [("onnx", "onnxruntime"), ("diffusers", "diffusers")])
+@pytest.mark.parametrize(
+    ("to", "missing"), [("onnx", "onnxruntime"), ("diffusers", "diffusers"), ("web", "onnxscript")]
+)
 def test_missing_packages_are_named(
     to: str, missing: str, tiny_run: Run, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

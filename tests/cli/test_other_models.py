@@ -55,6 +55,7 @@ def test_any_model_is_sampled_and_scored(method: str, files: Path, tmp_path: Pat
         ["edit", "MODEL", "filmstrip"],
         ["export", "MODEL", "--to", "diffusers"],
         ["export", "MODEL", "--to", "onnx"],
+        ["export", "MODEL", "--to", "web"],
     ],
     ids=" ".join,
 )

@@ -32,10 +32,15 @@ def test_rows(labels: np.ndarray, num_classes: int, count_of: Callable[[int], in
 
 
 class EmbeddedConfig:
-    """Settings of included data: splits train and test, no options."""
+    """Settings of included data: splits train and test, no options.
+
+    Attributes:
+        class_names: names of the classes; empty if their numbers say enough.
+    """
 
     kind: ClassVar[str]
     dataset: ClassVar[Callable[..., Dataset]]
+    class_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:

@@ -110,3 +110,4 @@ class EmojiConfig(EmbeddedConfig):
     """Emoji, 3 x 32 x 32, which come with the package."""
 
     dataset: ClassVar[Any] = Emoji
+    class_names: ClassVar[tuple[str, ...]] = GROUPS

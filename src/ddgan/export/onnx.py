@@ -31,7 +31,7 @@ from ddgan.networks.conditions import Condition
 from ddgan.system.files import write_atomically
 from ddgan.system.randomness import ImageNoise
 
-__all__ = ["chain_inputs", "export_onnx", "run_onnx"]
+__all__ = ["chain_inputs", "export_onnx", "run_onnx", "write_step"]
 
 TOLERANCE = 1e-4
 """Largest allowed difference from PyTorch, on the scale of images, -1..1."""
@@ -137,7 +137,7 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
             kept then.
     """
     check_ddgan(model, "an export to ONNX")
-    model = DDGAN(copy.deepcopy(model.generator).cpu(), model.config, model.sample_shape, model.license)
+    model = _on_cpu(model)
     graphs: dict[str, StepGraph | ChainGraph] = {
         "step.onnx": StepGraph(model),
         "chain.onnx": ChainGraph(model),
@@ -158,6 +158,24 @@ def export_onnx(model: DDGAN, out: Path) -> dict[str, Any]:
         return write_export_record(
             folder, record | metadata_of(model.config, model.sample_shape, model.license)
         )
+
+
+def write_step(model: DDGAN, path: Path) -> float:
+    """Write the graph of one step, with its weights, to one file; returns its difference from PyTorch.
+
+    Raises:
+        ValueError: if it is not a denoising diffusion GAN, or if onnxruntime and PyTorch differ.
+    """
+    check_ddgan(model, "an export to ONNX")
+    graph = StepGraph(_on_cpu(model))
+    _write(graph, path)
+    return _checked(graph, path, path.name)
+
+
+def _on_cpu(model: DDGAN) -> DDGAN:
+    """Copy a model to the CPU, in float32."""
+    generator = copy.deepcopy(model.generator).cpu()
+    return DDGAN(generator, model.config, model.sample_shape, model.license)
 
 
 @torch.no_grad()

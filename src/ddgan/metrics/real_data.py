@@ -16,7 +16,7 @@ from torch import Tensor
 from ddgan.data.batch import DataConfig
 from ddgan.data.digits import SingleDigits, StackedDigits, split_digits
 from ddgan.data.embedded import is_embedded
-from ddgan.data.emoji import GROUPS, Emoji, split_emoji
+from ddgan.data.emoji import Emoji, split_emoji
 from ddgan.data.holding_out import image_keys
 from ddgan.data.prepared import ImageDataset
 from ddgan.data.readers.stacked import PREFIX
@@ -198,5 +198,5 @@ def open_real(
         dataset.conditions.num_classes,
         stacked,
         digest.hexdigest(),
-        class_names=GROUPS if isinstance(dataset, Emoji) else None,
+        class_names=getattr(config, "class_names", ()) or None,
     )
