@@ -136,6 +136,7 @@ class Engine {
 
 let engine;
 let model; // the content of model.json
+let pace; // milliseconds of a step per image, as measured last
 
 async function load() {
   const kind = obstacle();
@@ -146,8 +147,7 @@ async function load() {
     $("status").textContent =
       bytes < total ? `Loading the model: ${megabytes(bytes)} of ${megabytes(total)}…` : "Starting the model…";
   });
-  model = loaded.model;
-  return loaded;
+  ({ model, pace } = loaded);
 }
 
 // Runs a job on n images; resolves to {n, images, states, predictions, milliseconds, isStopped}.
@@ -169,7 +169,8 @@ async function collected(job, given, onUpdate = () => {}) {
   });
   made.id = call.id;
   onUpdate({ share: 0 }, made);
-  const { isStopped } = await call;
+  const { isStopped, pace: measured } = await call;
+  pace = measured;
   made.milliseconds = performance.now() - started;
   made.images = made.states.at(-1);
   return { ...made, isStopped };
@@ -592,12 +593,12 @@ const MODES = {
   },
   inpaint: { verb: "Fill", hint: "Mark the part of the picture to replace; the rest stays as it is." },
 };
-const kept = {}; // {n, label} of each mode, as last chosen
+const kept = {}; // {n, label} of each mode, as last chosen; n is null before
 let mode = "sample";
 let running = null; // the job in progress
 
 // The number of images that a mode can make in a few seconds.
-function affordableNumber(name, pace) {
+function affordableNumber(name) {
   const steps = model.num_steps * (name === "inpaint" ? model.rounds : 1);
   return [16, 9, 4].find((n) => n * steps * pace <= PATIENCE) ?? 1;
 }
@@ -616,7 +617,7 @@ function showMode(name) {
   $("editor").hidden = name === "sample";
   $("editor_hint").textContent = MODES[name].hint;
   $("run").textContent = MODES[name].verb;
-  $("n").value = kept[name].n;
+  $("n").value = kept[name].n ?? affordableNumber(name);
   $("class").value = kept[name].label;
   if (name === "sample") return;
   // An untouched drawing is blank for strokes, and the first image for inpainting.
@@ -680,10 +681,10 @@ async function run() {
     Object.assign(shown, made, about, { n: made.isStopped ? numDone : made.n });
     if (shown.n) showSteps();
     const time = `${(made.milliseconds / 1000).toFixed(2)} s`;
-    const pace = made.milliseconds / made.n;
+    const each = made.milliseconds / made.n;
     $("status").textContent = made.isStopped
       ? `Stopped after ${plural(numDone, "image")}.`
-      : `${plural(made.n, "image")} in ${time}, ${pace < 10 ? pace.toFixed(1) : Math.round(pace)} ms per image`;
+      : `${plural(made.n, "image")} in ${time}, ${each < 10 ? each.toFixed(1) : Math.round(each).toLocaleString("en")} ms per image`;
     $("problem").hidden = true;
   } catch (problem) {
     showProblem(problem);
@@ -715,7 +716,7 @@ function setRunning(isRunning) {
   $("results").setAttribute("aria-busy", String(isRunning));
 }
 
-function prepareControls(pace) {
+function prepareControls() {
   const [channels, height, width] = model.sample_shape;
   const kinds = { 1: "grey", 2: "grey with transparency", 3: "colour", 4: "colour with transparency" };
   $("facts").textContent =
@@ -740,9 +741,10 @@ function prepareControls(pace) {
   }
   for (const name of Object.keys(MODES)) {
     const label = name === "sample" || !model.null_class ? "turn" : String(model.num_classes);
-    kept[name] = { n: affordableNumber(name, pace), label };
+    kept[name] = { n: null, label };
   }
-  $("n").value = kept.sample.n;
+  $("n").value = affordableNumber("sample");
+  if (model.num_classes) $("class").value = kept.sample.label;
   prepareEasel();
 
   $("controls").onsubmit = (event) => {
@@ -795,8 +797,8 @@ function giveUp(problem) {
 }
 
 async function start() {
-  const { pace } = await load();
-  prepareControls(pace);
+  await load();
+  prepareControls();
   setRunning(false);
   performance.mark("ready");
   run().then(prepareColors); // which takes the background of the images

@@ -13,6 +13,7 @@ const ENGINE = "onnxruntime/ort-wasm-simd-threaded.wasm.gz";
 const GRAPH = "model.onnx";
 const STEP_TIME = 150; // milliseconds that a step of a batch may take, so that progress moves
 const LARGEST_BATCH = 32;
+const PROGRESS_EVERY = 50; // milliseconds after which the page is told, and messages are let in
 
 let model; // the content of model.json
 let ort; // onnxruntime-web
@@ -192,6 +193,7 @@ async function* inpainted(batch) {
 async function inBatches(id, given, numCalls, run) {
   const { n, update } = given;
   const size = sizeOf();
+  let told = performance.now();
   for (let first = 0; first < n; ) {
     const count = Math.min(given.batch || affordable(), n - first);
     const labels = given.labels ? given.labels.slice(first, first + count) : new Array(count).fill(0);
@@ -214,16 +216,19 @@ async function inBatches(id, given, numCalls, run) {
       if (step.t === 0) break;
       calls += 1;
       pace = (performance.now() - started) / count;
-      update({ share: (first + (count * calls) / numCalls) / n });
-      await aMoment();
-      if (stopped.has(id)) return { isStopped: true };
+      if (performance.now() - told > PROGRESS_EVERY) {
+        update({ share: (first + (count * calls) / numCalls) / n });
+        await aMoment();
+        if (stopped.has(id)) return { isStopped: true, pace };
+        told = performance.now();
+      }
       started = performance.now();
     }
     const parts = [...states, ...predictions].map((part) => part.buffer);
     update({ first, count, states, predictions, share: (first + count) / n }, parts);
     first += count;
   }
-  return { isStopped: false };
+  return { isStopped: false, pace };
 }
 
 const JOBS = {
@@ -309,14 +314,12 @@ async function load(id, { update }) {
   return { model, pace };
 }
 
-// Makes two steps of one image: the browser optimizes the code during the first, the second tells the pace.
+// Makes a step of one image, during which the browser begins to optimize the code.
 async function warmUp() {
   const noise = noiseOf({ seed: 0 }, "warm-up", 0, 1);
-  for (let times = 0; times < 2; times++) {
-    const started = performance.now();
-    await denoised(noise(sizeOf()), 1, noise, [0]);
-    pace = Math.max(performance.now() - started, 0.01);
-  }
+  const started = performance.now();
+  await denoised(noise(sizeOf()), 1, noise, [0]);
+  pace = Math.max((performance.now() - started) / 3, 0.01); // later ones take about a third
 }
 
 // Reads a file of the page; `size` is the number of bytes it must have, if known.
