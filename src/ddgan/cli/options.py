@@ -23,6 +23,7 @@ from ddgan.system.devices import choose_device
 __all__ = [
     "Parser",
     "add_chain",
+    "add_license",
     "add_model",
     "add_sampling",
     "chain_settings",
@@ -164,6 +165,15 @@ def add_model(parser: Parser) -> None:
     parser.add_argument("model", help=text)
     text = "the EMA to use, by its half-life in thousands of images (default: the one set by ema.decay)"
     parser.add_argument("--ema", type=number, metavar="KIMG", help=text)
+
+
+def add_license(parser: Parser) -> None:
+    """Add the option for the licence of weights that have none."""
+    parser.add_argument(
+        "--license",
+        metavar="TEXT",
+        help="licence of the weights, such as apache-2.0 or words, kept in every copy of them",
+    )
 
 
 def model_parser(command: str, description: str) -> Parser:

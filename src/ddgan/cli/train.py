@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from ddgan.cli.options import Parser, whole
+from ddgan.cli.options import Parser, add_license, whole
 from ddgan.cli.run_settings import (
     add_minutes,
     add_sources,
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
         print(config.to_yaml(), end="")
         return 0
     _check_out(own)
-    return _exit_code(train(config, own.out, init=own.init, overwrite=own.overwrite))
+    return _exit_code(train(config, own.out, init=own.init, license=own.license, overwrite=own.overwrite))
 
 
 def _check_out(own: Any) -> None:
@@ -122,6 +122,7 @@ def _parser() -> Parser:
         metavar="MODEL",
         help="start from the weights of this run, checkpoint, weights file or model by name",
     )
+    add_license(parser)
     parser.add_argument(
         "--resume",
         metavar="RUN",

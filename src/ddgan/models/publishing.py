@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ddgan.models.card import USE, model_card
 from ddgan.models.hub import hub_reason
+from ddgan.models.license import licensed
 from ddgan.models.model import TrainedModel
 from ddgan.models.run_folder import CONFIG_NAME, GRID_NAME, SCORES_NAME
 from ddgan.models.sample_files import has_png_form, save_grid
@@ -93,21 +93,6 @@ def describe(
         write_record(folder / SCORES_NAME, scores)
     card = model_card(model, name, scores=scores, picture=picture, use=use, sections=sections)
     write_atomically(folder / CARD_NAME, card)
-
-
-def licensed(model: TrainedModel, license: str | None) -> TrainedModel:
-    """Return the model with this licence, if it has none.
-
-    Raises:
-        ValueError: if it has another one.
-    """
-    if license is None or license == model.license:
-        return model
-    if model.license:
-        raise ValueError(f"license is '{license}', but these weights already have one: {model.license}")
-    other = copy.copy(model)
-    other.license = license
-    return other
 
 
 def _scores(model: TrainedModel) -> dict[str, Any] | None:

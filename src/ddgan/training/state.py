@@ -183,7 +183,7 @@ class TrainState:
         streak: number of consecutive iterations up to now that skipped an update, int64 ().
         longest_streak: the largest `streak` so far, int64 (); both stay on the device.
         strength: of an augmentation that adapts, float32 ().
-        license: of the weights that training started from; the new weights derive from them.
+        license: of the new weights: as given, or of the weights that training started from.
         ramps: the present values of ramps, float32 () on the device, see `value`.
     """
 

@@ -23,6 +23,7 @@ from ddgan.data.sources import data_named, with_data
 from ddgan.data.weighting import with_class_weights
 from ddgan.metrics import Report
 from ddgan.metrics.evaluation import check_scoring
+from ddgan.models.license import agreed_license, check_license
 from ddgan.models.precision import tf32
 from ddgan.models.run_folder import (
     BEST_NAME,
@@ -118,6 +119,7 @@ def train(
     data: Any = None,
     seed: int | None = None,
     init: str | Path | None = None,
+    license: str | None = None,
     overwrite: bool = False,
     verbose: bool = True,
     callbacks: Sequence[Callback] = (),
@@ -134,7 +136,8 @@ def train(
             It is read once and kept in the cache; resuming needs it again only if that copy is gone.
         seed: instead of the configuration's.
         init: start from the weights of this run, checkpoint, weights file or model by name, as far as they
-            fit, instead of random ones; see docs/training.md.
+            fit, instead of random ones; see docs/few_images.md. The new weights keep their licence.
+        license: licence of the weights, an identifier ("apache-2.0") or words; every copy of them keeps it.
         overwrite: replace the run that is in `out`.
         verbose: print progress on standard error.
         callbacks: user callbacks, see `ddgan.training.callbacks`.
@@ -144,12 +147,14 @@ def train(
         The run.
 
     Raises:
-        ValueError: if the configuration is wrong, the data does not fit it, or `out` exists or is in use.
+        ValueError: if the configuration is wrong, the data does not fit it, `out` exists or is in use, or the
+            weights of `init` have another licence.
         TrainingError: if training cannot continue; its last good state is kept.
     """
     is_object = is_given(data)
     config = configured(config, None if is_object else data, seed, overrides)
     path, training = Path(out), config.training
+    license = license if license is None else check_license(license)
     if not is_object:
         config.data.check()
     check_folder(path, overwrite)
@@ -173,6 +178,7 @@ def train(
         start = warm_start(config, state, tuple(dataset.sample_shape), str(init))
         for line in start.lines:
             log(line)
+    state.license = agreed_license(license, state.license)
     if processes.is_main:
         check_space(state, training, path, log)
     with held(path, processes):
