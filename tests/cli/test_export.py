@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_diffusers(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
         (["RUN", "--to", "web", "--out", "OUT", "--class_names", "a"], "but the model has no classes"),
         (["RUN", "--to", "onnx", "--out", "OUT", "--title", "A"], "--title is for --to web; leave it out"),
         (["nowhere", "--to", "onnx", "--out", "OUT"], "'nowhere' does not exist"),
+        (["RUN", "--to", "onnx", "--out", "OUT", "--precision", "bf16"], "one of float32, fp16, int8"),
+        (["RUN", "--to", "onnx", "--out", "OUT", "--score_samples", "-1"], "must be at least 0"),
+        (
+            ["RUN", "--to", "diffusers", "--out", "OUT", "--precision", "int8"],
+            "--precision is for --to onnx and web",
+        ),
+        (["RUN", "--to", "diffusers", "--out", "OUT", "--license", " "], "license is ' '"),
     ],
     ids=str,
 )
@@ -45,6 +53,27 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     given = [a.replace("OUT", out) if a.startswith("OUT") else a for a in arguments]
     assert words in refused(capsys, "export", *(str(tiny_run.path) if a == "RUN" else a for a in given))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_licence_is_in_the_export(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "pipeline"
+    command = ["export", str(tiny_run.path), "--to", "diffusers", "--license", "mit", "--out", str(out)]
+    assert main(command) == 0
+    assert DDGANPipeline.from_pretrained(out).ddgan.license == "mit"
+    assert json.loads((out / "export.json").read_text())["license"] == "mit"
+    assert "license: mit" in (out / "README.md").read_text("utf-8")
+
+
+def test_onnx_with_short_weights_is_scored(tiny_run: Run, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "onnx"
+    command = ["export", str(tiny_run.path), "--to", "onnx", "--precision", "int8", "--score_samples", "30"]
+    assert main([*command, "--out", str(out)]) == 0
+    record, printed = json.loads((out / "export.json").read_text()), capsys.readouterr().err
+    assert "weights in int8" in printed
+    assert "samples differ from those of model.sample by at most" in printed
+    ((name, value),) = record["scores"]["export"].items()
+    assert "30 samples" in name
+    assert f"{name}: {value:.4g} (model: {record['scores']['model'][name]:.4g})" in printed
 
 
 @pytest.mark.parametrize(

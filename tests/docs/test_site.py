@@ -47,9 +47,7 @@ def in_nav(entries: object) -> set[str]:
 
 def test_every_page_is_in_the_navigation() -> None:
     named = {one for one in in_nav(settings()["nav"]) if one.endswith(".md")}  # others join after the build
-    assert named == {
-        page.relative_to(DOCS).as_posix() for page in pages() if page.is_relative_to(DOCS)
-    }
+    assert named == {page.relative_to(DOCS).as_posix() for page in pages() if page.is_relative_to(DOCS)}
 
 
 def test_nothing_is_fetched_from_other_servers_by_the_theme() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -11,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, load_model
+from onnx.external_data_helper import uses_external_data
 from torch import Tensor
 
 from ddgan import DDGAN, RunConfig
 from ddgan.cli import main
 from ddgan.export import onnx
-from ddgan.export.onnx import chain_inputs, export_onnx, run_onnx
+from ddgan.export.onnx import chain_inputs, export_onnx, open_onnx, run_onnx, write_step
 from ddgan.system.randomness import ImageNoise
 from other_methods import OTHERS, model_of
 
@@ -85,6 +89,7 @@ def test_the_files_say_what_they_are(image_model: DDGAN, exported: Path) -> None
         "chain.onnx",
         "export.json",
         "step.onnx",
+        "weights.bin",
     ]
     inputs = {
         "step.onnx": {"x_t": [1, 6, 6], "t": [], "z": [5], "noise": [1, 6, 6], "y": []},
@@ -120,26 +125,133 @@ def test_the_code_of_the_card_runs(exported: Path, monkeypatch: pytest.MonkeyPat
     assert list(names["inputs"]["y"]) == [0, 1] * 4
 
 
+def weights_of(path: Path) -> dict[str, TensorProto]:
+    return {tensor.name: tensor for tensor in load_model(path, load_external_data=False).graph.initializer}
+
+
+def test_both_graphs_read_one_weights_file(image_model: DDGAN, exported: Path) -> None:
+    step, chain = (weights_of(exported / name) for name in ("step.onnx", "chain.onnx"))
+    content = (exported / "weights.bin").read_bytes()
+    outside = {name: tensor for name, tensor in step.items() if uses_external_data(tensor)}
+    parameters = dict(image_model.named_parameters())
+    assert {f"generator.{name}" for name, p in parameters.items() if p.numel() >= 1024} <= outside.keys()
+    for name, tensor in outside.items():
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        assert place == {entry.key: entry.value for entry in chain[name].external_data}
+        first, length = int(place["offset"]), int(place["length"])
+        stored = np.frombuffer(content[first : first + length], dtype=np.float32).reshape(tuple(tensor.dims))
+        np.testing.assert_array_equal(stored, parameters[name.removeprefix("generator.")].numpy())
+    assert (exported / "chain.onnx").stat().st_size < 1.5 * (exported / "step.onnx").stat().st_size
+
+
+def rounded(weight: Tensor, precision: str) -> Tensor:
+    """The float32 numbers that a stored weight stands for, computed value by value in NumPy."""
+    w = weight.numpy()
+    if w.ndim < 2 or w.size < 1024:
+        return weight
+    if precision == "fp16":
+        return torch.from_numpy(w.astype(np.float16).astype(np.float32))
+    rows = w.reshape(len(w), -1)
+    scale = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
+    return torch.from_numpy((np.rint(rows / scale).astype(np.float32) * scale).reshape(w.shape))
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp16", 0.5), ("int8", 0.25)])
+def test_short_weights(
+    precision: Any, share: float, image_model: DDGAN, exported: Path, tmp_path: Path
+) -> None:
+    record = export_onnx(image_model, tmp_path / "x", precision=precision)
+    before, after = ((folder / "weights.bin").stat().st_size for folder in (exported, tmp_path / "x"))
+    large = sum(4 * p.numel() for p in image_model.parameters() if p.ndim > 1 and p.numel() >= 1024)
+    assert before - after == pytest.approx((1 - share) * large, rel=0.05)
+    expected = copy.deepcopy(image_model)
+    expected.load_state_dict(
+        {name: rounded(value, precision) for name, value in image_model.state_dict().items()}
+    )
+    chain = open_onnx(tmp_path / "x" / "chain.onnx")
+    assert {i.type for i in (*chain.get_inputs(), *chain.get_outputs())} == {"tensor(float)", "tensor(int64)"}
+    (made,) = run_onnx(tmp_path / "x" / "chain.onnx", chain_inputs(image_model, 5, seed=2))
+    assert apart(made, expected.sample(5, seed=2)) < 1e-4
+    assert max(record["largest_difference"].values()) < 1e-4
+    levels = [model.sample(64, output="uint8").double() for model in (expected, image_model)]
+    apart_by = (levels[0] - levels[1]).abs()
+    found = record["difference"]
+    assert (record["precision"], found["samples"], found["unit"]) == (precision, 64, "grey levels")
+    assert found["largest"] == pytest.approx(float(apart_by.max()), abs=1)
+    assert found["mean"] == pytest.approx(float(apart_by.mean()), rel=0.05)
+    assert found["mean"] > 0
+    card = (tmp_path / "x" / "README.md").read_text("utf-8")
+    assert f"stored in {precision}. From the same noise, 64 samples differ from those of model.sample" in card
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_onnxruntime_restores_short_weights_once(precision: Any, image_model: DDGAN, tmp_path: Path) -> None:
+    write_step(image_model, tmp_path / "step.onnx", precision=precision)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    onnxruntime.InferenceSession(tmp_path / "step.onnx", options)
+    kinds = {tensor.data_type for tensor in weights_of(tmp_path / "as_run.onnx").values()}
+    assert TensorProto.FLOAT in kinds
+    assert not kinds & {TensorProto.FLOAT16, TensorProto.INT8}
+
+
+def test_a_step_alone_is_one_file(image_model: DDGAN, exported: Path, tmp_path: Path) -> None:
+    assert write_step(image_model, tmp_path / "model.onnx") < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    inputs = onnx.StepGraph(image_model).inputs(4, seed=1)
+    for ours, theirs in zip(
+        run_onnx(tmp_path / "model.onnx", inputs), run_onnx(exported / "step.onnx", inputs), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
 def test_inputs_without_a_use_are_left_out(
     tiny_points_settings: dict[str, Any], make_model: Callable[..., DDGAN], tmp_path: Path
 ) -> None:
     tiny_points_settings["generator"] |= {"latent_size": 0, "num_blocks": 1}
     tiny_points_settings["diffusion"] = {"num_steps": 2, "prediction": "x_prev"}
     model = make_model(RunConfig.from_dict(tiny_points_settings), (2,))
-    onnx._write(onnx.ChainGraph(model), tmp_path / "chain.onnx")
+    record = export_onnx(model, tmp_path / "x")
     assert list(chain_inputs(model, 4)) == ["x_T"]
-    (made,) = run_onnx(tmp_path / "chain.onnx", chain_inputs(model, 4))
+    (made,) = run_onnx(tmp_path / "x" / "chain.onnx", chain_inputs(model, 4))
     assert apart(made, model.sample(4)) < 1e-4
+    assert record["difference"]["unit"] == "values"
 
 
 def test_a_graph_that_differs_is_not_kept(
     points_model: DDGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx, "_write", lambda graph, path: path.write_bytes(b""))
     monkeypatch.setattr(onnx, "run_onnx", lambda path, inputs: [torch.zeros(len(inputs["t"]), 2)] * 2)
     with pytest.raises(ValueError, match=r"step.onnx differs from PyTorch by .*; nothing was kept"):
-        export_onnx(points_model, tmp_path)
+        export_onnx(points_model, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused(image_model: DDGAN, tmp_path: Path) -> None:
+    model = copy.deepcopy(image_model)
+    model.generator.time_embedding.output.weight[0, 0] = 1e5  # type: ignore[union-attr, operator, index]
+    with pytest.raises(
+        ValueError, match=r"precision is 'fp16', but the weight 'time_embedding\.output\.weight'.*use float32"
+    ):
+        export_onnx(model, tmp_path / "x", precision="fp16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_precision_is_refused(image_model: DDGAN, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="precision is 'bf16'; it must be one of float32, fp16, int8"):
+        write_step(image_model, tmp_path / "x.onnx", precision="bf16")  # type: ignore[arg-type]
+
+
+def test_a_scorer_sees_the_model_and_its_export(image_model: DDGAN, tmp_path: Path) -> None:
+    def mean(model: Any) -> dict[str, float]:
+        return {"mean": float(torch.cat(list(model.batches(20, seed=4, batch_size=7))).mean())}
+
+    record = export_onnx(image_model, tmp_path / "x", precision="int8", scorer=mean)
+    scores = record["scores"]
+    assert scores["model"]["mean"] == pytest.approx(float(image_model.sample(20, seed=4).mean()), abs=1e-5)
+    assert 0 < abs(scores["model"]["mean"] - scores["export"]["mean"]) < 0.01
+    assert f"| export.mean | {scores['export']['mean']:.4g} |" in (tmp_path / "x" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("method", OTHERS)
@@ -163,8 +275,22 @@ def test_the_unet_is_exported_with_attention_and_fir(
     tiny_settings["generator"]["attention_resolutions"] = [shape[2] // 2]
     tiny_settings["diffusion"] = {"num_steps": 1}
     model = make_model(RunConfig.from_dict(tiny_settings), shape)
-    onnx._write(onnx.StepGraph(model), tmp_path / "step.onnx")
-    assert onnx._checked(onnx.StepGraph(model), tmp_path / "step.onnx", "step.onnx") <= 1e-4
+    assert write_step(model, tmp_path / "step.onnx") <= 1e-4
+
+
+def test_a_generator_of_sub_bands_in_one_step(tmp_path: Path, make_model: Callable[..., DDGAN]) -> None:
+    network = {"kind": "ncsnpp", "base_channels": 8, "channel_multipliers": [1, 2], "num_blocks": 1}
+    network |= {"attention_resolutions": [], "latent_size": 4, "mapping_features": 8, "mapping_depth": 1}
+    settings: dict[str, Any] = {
+        "conditions": {"label": {"classes": 3}},
+        "generator": {"kind": "subbands", "network": network},
+        "diffusion": {"num_steps": 1},
+    }
+    model = make_model(RunConfig.from_dict(settings), (3, 8, 8))
+    export_onnx(model, tmp_path / "x", precision="int8")
+    (made,) = run_onnx(tmp_path / "x" / "chain.onnx", chain_inputs(model, 4, seed=1))
+    assert made.shape == (4, 3, 8, 8)
+    assert apart(made, model.sample(4, seed=1)) < 0.1
 
 
 @pytest.mark.slow

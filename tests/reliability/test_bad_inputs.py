@@ -256,7 +256,14 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
     ),
     "export": (
         ["export", "RUN", "--to", "diffusers", "--out", "OUT"],
-        {"--to": ("x", ""), "--out": ("", "RUN", "x.onnx", "\x00"), "--ema": ("x", "-1", "0.123")},
+        {
+            "--to": ("x", ""),
+            "--out": ("", "RUN", "x.onnx", "\x00"),
+            "--ema": ("x", "-1", "0.123"),
+            "--license": ("", " "),
+            "--precision": ("x", "", "int8"),
+            "--score_samples": (*WHOLE, "0"),
+        },
     ),
     "convert": (
         ["convert", "FILE", "--out", "OUT.safetensors"],
@@ -286,6 +293,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--data": ("", "nowhere", "\x00"),
             "--size": WHOLE,
             "--init": PATHS,
+            "--license": ("", " "),
             "--resume": PATHS,
             "--import": ("", "nowhere", "x.py", "\x00"),
         },

@@ -21,6 +21,7 @@ from typing import Any
 from ddgan.editing.pictures import DEFAULT_ROUNDS, half_strength
 from ddgan.export.folder import export_folder, write_export_record
 from ddgan.export.onnx import write_step
+from ddgan.export.rounding import WeightPrecision
 from ddgan.models.card import model_card
 from ddgan.models.ddgan import DDGAN, check_ddgan
 from ddgan.models.weights_file import metadata_of
@@ -49,7 +50,12 @@ Then open `http://localhost:8000`. Or copy the folder to any static host, such a
 
 
 def export_web(
-    model: DDGAN, out: Path, *, title: str = "", class_names: Sequence[str] = ()
+    model: DDGAN,
+    out: Path,
+    *,
+    title: str = "",
+    class_names: Sequence[str] = (),
+    precision: WeightPrecision = "float32",
 ) -> dict[str, Any]:
     """Write the page, a card and a record into the folder `out`; returns the record.
 
@@ -59,6 +65,7 @@ def export_web(
         title: heading of the page; by default the name of the folder.
         class_names: names of the classes, in order; by default those of data included in the package, else
             numbers.
+        precision: how weights are stored: "float32", "fp16" or "int8"; see `rounding`.
 
     Raises:
         ValueError: if it is not a denoising diffusion GAN of images, the names do not fit its classes, files
@@ -69,7 +76,7 @@ def export_web(
     names = _names(model, class_names)
     runtime, title = _runtime_files(), one_line(title or out.resolve().name)
     with export_folder(out) as folder:
-        difference = write_step(model, folder / GRAPH)
+        difference = write_step(model, folder / GRAPH, precision=precision)
         for path in (*sorted(PAGE.glob("*.*")), *runtime):
             content = path.read_bytes()
             if path.name == "index.html":
@@ -82,7 +89,13 @@ def export_web(
         }
         write_atomically(folder / "model.json", json.dumps(described, indent=1) + "\n")
         write_atomically(folder / "README.md", model_card(model, out.name, use=USE))
-        record = {"to": "web", "title": title, "class_names": names, "largest_difference": difference}
+        record = {
+            "to": "web",
+            "precision": precision,
+            "title": title,
+            "class_names": names,
+            "largest_difference": difference,
+        }
         return write_export_record(
             folder, record | metadata_of(model.config, model.sample_shape, model.license)
         )

@@ -92,7 +92,7 @@ def affordable(
     if math.isfinite(least):
         why = (
             f"the scores of {NUMBERS[-1]} samples would take about {least:.0f} s, and scores that are not "
-            f"asked for take at most {SHARE:.0%} of the training time"
+            f"asked for take at most {allowance:.0f} s here"
         )
     raise ValueError(why)
 
