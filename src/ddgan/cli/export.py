@@ -57,8 +57,8 @@ def run(arguments: list[str]) -> int:
         type=one_of(*PRECISIONS),
         default="float32",
         metavar="NAME",
-        help="for --to onnx and web: how the weights are stored: float32, fp16 (half the size) or int8 (a quarter); "
-        "the graphs compute in float32 (default: float32)",
+        help="for --to onnx and web: how the weights are stored: float32, fp16 (half the size) or int8 (a "
+        "quarter); the graphs compute in float32 (default: float32)",
     )
     parser.add_argument(
         "--score_samples",

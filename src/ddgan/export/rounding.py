@@ -10,7 +10,7 @@ so no precision is slower than another, on any processor.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ def check_weight_precision(precision: str) -> WeightPrecision:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is '{precision}'; it must be one of {', '.join(PRECISIONS)}")
-    return cast(WeightPrecision, precision)
+    return precision
 
 
 @torch.no_grad()
