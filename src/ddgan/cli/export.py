@@ -144,7 +144,8 @@ def _scorer(model: DDGAN, count: int | None) -> Scorer | None:
     def scores(scored: Any) -> Mapping[str, float]:
         report = evaluate(scored, n=n, metrics=metrics, features=choice.features, progress=True).to_dict()
         found = headline(report)
-        features = (report.get("features") or {}).get("name", "")
-        return {} if found is None else {f"{found.name}, {n:,} samples, features {features}": found.value}
+        used = report["features"]
+        by = "" if used is None else f", features {used['name']}"
+        return {} if found is None else {f"{found.name}, {n:,} samples{by}": found.value}
 
     return scores

@@ -51,8 +51,8 @@ STEP_NAME, CHAIN_NAME, OUTSIDE_NAME = "step.onnx", "chain.onnx", "weights.bin"
 FEWEST_COMPARED, MOST_COMPARED, COMPARED_VALUES = 4, 64, 2**17
 """Samples that are compared with those of `model.sample`: as many as have so many values."""
 WAITING = ("session.intra_op.allow_spinning", "0")
-"""Setting of onnxruntime: idle threads sleep. By default they spin, and on a busy machine they then take the
-processor from the thread that computes."""
+"""Setting of onnxruntime: idle threads sleep. By default they spin, which took twice the processor time and
+was no faster, see docs/results/speed.md."""
 Scorer = Callable[[Model], Mapping[str, Any]]
 """Takes the scores of a model, as plain values by name."""
 USE = """`chain.onnx` makes samples from noise; `step.onnx` is one step of the chain. Both read their weights
