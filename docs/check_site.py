@@ -8,6 +8,7 @@ No package is needed.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import zlib
@@ -56,11 +57,12 @@ def is_external(address: str) -> bool:
 
 def read_pages(site: Path) -> dict[Path, Page]:
     """Read all pages of a built site."""
-    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.resolve().rglob("*.html"))}
 
 
 def faults(site: Path) -> Iterator[str]:
     """Yield a line for each fault of a built site."""
+    site = site.resolve()
     pages = read_pages(site)
     if site / "index.html" not in pages:
         yield f"{site} has no index.html; build it with make docs"
@@ -70,7 +72,7 @@ def faults(site: Path) -> Iterator[str]:
         yield from (f"{name} loads {one} from another server" for one in page.loads if is_external(one))
         if name == "404.html":  # its links are absolute, as it may be shown for any address
             continue
-        local = [one for one in (*page.links, *page.loads) if not is_external(one)]
+        local = dict.fromkeys(one for one in (*page.links, *page.loads) if not is_external(one))
         yield from (f"{name} has the dead link {one}" for one in local if not _leads(path, one, pages))
     for path in sorted(site.rglob("*.css")):
         for address in IN_CSS.findall(path.read_text(encoding="utf-8")):
@@ -84,13 +86,12 @@ def _leads(path: Path, address: str, pages: dict[Path, Page]) -> bool:
     parts = urlsplit(address)
     if parts.scheme == "data":
         return True
-    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path.resolve()
-    target = target / "index.html" if target.is_dir() else target
-    if not target.is_file():
-        return False
-    known = {one.resolve(): page for one, page in pages.items()}
-    is_anchor = parts.fragment and target in known
-    return not is_anchor or unquote(parts.fragment) in known[target].anchors
+    target = Path(os.path.normpath(path.parent / unquote(parts.path))) if parts.path else path
+    if target.suffix != ".html" and target.is_dir():
+        target /= "index.html"
+    if target not in pages:
+        return target.is_file()
+    return not parts.fragment or unquote(parts.fragment) in pages[target].anchors
 
 
 def described_names(site: Path) -> set[str]:
