@@ -15,9 +15,9 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-# How fast this machine samples, trains, resamples, loads and scores: a table each, and runs/bench/*.json.
+# How fast this machine samples, runs exports, trains, resamples, loads and scores: a table each, and runs/bench/*.json.
 bench: .venv/installed-dev
-	for name in sampling training resample loader metrics start; do \
+	for name in sampling export training resample loader metrics start; do \
 		$(BIN)/python -m benchmarks.$$name --out runs/bench/$$name.json || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.sampling --scaling --out runs/bench/scaling.json

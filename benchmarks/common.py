@@ -29,7 +29,10 @@ def spread(values: list[float]) -> str:
 
 
 def interleaved(
-    works: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+    works: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time each work in turn, in seconds, so that a slow moment of the machine affects all equally.
 
@@ -39,11 +42,11 @@ def interleaved(
     for number in range(rounds + 1):
         for name, work in works.items():
             wait_for(device)
-            start = time.perf_counter()
+            start = clock()
             work()
             wait_for(device)
             if number:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return times
 
 
