@@ -44,8 +44,10 @@ NOT_RUN = re.compile(r"<!-- nothing on this page is run: (.+?) -->", re.DOTALL)
 FENCE = re.compile(r"^( *)```(\w*)")
 MOST = {"-n": 24, "--num_iterations": 8, "--training.num_iterations": 8, "--training.batch_size": 8}
 """The largest values that options get here."""
-MINUTES = 0.02
+MINUTES = 0.005
 """Of all trainings that are limited by time."""
+RESUMED = 200
+"""Iterations up to which a run is resumed: more than it does in `MINUTES`."""
 LEAST_SAMPLES = 60
 """Samples that a score needs."""
 
@@ -215,6 +217,7 @@ def tiny(arguments: list[str]) -> list[str]:
     for position, (option, value) in enumerate(itertools.pairwise(arguments), 1):
         if option in MOST and value.isdigit():
             most = LEAST_SAMPLES if arguments[0] == "evaluate" else MOST[option]
+            most = RESUMED if "--resume" in arguments else most
             short[position] = str(min(int(value), most))
         elif option == "--minutes" and arguments[0] == "train":
             short[position] = str(MINUTES)
@@ -237,6 +240,7 @@ def shrink() -> None:
 
     import ddgan
     from ddgan.config import run_config
+    from ddgan.config.presets import preset_names
     from ddgan.metrics import evaluation
     from ddgan.planning import rules
     from ddgan.planning.cost import measured_cost
@@ -260,8 +264,12 @@ def shrink() -> None:
         return train(config.changed(length), *arguments, **options)
 
     patch.setattr(ddgan, "train", train_shortly)
-    read = run_config.read_settings
-    patch.setattr(run_config, "read_settings", lambda source: shrunk(read(source)))
+    read, known = run_config.read_settings, preset_names()
+
+    def small(source: Any) -> dict[str, Any]:
+        return shrunk(read(source)) if source in known else read(source)
+
+    patch.setattr(run_config, "read_settings", small)
 
 
 def given(folder: Path) -> None:

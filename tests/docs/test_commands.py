@@ -192,7 +192,8 @@ def test_numbers_become_small() -> None:
 
     assert tiny("sample a -n 50000 --out x") == "sample a -n 24 --out x"
     assert tiny("evaluate a -n 50000") == "evaluate a -n 60"
-    assert tiny("train --resume a --minutes 60") == "train --resume a --minutes 0.02"
+    assert tiny("train --resume a --minutes 60") == "train --resume a --minutes 0.005"
+    assert tiny("train --resume a --training.num_iterations 9000").endswith(" 200")
     assert tiny("plan --data photos/ --minutes 60") == "plan --data photos/ --minutes 60"
     assert "--training.num_iterations 4" in tiny("train --data photos/ --out a")
     assert tiny("train --preset digits --training.num_iterations 9000") == (
