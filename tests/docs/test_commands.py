@@ -140,7 +140,6 @@ def test_marks_are_read(tmp_path: Path) -> None:
     page = page_of(
         tmp_path,
         "<!-- run\nbefore ddgan train --out a\nnot torchrun: needs GPUs\n-->\n    ```bash\n    # a remark\n"
-        ""
         "    ddgan sample a \\\n        -n 3  # three\n    torchrun x\n    ```\n\n"
         "<!-- run as x.py -->\n```python\nimport a\n```\n\n"
         "<!-- not run: takes\nhours -->\n```\nddgan list\n```\n",
@@ -151,7 +150,7 @@ def test_marks_are_read(tmp_path: Path) -> None:
     assert (second.kind, second.text, second.mark.file) == ("python", "import a\n", "x.py")
     assert list(not_run(page)) == [
         ("page.md:5", "torchrun x", "needs GPUs"),
-        ("page.md:18", "ddgan list", "takes hours"),
+        ("page.md:19", "ddgan list", "takes hours"),
     ]
     assert third.mark.reason == "takes hours"
 
