@@ -128,6 +128,24 @@ def test_what_only_some_data_has_is_left_out_with_a_line(
     assert "a is compared without balance: metrics: balance needs labels" in said[0]
 
 
+def test_scores_of_classes_are_computed_for_models_with_classes(
+    tiny_config: RunConfig, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    config = tiny_config.changed(
+        {"data": {"kind": "single_digits"}, "conditions.label": {"classes": "auto"}}
+    ).changed({"training.score_samples": 0})
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for seed, path in enumerate(runs):
+        ddgan.train(config, path, seed=seed, verbose=False)
+    ddgan.evaluate(runs[0], metrics=["classes"], n=60).save(runs[0] / "scores.json")
+    comparison = score_alike(runs, lambda line: None)
+    assert [(call["n"], kinds(call)) for call in calls] == [(60, ["classes"])]
+    assert (
+        comparison.reports[1]["classes"]
+        == ddgan.evaluate(runs[1], metrics=["classes"], n=60).to_dict()["classes"]
+    )
+
+
 def test_training_on_takes_the_scores_of_the_old_weights_away(
     runs: list[Path], tiny_points_config: RunConfig
 ) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ddgan.metrics.comparison_inputs import AUTO, OFFLINE, Inputs
-from ddgan.metrics.evaluation import check, check_metrics, metrics_in_training
+from ddgan.metrics.evaluation import check, check_metrics, metrics_in_training, own_inputs
 from ddgan.metrics.features import FeaturesConfig, features_named
 from ddgan.metrics.labelled import classifier_path, classifier_seconds
 from ddgan.metrics.metric import Metric
 from ddgan.metrics.real_features import kept_in
-from ddgan.metrics.samples import Samples, quantised
+from ddgan.metrics.samples import quantised
 from ddgan.models.model import Model
 from ddgan.system.devices import wait_for
 
@@ -71,11 +71,11 @@ def affordable(
     """
     allowance = max(SHARE * seconds, LEAST)
     probe, per_sample = probed(model, PROBED_SHARE * allowance)
-    opened = _inputs(model, AUTO)
+    opened = own_inputs(model, NUMBERS[-1])
     names = opened.at_hand() if features in (AUTO, OFFLINE) else [features]
     least, why = math.inf, ""
     for name in names:
-        inputs = _inputs(model, features_named(name))
+        inputs = own_inputs(model, NUMBERS[-1], name)
         inputs.__dict__["real"] = opened.real
         asked = check_metrics(list(metrics)) if metrics else metrics_in_training(inputs)
         try:
@@ -95,13 +95,6 @@ def affordable(
             f"asked for take at most {allowance:.0f} s here"
         )
     raise ValueError(why)
-
-
-def _inputs(model: Model, features: Any) -> Inputs:
-    samples = Samples("model", model.sample_shape, 0, lambda: iter(()), model=model)
-    if count := model.conditions.num_classes:
-        samples = Samples("model", model.sample_shape, 0, lambda: iter(()), torch.arange(count), model)
-    return Inputs(samples, model.config.data, features, is_own=True)
 
 
 class _Cost(NamedTuple):

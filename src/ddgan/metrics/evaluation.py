@@ -39,6 +39,7 @@ __all__ = [
     "evaluate",
     "evaluate_in_training",
     "metrics_in_training",
+    "own_inputs",
 ]
 
 DEFAULT_SAMPLES = 26_000
@@ -128,9 +129,18 @@ def evaluate_in_training(
     Raises:
         ValueError: as `evaluate`.
     """
-    samples = open_samples(model, n, 0, DEFAULT_SAMPLES)
-    inputs = Inputs(samples, _trained_on(samples), _chosen(features), is_own=True)
+    inputs = own_inputs(model, n, features)
     return score(inputs, check_metrics(metrics or None) or metrics_in_training(inputs))
+
+
+def own_inputs(model: Model, n: int, features: str | FeaturesConfig = AUTO) -> Inputs:
+    """Return `n` samples of a model, none of which is drawn yet, beside the data that it was trained on.
+
+    Raises:
+        ValueError: if there are no such features.
+    """
+    samples = open_samples(model, n, 0, DEFAULT_SAMPLES)
+    return Inputs(samples, _trained_on(samples), _chosen(features), is_own=True)
 
 
 def metrics_in_training(inputs: Inputs) -> tuple[Metric, ...]:

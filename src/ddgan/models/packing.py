@@ -16,9 +16,10 @@ import torch
 
 from ddgan.config.overrides import dotted
 from ddgan.config.run_config import RunConfig
+from ddgan.models.license import licensed
 from ddgan.models.model import TrainedModel
 from ddgan.models.opening import load
-from ddgan.models.publishing import describe, licensed
+from ddgan.models.publishing import describe
 from ddgan.models.run_folder import LOG_NAME, read_log
 from ddgan.models.shipped_models import ABOUT_NAME, ShippedModel, read_folder
 from ddgan.models.weights_file import WEIGHTS_NAME

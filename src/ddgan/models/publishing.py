@@ -19,7 +19,7 @@ from ddgan.models.weights_file import WEIGHTS_NAME
 from ddgan.system.files import write_atomically
 from ddgan.system.outputs import read_record, write_record
 
-__all__ = ["describe", "licensed", "push_to_hub"]
+__all__ = ["describe", "push_to_hub"]
 
 
 def push_to_hub(

@@ -17,13 +17,12 @@ import torch
 
 from ddgan.metrics import evaluate, known_metrics
 from ddgan.metrics.affordable import affordable
-from ddgan.metrics.comparison_inputs import AUTO, OFFLINE, Inputs
-from ddgan.metrics.evaluation import check, check_metrics
+from ddgan.metrics.comparison_inputs import AUTO, OFFLINE
+from ddgan.metrics.evaluation import check, check_metrics, own_inputs
 from ddgan.metrics.features import features_named
 from ddgan.metrics.headline import at
 from ddgan.metrics.metric import Metric
 from ddgan.metrics.result import PROTOCOL
-from ddgan.metrics.samples import Samples
 from ddgan.models.checkpoint_file import is_checkpoint
 from ddgan.models.model import Model
 from ddgan.models.opening import load
@@ -173,7 +172,7 @@ def _usual(
     models: Sequence[Model], features: str, metrics: Sequence[str]
 ) -> tuple[str, int, tuple[Metric, ...]]:
     """Return features, N and metrics for models without scores: the fewest samples that any of them gets."""
-    inputs = _inputs(models[0], features)
+    inputs = own_inputs(models[0], FEWEST, features)
     if features in (AUTO, OFFLINE):
         features = inputs.features.name if features == AUTO else inputs.at_hand()[0]
     counts, usual = [], dict[str, Metric]()
@@ -186,14 +185,6 @@ def _usual(
         counts.append(choice.n)
         usual |= {metric.kind: metric for metric in choice.metrics}
     return features, min(counts), tuple(usual.values()) or check_metrics("frechet")
-
-
-def _inputs(model: Model, features: str) -> Inputs:
-    is_choice = features in (AUTO, OFFLINE)
-    samples = Samples("model", model.sample_shape, 0, lambda: iter(()), model=model)
-    return Inputs(
-        samples, model.config.data, features if is_choice else features_named(features), is_own=True
-    )
 
 
 def _scores(entry: Entry, wanted: Wanted, log: Callable[[str], object], progress: bool) -> dict[str, Any]:
@@ -229,7 +220,7 @@ def _scores(entry: Entry, wanted: Wanted, log: Callable[[str], object], progress
 def _is_possible(entry: Entry, metric: Metric, wanted: Wanted, log: Callable[[str], object]) -> bool:
     assert entry.model is not None
     try:
-        check(_inputs(entry.model, wanted.features), [metric])
+        check(own_inputs(entry.model, wanted.n, wanted.features), [metric])
     except ValueError as error:
         if wanted.is_asked:
             raise ValueError(f"{entry.name} cannot be scored: {error}") from None
