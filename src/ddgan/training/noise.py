@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ def draw_noise(
 
         size = (len(images),)
         if step_weights:
-            chances = torch.tensor(step_weights, device=images.device)
+            chances = _weights_on(images.device, tuple(step_weights))
             t = 1 + torch.multinomial(chances, len(images), replacement=True, generator=rng)
         else:
             t = torch.randint(1, num_steps + 1, size, generator=rng, device=images.device)
@@ -78,3 +79,8 @@ def draw_noise(
         return HalfStepNoise(t, z, normal(images.shape), normal(images.shape), normal(images.shape))
 
     return StepNoise(half("discriminator step"), half("generator step"))
+
+
+@cache  # copied to the device once, not in every iteration
+def _weights_on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
+    return torch.tensor(weights, device=device)
