@@ -55,8 +55,8 @@ def usage() -> str:
         f"commands:\n{commands}\n\n"
         "'ddgan COMMAND --help' explains a command and its options; 'ddgan --version' prints the version.\n"
         "Every command takes --import PACKAGE, which imports a package that registers components.\n\n"
-        "To begin: ddgan models, ddgan train --data PHOTOS --out runs/photos, or ddgan train --preset "
-        "digits_quick --out runs/digits"
+        "To begin: ddgan train --data PHOTOS --out runs/photos, or ddgan train --preset digits_quick --out "
+        "runs/digits"
     )
 
 

@@ -1,4 +1,4 @@
-"""The headline of a report: the one number by which checkpoints, and the runs of a list, are told apart."""
+"""The headline of a report: the one number by which checkpoints, and the runs of a list, are compared."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _natural(path: Path) -> list[Any]:
 
 
 def listed(path: Path) -> ListedRun:
-    """Return what the files of a run say of it; what is wrong with them makes it damaged, and is no error."""
+    """Return what the files of a run say of it; a run whose files cannot be read is damaged."""
     updated, problems = _updated(path), list[str]()
     settings: dict[str, Any] = {}
     try:

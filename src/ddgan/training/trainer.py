@@ -309,7 +309,7 @@ def ending_recorded(path: Path, processes: Processes) -> Iterator[None]:
 
 
 def record_ending(path: Path, state: str, reason: str = "") -> None:
-    """Record how training ended, for `ddgan list`; not being able to is no failure."""
+    """Record how training ended, for `ddgan list`. A record that cannot be written is left out."""
     with suppress(OSError):
         write_record(path / ENDING_NAME, {"state": state, "reason": reason})
 
