@@ -1,7 +1,10 @@
-"""Screening of ideas for quality per compute, on stacked digits: one seed, equal processor time.
+r"""Screening of ideas for quality per compute, on stacked digits: one seed, equal processor time.
 
     OMP_NUM_THREADS=1 python docs/results/quality.py run base --out runs/quality
     python docs/results/quality.py table runs/quality
+    OMP_NUM_THREADS=1 python docs/results/quality.py run emoji_unet --out runs/quality \
+        --preset docs/results/quality_emoji.yaml
+    python docs/results/quality.py steps runs/quality/base-0
     OMP_NUM_THREADS=1 python docs/results/quality.py trilemma base --seed 0 --out runs/trilemma
     python docs/results/quality.py trilemma_table runs/trilemma
 
@@ -21,15 +24,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import ddgan
+from ddgan.metrics.classifier import digits_classifier
+from ddgan.metrics.modes import DigitCounter, digit_shares
+from ddgan.metrics.real_data import open_real
+from ddgan.metrics.samples import quantised
 from ddgan.metrics.speed import describe_machine
 from ddgan.models.run_folder import read_log
 from ddgan.system.outputs import read_record
 
 BASE = "digits_quick"
 DIGITS = (BASE, "modern_digits", "modern_stackedmnist")
-DATA = {BASE: ("digits", "classifier"), "modern_emoji": ("emoji", "emoji_classifier")}
-"""Preset -> the data and the features that its samples are scored with."""
+DATA = {BASE: ("digits", "classifier"), "quality_emoji": ("emoji", "emoji_classifier")}
+"""Preset, or name of a file of settings -> the data and the features that its samples are scored with."""
 DIFFERENCES = [{"kind": kind, "gamma": 0.002, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]
 SMALL = {
     "kind": "resnet",
@@ -51,22 +60,27 @@ def on_bands(transform: str, base_channels: int) -> dict[str, Any]:
     }
 
 
-EMOJI_G = {
-    "kind": "subbands",
-    "transform": "haar",
-    "network": {
-        "kind": "ncsnpp",
-        "base_channels": 76,
-        "channel_multipliers": [1, 2],
-        "num_blocks": 1,
-        "attention_resolutions": [],
-        "latent_size": 64,
-        "mapping_features": 128,
-        "mapping_depth": 2,
-    },
+def nested(network: dict[str, Any]) -> dict[str, Any]:
+    """Return a network on Haar sub-bands of Haar sub-bands, a sixteenth of the pixels."""
+    for _ in range(2):
+        network = {"kind": "subbands", "transform": "haar", "network": network}
+    return network
+
+
+MNIST_FIRST: dict[str, Any] = {
+    "diffusion.schedule": {"kind": "vp", "beta_max": 8.0},
+    "method.discriminators.pair": nested(
+        {
+            "kind": "resnet",
+            "base_channels": 32,
+            "channel_multipliers": [1, 2],
+            "downsample": [False, True],
+            "time_features": 64,
+            "pooling": "flat",
+        }
+    ),
+    "training.batch_size": 128,
 }
-"""An emoji generator on 8 x 8 pixels of 48 channels."""
-NESTED_D = {"kind": "subbands", "transform": "haar", "network": on_bands("haar", 64)}
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -106,55 +120,51 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "network": {"kind": "mlp", "hidden_features": 384, "num_blocks": 2, "latent_size": 32},
         }
     },
-    "mnist_mlp": {
-        "generator": {
-            "kind": "mlp",
-            "hidden_features": 1024,
-            "num_blocks": 4,
-            "latent_size": 32,
-            "tanh": True,
-            "skip": True,
-        }
+    "mnist_first": MNIST_FIRST | {"generator.hidden_features": 1024},
+    "mnist_unet": MNIST_FIRST
+    | {
+        "generator": nested(
+            {
+                "kind": "ncsnpp",
+                "base_channels": 64,
+                "channel_multipliers": [1, 2],
+                "num_blocks": 1,
+                "attention_resolutions": [],
+                "latent_size": 32,
+                "mapping_features": 64,
+                "mapping_depth": 1,
+            }
+        )
+    },
+    "emoji_first": {
+        "diffusion.num_steps": 4,
+        "generator.latent_size": 64,
+        "method.augmentation": None,
+        "method.discriminators.pair": {
+            "kind": "subbands",
+            "transform": "haar",
+            "network": SMALL | {"base_channels": 32},
+        },
+        "method.penalties": [{"kind": "r1", "gamma": 0.05, "every": 8}],
+        "method.reconstruction.weight": 10.0,
+        "training.batch_size": 64,
     },
     "emoji_unet": {
-        "generator": {"kind": "subbands", "transform": "haar", "network": EMOJI_G},
-        "method.discriminators.pair": on_bands("haar", 48),
         "diffusion.num_steps": 4,
+        "generator": nested(
+            {
+                "kind": "ncsnpp",
+                "base_channels": 76,
+                "channel_multipliers": [1, 2],
+                "num_blocks": 1,
+                "attention_resolutions": [],
+                "latent_size": 64,
+                "mapping_features": 128,
+                "mapping_depth": 2,
+            }
+        ),
+        "method.discriminators.pair": on_bands("haar", 48),
     },
-    "emoji_mlp": {
-        "generator": {
-            "kind": "mlp",
-            "hidden_features": 448,
-            "num_blocks": 4,
-            "latent_size": 64,
-            "tanh": True,
-            "skip": True,
-        }
-    },
-    "mnist_d_mlp": {"method.discriminators.pair": {"kind": "mlp", "hidden_features": 1024}},
-    "emoji_nested": {
-        "generator": {"kind": "subbands", "transform": "haar", "network": EMOJI_G},
-        "method.discriminators.pair": {
-            "kind": "subbands",
-            "transform": "haar",
-            "network": on_bands("haar", 64),
-        },
-    },
-    "emoji_d_nested": {
-        "method.discriminators.pair": {
-            "kind": "subbands",
-            "transform": "haar",
-            "network": on_bands("haar", 64),
-        },
-    },
-    "rates_1e-3": {f"optimization.{name}.lr": 1e-3 for name in ("generator", "discriminator")},
-    "g_rate_1e-3": {"optimization.generator.lr": 1e-3},
-    "emoji_augmented": {"method.augmentation": {"probability": 0.3, "color": 0.0}},
-    "emoji_unshuffle": {
-        "generator.transform": "unshuffle",
-        "method.discriminators.pair.transform": "unshuffle",
-    },
-    "t_8": {"diffusion.num_steps": 8},
     "cosine": {"diffusion.schedule": {"kind": "cosine", "signal_left": 0.01}},
     "late_steps": {"method.step_weights": [2, 3, 3, 2, 1, 1, 1, 1]},
     "beta_4": {"diffusion.schedule": {"kind": "vp", "beta_max": 4.0}},
@@ -237,7 +247,7 @@ def run(name: str, minutes: float, seed: int, out: Path, preset: str, path: str 
     began = time.process_time()
     made = ddgan.train(preset, folder, data=path, seed=seed, **changes)
     taken = time.process_time() - began
-    data, features = DATA.get(preset, (path, "classifier"))
+    data, features = DATA.get(Path(preset).stem, (path, "classifier"))
     metrics = ["frechet", "precision_recall"]
     report = ddgan.evaluate(made.model, data, metrics, 5_000, features=features, device="cpu")
     report.save(folder / "quality.json")
@@ -275,6 +285,32 @@ def table(folder: Path) -> None:
             f"{last['memory_gb']:.2f} GB",
         ]
         print(f"| {' | '.join(cells)} |")
+
+
+@torch.no_grad()
+def steps(run: Path, n: int = 2_600) -> None:
+    """Print the share of high-confidence channels, relative to real digits, of samples from a real x_t."""
+    model, draw = ddgan.DDGAN.from_pretrained(run), torch.Generator().manual_seed(0)
+    real = torch.cat(list(open_real("digits").batches()))
+    rows = torch.randint(len(real), (model.sample_shape[0], n), generator=draw)
+    x_0 = torch.stack([real[row, channel] for channel, row in enumerate(rows)], dim=1) / 127.5 - 1
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(n, *shape, generator=draw)
+
+    last = model.diffusion.num_steps
+    for start in range(last + 1):
+        x = x_0
+        if start:
+            t = torch.full((n,), start)
+            own = noise(*model.sample_shape)
+            x_t = own if start == last else model.diffusion.diffuse(x_0, t, own)
+            for step in model.chain(x_t, noise, start):
+                x = step.x_prev
+        counter = DigitCounter(digits_classifier(), digit_shares(len(rows)))
+        counter.update(quantised(x))
+        score = counter.score()
+        print(f"t = {start}: {score.confident / score.confident_real:.3f}", flush=True)
 
 
 def trilemma(name: str, seed: int, out: Path) -> None:
@@ -333,6 +369,7 @@ def main() -> None:
     runner.add_argument("--out", type=Path, required=True)
     printer = commands.add_parser("table")
     printer.add_argument("folder", type=Path)
+    commands.add_parser("steps").add_argument("run", type=Path)
     compared = commands.add_parser("trilemma")
     compared.add_argument("name")
     compared.add_argument("--seed", type=int, default=0)
@@ -341,6 +378,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "table":
         table(options.folder)
+    elif options.command == "steps":
+        steps(options.run)
     elif options.command == "trilemma":
         trilemma(options.name, options.seed, options.out)
     elif options.command == "trilemma_table":
