@@ -104,6 +104,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "g_rate_2e-3": {"optimization.generator.lr": 2e-3},
     "g_rate_4e-3": {"optimization.generator.lr": 4e-3},
     "batch_128": {"training.batch_size": 128, "optimization.ema.decay": 0.9985},
+    "batch_512": {"training.batch_size": 512, "optimization.ema.decay": 0.994},
+    "g_rate_3e-3": {"optimization.generator.lr": 3e-3},
     "d_flat": {"method.discriminators.pair.pooling": "flat"},
     "d_unshuffled_24": {"method.discriminators.pair": on_bands("unshuffle", 24)},
     "g_skip": {"generator.skip": True},

@@ -31,7 +31,7 @@ from ddgan.metrics.statistics_files import published_statistics
 from ddgan.metrics.thumbnails import ThumbnailFeatures, has_thumbnails
 from ddgan.metrics.torchscript import INCEPTION
 
-__all__ = ["AUTO", "AUTO_INCEPTION_SIZE", "OFFLINE", "Inputs", "features_at_hand"]
+__all__ = ["AUTO", "OFFLINE", "Inputs", "features_at_hand", "is_for_inception"]
 
 AUTO, OFFLINE = "auto", "offline"
 """Stand for the features that suit the data, and for the best of those that need no download."""

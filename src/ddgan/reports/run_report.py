@@ -25,7 +25,7 @@ from ddgan.config.overrides import dotted
 from ddgan.config.presets import preset_names
 from ddgan.config.run_config import RunConfig
 from ddgan.metrics import Report
-from ddgan.metrics.comparison_inputs import AUTO_INCEPTION_SIZE
+from ddgan.metrics.comparison_inputs import is_for_inception
 from ddgan.metrics.result import versions
 from ddgan.metrics.speed import describe_machine
 from ddgan.models.ddgan import DDGAN
@@ -202,8 +202,7 @@ def next_commands(model: Model, run: Path, *, is_finished: bool) -> list[tuple[s
         found.append(
             (f"ddgan sample {best} -n 64 --out best.{suffix}", "sample the checkpoint of the best score")
         )
-    is_large = len(model.sample_shape) == 3 and min(model.sample_shape[1:]) >= AUTO_INCEPTION_SIZE
-    offline = " --features offline" if is_large else ""  # by default, these need a download
+    offline = " --features offline" if is_for_inception(model.sample_shape) else ""  # no download
     found.append((f"ddgan evaluate {name}{offline}", "score the model"))
     if is_finished and isinstance(model, DDGAN):
         found.append((f"ddgan export {name} --to diffusers --out pipeline", "use it in diffusers"))
