@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ddgan.config.components import Component, find, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, early_layers, independent_rows
+from ddgan.networks.interfaces import DiscriminatorConfig, independent_rows, joint_early_layers
 
 __all__ = ["EnsembleDiscriminator", "EnsembleDiscriminatorConfig"]
 
@@ -65,8 +65,7 @@ class EnsembleDiscriminator(nn.Module):
     @property
     def early_layers(self) -> list[list[nn.Module]]:
         """The modules of each level of all networks, as far as all have levels."""
-        levels = zip(*(early_layers(network) for network in self.networks), strict=False)
-        return [[module for modules in level for module in modules] for level in levels]
+        return joint_early_layers(self.networks)
 
     def independent_rows(self, count: int, share: float) -> Sequence[int]:
         """As `Discriminator.independent_rows`; all rows if the networks need different ones."""

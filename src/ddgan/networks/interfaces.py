@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from torch import nn
 
 from ddgan.networks.conditions import ConditionShapes
 
-__all__ = ["DiscriminatorConfig", "GeneratorConfig", "early_layers", "independent_rows", "input_blocks"]
+__all__ = [
+    "DiscriminatorConfig",
+    "GeneratorConfig",
+    "early_layers",
+    "independent_rows",
+    "input_blocks",
+    "joint_early_layers",
+]
 
 
 class GeneratorConfig(Protocol):
@@ -60,6 +67,12 @@ def independent_rows(discriminator: nn.Module, count: int, share: float) -> Sequ
 def early_layers(network: nn.Module) -> Sequence[Sequence[nn.Module]]:
     """Return the modules of each early level of a network, from the input on; none by default."""
     return getattr(network, "early_layers", ())
+
+
+def joint_early_layers(networks: Iterable[nn.Module]) -> list[list[nn.Module]]:
+    """Return the modules of each early level of several networks, as far as all of them have levels."""
+    levels = zip(*map(early_layers, networks), strict=False)
+    return [[module for modules in level for module in modules] for level in levels]
 
 
 def input_blocks(network: nn.Module) -> int:
