@@ -226,7 +226,7 @@ def test_sizes_that_the_network_cannot_halve_are_told_in_one_line(
     with pytest.raises(
         ValueError,
         match=r"^generator\.channel_multipliers is \[1, 1\], which halves the size 1 times, but the samples "
-        r"have 9 x 9 pixels; use sizes that are multiples of 2, or fewer multipliers$",
+        r"have size 9 x 9; use sizes that are multiples of 2, or fewer multipliers$",
     ):
         ddgan.train(tiny_config, tmp_path / "run", data=data, verbose=False)
     run = ddgan.train(

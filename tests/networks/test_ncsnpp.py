@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.layers import NEARLY_ZERO
+from ddgan.networks.layers import NEARLY_ZERO, Attention
 from ddgan.networks.ncsnpp import Generator, MappingNetwork, NCSNppConfig
 
 SMALL: dict[str, Any] = {"base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1}
@@ -101,6 +101,64 @@ def test_resolutions_are_those_of_the_levels() -> None:
     config = NCSNppConfig(channel_multipliers=(1, 2, 3))
     assert config.resolutions((3, 48, 48)) == [(48, 48), (24, 24), (12, 12)]
     assert config.resolutions((1, 8, 20)) == [(8, 20), (4, 10), (2, 5)]
+    assert config.resolutions((2, 96)) == [(96,), (48,), (24,)]
+    assert config.resolutions((1, 8, 12, 20)) == [(8, 12, 20), (4, 6, 10), (2, 3, 5)]
+
+
+def test_the_longest_side_decides_about_attention() -> None:
+    network = NCSNppConfig(**(SMALL | {"attention_resolutions": (6,)})).build((1, 4, 12, 8))
+    places = [name for name, module in network.named_modules() if isinstance(module, Attention)]
+    assert sorted({name.split(".")[1] for name in places if "." in name}) == ["2x6x4"]
+
+
+@pytest.mark.parametrize("sample_shape", [(2, 24), (1, 12, 20), (1, 4, 8, 12)], ids=str)
+def test_samples_of_any_shape(sample_shape: tuple[int, ...]) -> None:
+    network = lively(sample_shape=sample_shape, num_classes=2)
+    x, t, z = inputs(network)
+    output = network(x, t, z, Condition(label=torch.tensor([0, 1, 2])))
+    assert output.shape == x.shape
+    (output * torch.randn_like(output)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+    assert network.encode(x, t, z).shape == (3, network.encoded_size)
+    assert len(network.early_layers) == 2
+
+
+def test_a_network_of_equal_slices_is_that_of_a_slice() -> None:
+    """With kernels that see one slice at a time, all slices of such a volume get the output of an image."""
+    flat, deep = (
+        lively(sample_shape=shape, channel_multipliers=(2,), attention_resolutions=(8,)).double()
+        for shape in ((3, 8, 6), (3, 5, 8, 6))
+    )
+    weights = flat.state_dict()
+    for name, weight in deep.state_dict().items():
+        given = weights[name.replace("5x8x6", "8x6")]
+        if weight.ndim == 5:
+            middle = torch.zeros_like(weight)
+            middle[:, :, weight.shape[2] // 2] = given
+            given = middle
+        weight.copy_(given)
+    x, t, z = (value.double() if value.is_floating_point() else value for value in inputs(flat))
+    expected = flat(x, t, z).unsqueeze(2).expand(-1, -1, 5, -1, -1)
+    torch.testing.assert_close(deep(x.unsqueeze(2).expand_as(expected), t, z), expected)
+
+
+@pytest.mark.parametrize("order", [(1, 0), (2, 0, 1)], ids=str)
+def test_all_axes_are_treated_alike(order: tuple[int, ...]) -> None:
+    """Samples and kernels with their axes in another order give the same output in that order."""
+    sizes = (4, 8, 12)[: len(order)]
+    turned_sizes = tuple(sizes[axis] for axis in order)
+    network, other = (lively(sample_shape=(2, *one)).double() for one in (sizes, turned_sizes))
+    levels = dict(zip(other.encoder, network.encoder, strict=True))
+
+    def turned(x: Tensor) -> Tensor:
+        return x.permute(0, 1, *(2 + axis for axis in order))
+
+    weights = network.state_dict()
+    for name, weight in other.state_dict().items():
+        given = weights[".".join(levels.get(part, part) for part in name.split("."))]
+        weight.copy_(turned(given) if given.ndim > 2 else given)
+    x, t, z = (value.double() if value.is_floating_point() else value for value in inputs(network))
+    torch.testing.assert_close(other(turned(x), t, z), turned(network(x, t, z)))
 
 
 @pytest.mark.parametrize(
@@ -108,12 +166,13 @@ def test_resolutions_are_those_of_the_levels() -> None:
     [
         (
             (3, 12, 10),
-            r"channel_multipliers is \[1, 2, 2\], which halves the size 2 times, but the samples have 12 x "
-            r"10 pixels; use sizes that are multiples of 4, or fewer multipliers",
+            r"channel_multipliers is \[1, 2, 2\], which halves the size 2 times, but the samples have size "
+            r"12 x 10; use sizes that are multiples of 4, or fewer multipliers",
         ),
         (
             (2,),
-            r"kind is ncsnpp, which makes images, but the samples have shape \[2\]; use the kind mlp",
+            r"kind is ncsnpp, which takes signals \(C, L\), images \(C, H, W\) or volumes \(C, D, H, W\), "
+            r"but the samples have shape \[2\]; use the kind mlp",
         ),
     ],
 )

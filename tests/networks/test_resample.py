@@ -65,6 +65,20 @@ def test_blur_equals_scipy(height: int, width: int, padding: int) -> None:
     torch.testing.assert_close(resample.blur(x, padding), expected)
 
 
+ANY_SIZES = [(2,), (10,), (64,), (96,), (2, 2, 2), (8, 12, 10), (4, 70, 2)]
+"""Signals and volumes, by matrices and by convolutions."""
+ALONG_ONE_AXIS = {
+    "down": lambda values: np.convolve(values, TAPS)[2:-1:2],
+    "up": lambda values: signal.upfirdn(2 * TAPS, values, up=2)[1:-1],
+    "blur": lambda values: np.convolve(np.pad(values, 2), TAPS, mode="valid"),
+}
+
+
+def samples(*sizes: int, batch: int = 2, channels: int = 3) -> Tensor:
+    rng = torch.Generator().manual_seed(sum(sizes))
+    return torch.randn(batch, channels, *sizes, generator=rng, dtype=torch.float64)
+
+
 OPERATIONS = {
     "down": resample.downsample,
     "up": resample.upsample,
@@ -145,3 +159,47 @@ def test_second_derivatives_with_the_channels_innermost(name: str, monkeypatch: 
     for size in (4, 10):
         x = torch.randn(1, 2, size, size, dtype=torch.float64).to(memory_format=torch.channels_last)
         assert torch.autograd.gradgradcheck(lambda x: OPERATIONS[name](x), x.requires_grad_())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("sizes", ANY_SIZES, ids=str)
+def test_signals_and_volumes_are_filtered_along_each_axis(name: str, sizes: tuple[int, ...]) -> None:
+    x = samples(*sizes)
+    expected = x.numpy()
+    for axis in range(2, x.ndim):
+        expected = np.apply_along_axis(ALONG_ONE_AXIS[name], axis, expected)
+    torch.testing.assert_close(OPERATIONS[name](x), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@settings(max_examples=10, deadline=None)
+@given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=3), largest=st.sampled_from([0, 64]))
+def test_an_outer_product_stays_one(name: str, sizes: list[int], largest: int) -> None:
+    """Of signals, whatever is the number of axes, and also where the filter is a convolution."""
+    signals = [samples(2 * size, batch=1, channels=1)[0, 0] for size in sizes]
+    letters = "abc"[: len(sizes)]
+    product = f"{','.join(letters)}->{letters}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resample, "LARGEST_MATRIX", largest)
+        found = OPERATIONS[name](torch.einsum(product, *signals)[None, None])[0, 0]
+        each = [OPERATIONS[name](one[None, None])[0, 0] for one in signals]
+    torch.testing.assert_close(found, torch.einsum(product, *each))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("largest", [0, 64])
+def test_second_derivatives_of_signals_and_volumes(
+    name: str, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resample, "LARGEST_MATRIX", largest)
+    for sizes in ((4,), (2, 2, 4)):
+        x = samples(*sizes, batch=1, channels=1).requires_grad_()
+        assert torch.autograd.gradgradcheck(lambda x: OPERATIONS[name](x.sin()).tanh(), (x,))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_volumes_with_the_channels_innermost(name: str) -> None:
+    x = samples(4, 6, 10, channels=resample.FEWEST_INNER)
+    found = OPERATIONS[name](x.contiguous(memory_format=torch.channels_last_3d))
+    assert (found - OPERATIONS[name](x)).abs().max() < 1e-12
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)

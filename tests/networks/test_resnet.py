@@ -136,18 +136,51 @@ def test_rectangles_have_logits_too() -> None:
     assert network(*torch.randn(2, 5, 3, 4, 10), torch.arange(5) + 1).shape == (5,)
 
 
+@pytest.mark.parametrize("pooling", ["sum", "flat"])
+@pytest.mark.parametrize("shape", [(2, 24), (1, 4, 6, 10)], ids=str)
+def test_signals_and_volumes_have_logits_too(shape: tuple[int, ...], pooling: Any) -> None:
+    network = ResNetDiscriminatorConfig(**SMALL, pooling=pooling).build(shape)
+    logits = network(*torch.randn(2, 5, *shape), torch.arange(5) + 1)
+    assert logits.shape == (5,)
+    logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@settings(max_examples=20, deadline=None)
+@given(batch=st.integers(1, 9), group=st.integers(1, 4), sizes=st.lists(st.integers(1, 3), max_size=3))
+def test_minibatch_stddev_of_any_shape_is_that_of_its_values(
+    batch: int, group: int, sizes: list[int]
+) -> None:
+    h = torch.randn(batch, 2, *sizes, dtype=torch.float64)
+    flat = minibatch_stddev(h.reshape(batch, 2, 1, -1), group)
+    torch.testing.assert_close(minibatch_stddev(h, group), flat.view(batch, 3, *sizes))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 2, 2, 2)], ids=str)
+def test_r1_of_signals_and_volumes_can_be_differentiated(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    changes = {"base_channels": 2, "channel_multipliers": (1,), "downsample": (True,), "time_features": 2}
+    network = ResNetDiscriminatorConfig(**changes).build(shape).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x_prev, x_t = torch.randn(2, 2, *shape, dtype=torch.float64)
+    t = torch.tensor([1, 2])
+    assert torch.autograd.gradgradcheck(lambda x: network(x, x_t, t), (x_prev.requires_grad_(),))
+
+
 @pytest.mark.parametrize("shape", [(3, 7, 7), (3, 8, 7)])
 def test_sizes_that_cannot_be_halved_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError,
-        match=rf"^downsample halves the size 1 times, but the samples have {shape[1]} x {shape[2]} pixels; "
+        match=rf"^downsample halves the size 1 times, but the samples have size {shape[1]} x {shape[2]}; "
         r"use sizes that are multiples of 2, or fewer halvings$",
     ):
         ResNetDiscriminatorConfig(**SMALL).build(shape)
 
 
 def test_points_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^kind is resnet, which takes images, .* \[2\]; use the kind mlp$"):
+    with pytest.raises(ValueError, match=r"^kind is resnet, which takes signals .* \[2\]; use the kind mlp$"):
         ResNetDiscriminatorConfig(**SMALL).build((2,))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ddgan import RunConfig
+from ddgan.networks import subbands
 from ddgan.networks.conditions import ConditionShapes
 from ddgan.networks.ncsnpp import NCSNppConfig
 from ddgan.networks.resnet import ResNetDiscriminatorConfig
@@ -33,6 +34,36 @@ def test_the_inverse_and_the_norm(transform: Any) -> None:
     torch.testing.assert_close(bands.square().sum(), x.square().sum())
 
 
+@BOTH
+@pytest.mark.parametrize("sizes", [(10,), (96,), (12, 20), (8, 12, 10)], ids=str)
+def test_signals_and_volumes_have_an_inverse_and_a_norm_too(transform: Any, sizes: tuple[int, ...]) -> None:
+    x = torch.randn(3, 2, *sizes, dtype=torch.float64)
+    bands = split(x, transform)
+    assert bands.shape == (3, 2 * 2 ** len(sizes), *(size // 2 for size in sizes))
+    torch.testing.assert_close(merged(bands, transform), x)
+    torch.testing.assert_close(bands.square().sum(), x.square().sum())
+
+
+@BOTH
+def test_volumes_are_split_one_axis_after_the_other(transform: Any) -> None:
+    """The transform of a volume is that of a signal along each axis, the last axis being the last bit."""
+    x = torch.randn(2, 3, 4, 6, 8, dtype=torch.float64)
+    expected = x.unsqueeze(2)  # (B, C, bands, *sizes)
+    for axis in (3, 4, 5):
+        signals = expected.movedim(axis, -1)
+        halves = split(signals.reshape(-1, 1, signals.shape[-1]), transform)
+        halves = halves.view(*signals.shape[:-1], 2, -1).movedim(-1, axis).movedim(-1, 3)
+        expected = halves.flatten(2, 3)
+    torch.testing.assert_close(split(x, transform), expected.flatten(1, 2))
+
+
+def test_blocks_of_images_are_those_of_pixel_unshuffle() -> None:
+    x = torch.randn(2, 3, 6, 10)
+    blocks = subbands._unshuffled(x)
+    assert torch.equal(blocks, torch.nn.functional.pixel_unshuffle(x, 2))
+    assert torch.equal(subbands._shuffled(blocks), x)
+
+
 def test_the_bands_of_known_blocks() -> None:
     block = torch.tensor([[1.0, 2.0], [3.0, 5.0]]).view(1, 1, 2, 2)
     assert split(block, "unshuffle").flatten().tolist() == [1, 2, 3, 5]
@@ -52,11 +83,13 @@ def test_an_identity_inside_is_an_identity_up_to_its_scale(transform: Any) -> No
 
 
 @BOTH
-def test_every_image_is_within_reach_of_tanh(transform: Any) -> None:
-    corners = torch.tensor([-1.0, 1.0]).expand(4, 2)
-    blocks = torch.cartesian_prod(*corners).view(-1, 1, 2, 2)
-    largest = 2 if transform == "haar" else 1
-    assert float(split(blocks, transform).abs().max()) == largest
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_every_sample_is_within_reach_of_tanh(transform: Any, dimensions: int) -> None:
+    corners = torch.tensor([-1.0, 1.0]).expand(2**dimensions, 2)
+    blocks = torch.cartesian_prod(*corners).view(-1, 1, *[2] * dimensions)
+    largest = 2 ** (dimensions / 2) if transform == "haar" else 1
+    assert float(split(blocks, transform).abs().max()) == pytest.approx(largest)
+    assert subbands.largest(transform, dimensions) == pytest.approx(largest)
 
 
 @BOTH
@@ -86,14 +119,28 @@ def test_networks_train_and_the_generator_costs_less(transform: Any) -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((2,), "needs images of even height"),
-        ((3, 7, 8), "needs images of even"),
+        ((2,), r"kind is subbands, which takes signals .* use the kind mlp"),
+        (
+            (3, 7, 8),
+            "needs even sizes, but the samples have size 7 x 8; use the inner network",
+        ),
         ((3, 6, 6), "network.channel_mul"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         SubbandGeneratorConfig(network=INNER).build(shape)
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(2, 24), (1, 4, 8, 12)], ids=str)
+def test_signals_and_volumes_have_networks_too(transform: Any, shape: tuple[int, ...]) -> None:
+    generator = SubbandGeneratorConfig(transform=transform, network=INNER).build(shape)
+    inner = ResNetDiscriminatorConfig(base_channels=4, channel_multipliers=(1,), downsample=(True,))
+    discriminator = SubbandDiscriminatorConfig(transform=transform, network=inner).build(shape)
+    x, t = torch.randn(2, *shape), torch.tensor([1, 2])
+    assert generator(x, t, torch.randn(2, 100)).shape == x.shape
+    assert discriminator(x, x, t).shape == (2,)
 
 
 def test_they_are_chosen_by_kind(tiny_config: RunConfig) -> None:

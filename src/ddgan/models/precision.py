@@ -8,13 +8,14 @@ x_t, the posterior) stays in float32.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from ddgan.networks.axes import CHANNELS_LAST
 from ddgan.networks.conditions import Condition
 
 __all__ = [
@@ -89,8 +90,10 @@ def repays_compiling(name: str, device: torch.device, calls: int) -> bool:
 
 def channels_innermost(network: nn.Module) -> nn.Module:
     """Convert the weights of a network's convolutions to channels_last; the values stay the same."""
-    to: Callable[..., nn.Module] = network.to  # its stub does not allow a memory format alone
-    return to(memory_format=torch.channels_last)
+    for part in (*network.parameters(), *network.buffers()):
+        if part.ndim in CHANNELS_LAST:
+            part.data = part.data.to(memory_format=CHANNELS_LAST[part.ndim])
+    return network
 
 
 class InItsType(nn.Module):

@@ -117,7 +117,7 @@ class EncoderDiscriminator(nn.Module):
         z = x_t.new_zeros(len(x_t), self.latent_size)
         h: Tensor = self.trunk.encode(torch.cat([x_prev, x_t], dim=1), t, z)
         if self.stddev_group:
-            h = minibatch_stddev(h[:, :, None, None], self.stddev_group)[:, :, 0, 0]
+            h = minibatch_stddev(h, self.stddev_group)
         features = F.leaky_relu(self.hidden(h), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
         return with_class(logits, self.projection, features, condition)

@@ -1,11 +1,12 @@
 """Building blocks of both networks: initialisation, embeddings, norms, attention.
 
-Shapes: images and features (B, C, H, W), embeddings (B, F).
+Shapes: samples and features (B, C, *spatial) of one to three spatial dimensions, embeddings (B, F).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,9 @@ __all__ = [
 
 NEARLY_ZERO = 1e-10
 """Initial scale of the last layer of a block, so that the block starts as its skip path."""
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVOLUTIONS: Mapping[int, Callable[..., Conv]] = {1: nn.Conv1d, 2: Conv2d, 3: nn.Conv3d}
+"""Number of spatial dimensions -> the class of its convolutions."""
 
 
 def variance_scaling_(weight: Tensor, scale: float = 1.0) -> None:
@@ -53,9 +57,11 @@ def linear(inputs: int, outputs: int, scale: float = 1.0) -> nn.Linear:
     return layer
 
 
-def conv(inputs: int, outputs: int, size: int, *, scale: float = 1.0, bias: bool = True) -> Conv2d:
-    """Build a convolution that keeps height and width (`size` is odd), variance scaling, zero bias."""
-    layer = Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+def conv(
+    inputs: int, outputs: int, size: int, dimensions: int = 2, *, scale: float = 1.0, bias: bool = True
+) -> Conv:
+    """Build a convolution that keeps the spatial sizes (`size` is odd), variance scaling, zero bias."""
+    layer = CONVOLUTIONS[dimensions](inputs, outputs, size, padding=size // 2, bias=bias)
     variance_scaling_(layer.weight, scale)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -166,18 +172,18 @@ class AdaptiveGroupNorm(nn.Module):
 class Attention(nn.Module):
     """Self-attention over positions, one head, scaled by channels^-1/2; (h + attended) / sqrt(2)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dimensions: int = 2) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        self.query = conv(channels, channels, 1, scale=0.1)
-        self.key = conv(channels, channels, 1, scale=0.1)
-        self.value = conv(channels, channels, 1, scale=0.1)
-        self.output = conv(channels, channels, 1, scale=NEARLY_ZERO)
+        self.query = conv(channels, channels, 1, dimensions, scale=0.1)
+        self.key = conv(channels, channels, 1, dimensions, scale=0.1)
+        self.value = conv(channels, channels, 1, dimensions, scale=0.1)
+        self.output = conv(channels, channels, 1, dimensions, scale=NEARLY_ZERO)
 
     def forward(self, h: Tensor) -> Tensor:
         normed = self.norm(h)
         query, key, value = (
-            layer(normed).flatten(2).transpose(1, 2).unsqueeze(1)  # (B, 1, H*W, C)
+            layer(normed).flatten(2).transpose(1, 2).unsqueeze(1)  # (B, 1, places, C)
             for layer in (self.query, self.key, self.value)
         )
         attended = F.scaled_dot_product_attention(query, key, value)

@@ -2,14 +2,15 @@
 
 The noise level t enters each residual block as an additive bias; the latent z, through a mapping
 network, sets the scale and shift of every normalisation. The encoder also adds the noisy image itself, FIR
-filtered and strided, at each scale (the "residual" input pyramid).
+filtered and strided, at each scale (the "residual" input pyramid). Signals and volumes have the same network
+with convolutions of one and three dimensions.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
+from ddgan.networks.axes import CONVOLVE, check_spatial, in_words, per_channel, spatial_axes
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import (
     NEARLY_ZERO,
@@ -47,7 +49,7 @@ class NCSNppConfig:
         base_channels: features at full resolution, before the multipliers; even.
         channel_multipliers: one per level, from full resolution down; each level halves the size.
         num_blocks: residual blocks per level of the encoder; the decoder has one more.
-        attention_resolutions: sizes in pixels of the levels with attention.
+        attention_resolutions: sizes of the levels with attention: those whose longest side is one of them.
         latent_size: nz, the length of z; 0 for a generator without a latent.
         mapping_features: width of the mapping network and of w.
         mapping_depth: hidden layers of the mapping network after its first.
@@ -72,32 +74,27 @@ class NCSNppConfig:
             raise SettingError("base_channels", f"is {self.base_channels}; it must be even")
 
     def resolutions(self, sample_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Return height and width of each level, from full resolution down.
+        """Return the spatial sizes of each level, from full resolution down.
 
         Raises:
-            SettingError: if the samples are not images, or their size cannot be halved that often.
+            SettingError: if the samples have other than 1 to 3 spatial dimensions, or their size cannot be
+                halved that often.
         """
-        halvings = len(self.channel_multipliers) - 1
-        if len(sample_shape) != 3:
-            raise SettingError(
-                "kind",
-                f"is ncsnpp, which makes images, but the samples have shape {list(sample_shape)}; "
-                "use the kind mlp",
-            )
-        if any(size % 2**halvings for size in sample_shape[1:]):
-            height, width = sample_shape[1:]
+        check_spatial("ncsnpp", sample_shape)
+        sizes, halvings = sample_shape[1:], len(self.channel_multipliers) - 1
+        if any(size % 2**halvings for size in sizes):
             raise SettingError(
                 "channel_multipliers",
                 f"is {list(self.channel_multipliers)}, which halves the size {halvings} times, but the "
-                f"samples have {height} x {width} pixels; use sizes that are multiples of {2**halvings}, or "
+                f"samples have size {in_words(sizes)}; use sizes that are multiples of {2**halvings}, or "
                 "fewer multipliers",
             )
-        return [tuple(size >> level for size in sample_shape[1:]) for level in range(halvings + 1)]
+        return [tuple(size >> level for size in sizes) for level in range(halvings + 1)]
 
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> Generator:
-        """Build the network for samples (C, H, W), with newly initialised weights."""
+        """Build the network for samples (C, *spatial), with newly initialised weights."""
         return Generator(self, sample_shape, conditions)
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
@@ -131,6 +128,20 @@ class MappingNetwork(nn.Module):
         return w
 
 
+class Common(NamedTuple):
+    """What the residual blocks of a network have in common.
+
+    Attributes:
+        time_features: width of the time embedding.
+        style_features: width of w; 0 without one.
+        dimensions: number of spatial dimensions.
+    """
+
+    time_features: int
+    style_features: int
+    dimensions: int
+
+
 class ResidualBlock(nn.Module):
     """BigGAN-type block: AdaGN, SiLU, resample, conv, + t, AdaGN, SiLU, conv; plus skip, / sqrt(2)."""
 
@@ -140,24 +151,25 @@ class ResidualBlock(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        time_features: int,
-        style_features: int,
+        common: Common,
         resample: Literal["up", "down"] | None = None,
     ) -> None:
         super().__init__()
+        time_features, style_features, dimensions = common
         self.resample = RESAMPLERS[resample] if resample else nn.Identity()
         self.norm1 = AdaptiveGroupNorm(inputs, style_features)
-        self.conv1 = conv(inputs, outputs, 3)
+        self.conv1 = conv(inputs, outputs, 3, dimensions)
         self.time = linear(time_features, outputs)
         self.norm2 = AdaptiveGroupNorm(outputs, style_features)
-        self.conv2 = conv(outputs, outputs, 3, scale=NEARLY_ZERO)
+        self.conv2 = conv(outputs, outputs, 3, dimensions, scale=NEARLY_ZERO)
         same = inputs == outputs and resample is None
-        self.skip = nn.Identity() if same else conv(inputs, outputs, 1)
+        self.skip = nn.Identity() if same else conv(inputs, outputs, 1, dimensions)
 
     def forward(self, h: Tensor, t: Tensor, w: Tensor | None) -> Tensor:
-        """h (B, inputs, H, W); t the activated time embedding; w the mapped latent."""
+        """h (B, inputs, *spatial); t the activated time embedding; w the mapped latent."""
         residual: Tensor = self.resample(self.norm1(h, w))
-        residual = self.conv1(residual).add_(self.time(t)[:, :, None, None])
+        residual = self.conv1(residual)
+        residual = residual.add_(per_channel(self.time(t), residual))
         residual = self.conv2(self.norm2(residual, w))
         skip: Tensor = self.skip(self.resample(h))
         return (skip + residual).mul_(HALF)
@@ -166,12 +178,13 @@ class ResidualBlock(nn.Module):
 class PyramidStep(nn.Module):
     """One step of the input pyramid: FIR with padding 2, then an unpadded stride-2 convolution."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, dimensions: int) -> None:
         super().__init__()
-        self.conv = conv(inputs, outputs, 3)
+        self.conv = conv(inputs, outputs, 3, dimensions)
 
     def forward(self, pyramid: Tensor) -> Tensor:
-        return F.conv2d(blur(pyramid, padding=2), self.conv.weight, self.conv.bias, stride=2)
+        convolve = CONVOLVE[pyramid.ndim - 2]
+        return convolve(blur(pyramid, padding=2), self.conv.weight, self.conv.bias, stride=2)
 
 
 class EncoderLevel(nn.Module):
@@ -182,22 +195,22 @@ class EncoderLevel(nn.Module):
         inputs: int,
         outputs: int,
         num_blocks: int,
-        embedding: tuple[int, int],
+        common: Common,
         *,
         attention: bool,
         pyramid_channels: int | None,
     ) -> None:
         super().__init__()
         widths = [inputs] + [outputs] * num_blocks
-        self.blocks = nn.ModuleList(ResidualBlock(a, b, *embedding) for a, b in pairwise(widths))
+        self.blocks = nn.ModuleList(ResidualBlock(a, b, common) for a, b in pairwise(widths))
         self.attentions = nn.ModuleList(
-            Attention(outputs) if attention else nn.Identity() for _ in range(num_blocks)
+            Attention(outputs, common.dimensions) if attention else nn.Identity() for _ in range(num_blocks)
         )
         if pyramid_channels is None:  # the coarsest level
             self.down, self.pyramid = None, None
         else:
-            self.down = ResidualBlock(outputs, outputs, *embedding, resample="down")
-            self.pyramid = PyramidStep(pyramid_channels, outputs)
+            self.down = ResidualBlock(outputs, outputs, common, resample="down")
+            self.pyramid = PyramidStep(pyramid_channels, outputs, common.dimensions)
 
     def forward(
         self, h: Tensor, pyramid: Tensor, t: Tensor, w: Tensor | None, skips: list[Tensor]
@@ -219,7 +232,7 @@ class DecoderLevel(nn.Module):
         inputs: int,
         skips: list[int],
         outputs: int,
-        embedding: tuple[int, int],
+        common: Common,
         *,
         attention: bool,
         up: bool,
@@ -227,11 +240,10 @@ class DecoderLevel(nn.Module):
         super().__init__()
         widths = [inputs] + [outputs] * (len(skips) - 1)
         self.blocks = nn.ModuleList(
-            ResidualBlock(width + skip, outputs, *embedding)
-            for width, skip in zip(widths, skips, strict=True)
+            ResidualBlock(width + skip, outputs, common) for width, skip in zip(widths, skips, strict=True)
         )
-        self.attention = Attention(outputs) if attention else nn.Identity()
-        self.up = ResidualBlock(outputs, outputs, *embedding, resample="up") if up else None
+        self.attention = Attention(outputs, common.dimensions) if attention else nn.Identity()
+        self.up = ResidualBlock(outputs, outputs, common, resample="up") if up else None
 
     def forward(self, h: Tensor, t: Tensor, w: Tensor | None, skips: list[Tensor]) -> Tensor:
         for block in self.blocks:
@@ -241,12 +253,12 @@ class DecoderLevel(nn.Module):
 
 
 def level_name(resolution: tuple[int, ...]) -> str:
-    """Return the name of a level's module, such as "32x32"."""
-    return "x".join(map(str, resolution))
+    """Return the name of a level's module, such as "32x32"; of signals, "length32"."""
+    return "x".join(map(str, resolution)) if len(resolution) > 1 else f"length{resolution[0]}"
 
 
 class Generator(nn.Module):
-    """G(x_t, t, z, condition) -> prediction, of the shape of x_t (B, C, H, W); with tanh it is in [-1, 1].
+    """G(x_t, t, z, condition) -> prediction, of the shape of x_t (B, C, *spatial); with tanh in [-1, 1].
 
     `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix, except for the
     classes, which are ours. With default settings it has 48,432,515 parameters for CIFAR-10, as published.
@@ -265,13 +277,13 @@ class Generator(nn.Module):
         base = config.base_channels
         widths = [base * multiplier for multiplier in config.channel_multipliers]
         style = config.mapping_features if config.latent_size or num_classes else 0
-        embedding = (4 * base, style)
+        common = Common(4 * base, style, len(sample_shape) - 1)
 
         self.time_embedding = TimeEmbedding(base, 4 * base, nn.SiLU())
         self.mapping = (
             MappingNetwork(config.latent_size, style, config.mapping_depth, num_classes) if style else None
         )
-        self.input = conv(channels, base, 3)
+        self.input = conv(channels, base, 3, common.dimensions)
 
         skips, width, pyramid = [base], base, channels
         self.encoder = nn.ModuleDict()
@@ -281,16 +293,16 @@ class Generator(nn.Module):
                 width,
                 outputs,
                 config.num_blocks,
-                embedding,
+                common,
                 attention=max(resolution) in config.attention_resolutions,
                 pyramid_channels=None if last else pyramid,
             )
             skips += [outputs] * (config.num_blocks + (not last))
             width = pyramid = outputs
 
-        self.middle_block1 = ResidualBlock(width, width, *embedding)
-        self.middle_attention = Attention(width)
-        self.middle_block2 = ResidualBlock(width, width, *embedding)
+        self.middle_block1 = ResidualBlock(width, width, common)
+        self.middle_attention = Attention(width, common.dimensions)
+        self.middle_block2 = ResidualBlock(width, width, common)
 
         self.decoder = nn.ModuleDict()
         for resolution, outputs in zip(resolutions[::-1], widths[::-1], strict=True):
@@ -298,13 +310,13 @@ class Generator(nn.Module):
                 width,
                 [skips.pop() for _ in range(config.num_blocks + 1)],
                 outputs,
-                embedding,
+                common,
                 attention=max(resolution) in config.attention_resolutions,
                 up=resolution != resolutions[0],
             )
             width = outputs
         self.output_norm = group_norm(width)
-        self.output = conv(width, channels, 3, scale=NEARLY_ZERO)
+        self.output = conv(width, channels, 3, common.dimensions, scale=NEARLY_ZERO)
         self.encoded_size = widths[-1]
 
     @property
@@ -320,7 +332,7 @@ class Generator(nn.Module):
     def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Return the mean features of the coarsest level, activated, (B, encoded_size)."""
         h, *_ = self._encoded(x_t, t, z, condition)
-        return F.silu(h).mean(dim=(2, 3))
+        return F.silu(h).mean(dim=spatial_axes(h))
 
     def _encoded(
         self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None

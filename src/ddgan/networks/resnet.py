@@ -1,7 +1,8 @@
 """The time-dependent discriminator D(x_{t-1}, x_t, t) (paper section 4, "Discriminator").
 
-A residual network on the concatenated images. One class covers the published small (32 px) and large
-(256 px) discriminators, which differ in the number of blocks and in where they halve the size.
+A residual network on the concatenated images, signals or volumes. One class covers the published small
+(32 px) and large (256 px) discriminators, which differ in the number of blocks and in where they halve the
+size.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
+from ddgan.networks.axes import check_spatial, in_words, per_channel, spatial_axes
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear, with_class
 from ddgan.networks.resample import downsample
@@ -36,7 +38,7 @@ class ResNetDiscriminatorConfig:
     Args:
         base_channels: features after the first convolution.
         channel_multipliers: output features of each residual block, in units of base_channels.
-        downsample: for each block, whether it halves height and width.
+        downsample: for each block, whether it halves the size.
         time_features: width of the time embedding; even.
         stddev_group: images per group of the minibatch standard deviation; 0 disables it.
         pooling: how the last features become the logit: "sum" over all places, or "flat": a hidden layer
@@ -64,32 +66,29 @@ class ResNetDiscriminatorConfig:
 
     @property
     def size_divisor(self) -> int:
-        """Height and width must be multiples of this number."""
+        """The spatial sizes must be multiples of this number."""
         return int(2 ** sum(self.downsample))
 
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> Discriminator:
-        """Build the network for samples (C, H, W), with newly initialised weights.
+        """Build the network for samples (C, *spatial), with newly initialised weights.
 
         Raises:
-            SettingError: if the samples are not images, or their size cannot be halved that often.
+            SettingError: if the samples have other than 1 to 3 spatial dimensions, or their size cannot be
+                halved that often.
         """
-        if len(sample_shape) != 3:
-            raise SettingError(
-                "kind",
-                f"is resnet, which takes images, but the samples have shape {list(sample_shape)}; "
-                "use the kind mlp",
-            )
+        check_spatial("resnet", sample_shape)
         if any(size % self.size_divisor for size in sample_shape[1:]):
-            height, width = sample_shape[1:]
             raise SettingError(
                 "downsample",
-                f"halves the size {sum(self.downsample)} times, but the samples have {height} x "
-                f"{width} pixels; use sizes that are multiples of {self.size_divisor}, or fewer halvings",
+                f"halves the size {sum(self.downsample)} times, but the samples have size "
+                f"{in_words(sample_shape[1:])}; use sizes that are multiples of {self.size_divisor}, or "
+                "fewer halvings",
             )
-        places = math.prod(size // self.size_divisor for size in sample_shape[1:])
-        return Discriminator(self, sample_shape[0], conditions, places)
+        channels, *sizes = sample_shape
+        places = math.prod(size // self.size_divisor for size in sizes)
+        return Discriminator(self, channels, conditions, places, len(sizes))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -97,48 +96,49 @@ class DiscriminatorBlock(nn.Module):
 
     is_recomputable = True
 
-    def __init__(self, inputs: int, outputs: int, time_features: int, *, down: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, time_features: int, dimensions: int, *, down: bool) -> None:
         super().__init__()
         self.resample = downsample if down else nn.Identity()
-        self.conv1 = conv(inputs, outputs, 3)
+        self.conv1 = conv(inputs, outputs, 3, dimensions)
         self.time = linear(time_features, outputs)
-        self.conv2 = conv(outputs, outputs, 3, scale=NEARLY_ZERO)
-        self.skip = conv(inputs, outputs, 1, bias=False)
+        self.conv2 = conv(outputs, outputs, 3, dimensions, scale=NEARLY_ZERO)
+        self.skip = conv(inputs, outputs, 1, dimensions, bias=False)
 
     def forward(self, h: Tensor, t: Tensor) -> Tensor:
-        residual: Tensor = self.conv1(F.leaky_relu(h, SLOPE)).add_(self.time(t)[:, :, None, None])
+        residual: Tensor = self.conv1(F.leaky_relu(h, SLOPE))
+        residual = residual.add_(per_channel(self.time(t), residual))
         residual = self.conv2(self.resample(F.leaky_relu_(residual, SLOPE)))
         skip: Tensor = self.skip(self.resample(h))
         return (skip + residual).mul_(math.sqrt(0.5))
 
 
 def minibatch_stddev(h: Tensor, group: int) -> Tensor:
-    """Append a map with the standard deviation over groups of images: (B, C, H, W) -> (B, C+1, H, W).
+    """Append a map with the standard deviation over groups of samples, (B, C, *spatial) -> (B, C+1, ...).
 
-    With M = ceil(B / group) groups, group j holds the images j, j + M, j + 2M, ..., so any batch size
+    With M = ceil(B / group) groups, group j holds the samples j, j + M, j + 2M, ..., so any batch size
     works: group sizes differ by at most one and never exceed `group`. Of float16 features it is computed in
     float32, as squares of small deviations would vanish.
     """
     given, h = h, (h.float() if h.dtype == torch.float16 else h)
-    batch, _, height, width = h.shape
+    batch, each = len(h), [1] * (h.ndim - 1)
     num_groups = -(-batch // group)
     rows = -(-batch // num_groups)
     size = torch.full((num_groups,), rows, device=h.device, dtype=h.dtype)
     missing = rows * num_groups - batch
     if missing:
         size[num_groups - missing :] -= 1
-    size = size.view(-1, 1, 1, 1)
+    size = size.view(-1, *each)
 
-    def grouped(values: Tensor) -> Tensor:  # (B, ...) -> (rows, M, ...), zeros for missing images
+    def grouped(values: Tensor) -> Tensor:  # (B, ...) -> (rows, M, ...), zeros for missing samples
         filled = torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
         by_row: Tensor = filled.unflatten(0, (rows, num_groups))
         return by_row
 
     mean = grouped(h).sum(dim=0) / size
-    deviation = h - mean.repeat(rows, 1, 1, 1)[:batch]
+    deviation = h - mean.repeat(rows, *each)[:batch]
     variance = grouped(deviation.square()).sum(dim=0) / size
-    stddev = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (M,)
-    maps = stddev.repeat(rows)[:batch].view(-1, 1, 1, 1).expand(-1, 1, height, width)
+    stddev = (variance + 1e-8).sqrt().mean(dim=(1, *spatial_axes(h)))  # (M,)
+    maps = stddev.repeat(rows)[:batch].view(-1, *each).expand(-1, 1, *h.shape[2:])
     return torch.cat([given, maps.to(given.dtype)], dim=1)
 
 
@@ -158,9 +158,15 @@ def whole_groups(group: int, count: int, share: float) -> Sequence[int]:
 class Discriminator(nn.Module):
     """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a real pair of the forward process?
 
-    x_prev and x_t are (B, C, H, W), t is int64 (B,) in 1..T. Classes, which are not in the paper, enter
-    through a projection (Miyato and Koyama, 2018). A `flat` pooling needs the number of places of the last
-    feature map.
+    x_prev and x_t are (B, C, *spatial), t is int64 (B,) in 1..T. Classes, which are not in the paper, enter
+    through a projection (Miyato and Koyama, 2018).
+
+    Args:
+        config: its settings.
+        channels: C of a sample.
+        conditions: what it is conditioned on.
+        places: number of places of the last feature map, which a `flat` pooling needs.
+        dimensions: number of spatial dimensions.
     """
 
     input_blocks = 2
@@ -171,6 +177,7 @@ class Discriminator(nn.Module):
         channels: int,
         conditions: ConditionShapes = ConditionShapes(),
         places: int = 1,
+        dimensions: int = 2,
     ) -> None:
         super().__init__()
         self.config = config
@@ -178,13 +185,13 @@ class Discriminator(nn.Module):
         features = config.time_features
         widths = [config.base_channels * m for m in (1, *config.channel_multipliers)]
         self.time_embedding = TimeEmbedding(features, features, nn.LeakyReLU(SLOPE))
-        self.input = conv(2 * channels, widths[0], 1)
+        self.input = conv(2 * channels, widths[0], 1, dimensions)
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(a, b, features, down=down)
+            DiscriminatorBlock(a, b, features, dimensions, down=down)
             for a, b, down in zip(widths[:-1], widths[1:], config.downsample, strict=True)
         )
         last = widths[-1]
-        self.output_conv = conv(last + (config.stddev_group > 0), last, 3, scale=NEARLY_ZERO)
+        self.output_conv = conv(last + (config.stddev_group > 0), last, 3, dimensions, scale=NEARLY_ZERO)
         self.hidden = linear(places * last, last) if config.pooling == "flat" else None
         self.output = linear(last, 1)
         self.projection = ClassProjection(num_classes, last) if num_classes else None
@@ -208,7 +215,7 @@ class Discriminator(nn.Module):
             h = minibatch_stddev(h, self.config.stddev_group)
         h = F.leaky_relu(self.output_conv(h), SLOPE)
         if self.hidden is None:
-            features = h.sum(dim=(2, 3))
+            features = h.sum(dim=spatial_axes(h))
         else:
             features = F.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)

@@ -4,11 +4,13 @@
     haar        the four Haar sub-bands of the block: its mean, and horizontal, vertical and diagonal details
 
 Both are orthonormal, so noise stays noise: x_t has the same distribution of noise in every channel. A network
-then costs about a quarter (WaveDiff, arXiv 2211.16152, does this with DDGAN's networks).
+then costs about a quarter (WaveDiff, arXiv 2211.16152, does this with DDGAN's networks). Signals are split
+into two sub-bands, from blocks of two values, and volumes into eight.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import SettingError
+from ddgan.networks.axes import check_spatial, in_words
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import (
     DiscriminatorConfig,
@@ -37,43 +40,82 @@ __all__ = [
 ]
 
 Transform = Literal["haar", "unshuffle"]
-SIGNS = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
-"""Signs of the pixels (top left, top right, bottom left, bottom right) in the four Haar sub-bands."""
-LARGEST = {"haar": 2.0, "unshuffle": 1.0}
-"""Largest absolute value in a sub-band of an image in [-1, 1]."""
 
 
 def split(x: Tensor, transform: Transform) -> Tensor:
-    """Split images into sub-bands: (B, C, H, W) -> (B, 4C, H/2, W/2); H and W are even."""
-    blocks = F.pixel_unshuffle(x, 2)
+    """Split samples into K sub-bands: (B, C, *sizes) -> (B, K C, *(sizes / 2)); all sizes are even.
+
+    K is 2, 4 or 8, a factor of 2 for each spatial dimension. The sub-bands of a channel are side by side.
+    """
+    blocks = F.pixel_unshuffle(x, 2) if x.ndim == 4 else _unshuffled(x)
     return _mixed(blocks) if transform == "haar" else blocks
 
 
 def merged(bands: Tensor, transform: Transform) -> Tensor:
-    """Merge sub-bands into images, the inverse of `split`: (B, 4C, H, W) -> (B, C, 2H, 2W)."""
-    return F.pixel_shuffle(_mixed(bands) if transform == "haar" else bands, 2)
+    """Merge K sub-bands into samples, the inverse of `split`: (B, K C, *sizes) -> (B, C, *(2 sizes))."""
+    blocks = _mixed(bands) if transform == "haar" else bands
+    return F.pixel_shuffle(blocks, 2) if bands.ndim == 4 else _shuffled(blocks)
+
+
+def _unshuffled(x: Tensor) -> Tensor:
+    """Do as `F.pixel_unshuffle` in any number of dimensions: the values of each block become channels."""
+    dimensions = x.ndim - 2
+    for axis in range(dimensions):
+        x = x.unflatten(2 + 2 * axis, (-1, 2))  # (B, C, size / 2, 2, ...)
+    outer, inner = range(2, x.ndim, 2), range(3, x.ndim, 2)
+    return x.permute(0, 1, *inner, *outer).flatten(1, 1 + dimensions)
+
+
+def _shuffled(blocks: Tensor) -> Tensor:
+    """Do as `F.pixel_shuffle` in any number of dimensions, the inverse of `_unshuffled`."""
+    dimensions = blocks.ndim - 2
+    x = blocks.unflatten(1, (-1, *[2] * dimensions))
+    pairs = [axis for one in range(dimensions) for axis in (2 + dimensions + one, 2 + one)]
+    x = x.permute(0, 1, *pairs)
+    for axis in range(dimensions):
+        x = x.flatten(2 + axis, 3 + axis)
+    return x
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """Multiply each four channels by the Haar matrix, which is its own inverse."""
-    matrix = torch.tensor(SIGNS, dtype=x.dtype, device=x.device) / 2
-    return torch.einsum("ij,bcjhw->bcihw", matrix, x.unflatten(1, (-1, 4))).flatten(1, 2)
+    """Multiply the K channels of each block by the Haar matrix, which is its own inverse."""
+    dimensions = x.ndim - 2
+    matrix = torch.tensor(_signs(dimensions), dtype=x.dtype, device=x.device) / largest("haar", dimensions)
+    bands = torch.einsum("ij,bcj...->bci...", matrix, x.unflatten(1, (-1, 2**dimensions)))
+    return bands.flatten(1, 2)
+
+
+def _signs(dimensions: int) -> list[list[int]]:
+    """Return the signs of a block's values in each Haar sub-band, (K, K).
+
+    Those of an image's pixels (top left, top right, bottom left, bottom right) are (1, 1, 1, 1),
+    (1, -1, 1, -1), (1, 1, -1, -1) and (1, -1, -1, 1): a sub-band is a difference along some of the axes, and
+    each along which a value is the second changes its sign.
+    """
+    count = range(2**dimensions)
+    return [[(-1) ** (band & place).bit_count() for place in count] for band in count]
+
+
+def largest(transform: Transform, dimensions: int) -> float:
+    """Return the largest absolute value in a sub-band of a sample in [-1, 1]."""
+    return math.sqrt(2**dimensions) if transform == "haar" else 1.0
 
 
 def inner_shape(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that the inner network sees.
 
     Raises:
-        SettingError: if the samples are not images with an even height and width.
+        SettingError: if the samples have other than 1 to 3 spatial dimensions, or an odd size.
     """
-    if len(sample_shape) != 3 or any(size % 2 for size in sample_shape[1:]):
+    check_spatial("subbands", sample_shape)
+    channels, *sizes = sample_shape
+    if any(size % 2 for size in sizes):
         raise SettingError(
             "kind",
-            f"is subbands, which needs images of even height and width, but the samples have shape "
-            f"{list(sample_shape)}; use the inner network alone",
+            f"is subbands, which needs even sizes, but the samples have size {in_words(sizes)}; use the "
+            "inner network alone",
         )
-    channels, height, width = sample_shape
-    return 4 * channels, height // 2, width // 2
+    return 2 ** len(sizes) * channels, *(size // 2 for size in sizes)
 
 
 def _inner(
@@ -81,7 +123,7 @@ def _inner(
     sample_shape: tuple[int, ...],
     conditions: ConditionShapes,
 ) -> nn.Module:
-    """Build the network of the sub-bands of samples (C, H, W)."""
+    """Build the network of the sub-bands of samples (C, *spatial)."""
     shape = inner_shape(sample_shape)
     try:
         return network.build(shape, conditions)
@@ -109,14 +151,14 @@ class SubbandGeneratorConfig:
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> SubbandGenerator:
-        """Build the network for samples (C, H, W), with newly initialised weights."""
+        """Build the network for samples (C, *spatial), with newly initialised weights."""
         return SubbandGenerator(self.transform, _inner(self.network, sample_shape, conditions))
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
         """Estimate how many floats a call of the network needs per sample."""
         shape = inner_shape(sample_shape)
         estimate = getattr(self.network, "activation_floats", None)
-        return int(estimate(shape)) if estimate else 64 * shape[0] * shape[1] * shape[2]
+        return int(estimate(shape)) if estimate else 64 * math.prod(shape)
 
 
 class _OnSubbands(nn.Module):
@@ -138,7 +180,7 @@ class _OnSubbands(nn.Module):
 
 
 class SubbandGenerator(_OnSubbands):
-    """G(x_t, t, z, condition) -> the prediction, (B, C, H, W), computed on sub-bands."""
+    """G(x_t, t, z, condition) -> the prediction, (B, C, *spatial), computed on sub-bands."""
 
     @property
     def encoded_size(self) -> int:
@@ -158,7 +200,7 @@ class SubbandGenerator(_OnSubbands):
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         bands = self.network(split(x_t, self.transform), t, z, condition)
-        return merged(LARGEST[self.transform] * bands, self.transform)
+        return merged(largest(self.transform, x_t.ndim - 2) * bands, self.transform)
 
 
 @register("discriminator", "subbands")
@@ -177,7 +219,7 @@ class SubbandDiscriminatorConfig:
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
     ) -> SubbandDiscriminator:
-        """Build the network for samples (C, H, W), with newly initialised weights."""
+        """Build the network for samples (C, *spatial), with newly initialised weights."""
         return SubbandDiscriminator(self.transform, _inner(self.network, sample_shape, conditions))
 
 

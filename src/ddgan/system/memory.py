@@ -27,6 +27,8 @@ HEAP = 32 * 2**20
 """The C library keeps tensors of fewer bytes in a heap, which becomes fragmented and never shrinks."""
 LIBRARIES = 180 * 2**20
 """Code and buffers of libraries that the first computations load."""
+FORMATTED = (4, 5)
+"""Numbers of axes of images and volumes (B, C, *spatial), whose channels may be innermost."""
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 NO_LIMIT = 2**60
 """Limits at least this large mean that there is none."""
@@ -136,20 +138,21 @@ class MemoryMeter(TorchDispatchMode):
 
 def _laid_out(result: Any, args: Sequence[Any]) -> Any:
     """Return the result of a convolution with the channels innermost if an input has them, as kernels do."""
-    inputs = [arg for arg in args if isinstance(arg, Tensor) and arg.ndim == 4]
-    if not any(is_channels_last(x) for x in inputs):
+    if not any(isinstance(arg, Tensor) and is_channels_last(arg) for arg in args):
         return result
     if isinstance(result, Tensor):
-        return torch.empty_like(result, memory_format=torch.channels_last)
-    return tuple(
-        torch.empty_like(x, memory_format=torch.channels_last) if x is not None and x.ndim == 4 else x
-        for x in result
-    )
+        return _with_channels_last(result)
+    return tuple(_with_channels_last(x) if x is not None and x.ndim in FORMATTED else x for x in result)
+
+
+def _with_channels_last(x: Tensor) -> Tensor:
+    """Return a new tensor like x, with the channels innermost."""
+    return x.new_empty(x.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of images are innermost, and only then contiguous."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    """Whether the channels of images or volumes are innermost, and only then contiguous."""
+    return x.ndim in FORMATTED and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -41,7 +41,14 @@ from ddgan.system.processes import Processes
 from ddgan.system.text import one_line
 from ddgan.training.freezing import trained
 from ddgan.training.iteration import all_updates
-from ddgan.training.setup import arithmetic, build_networks, loss_scales, part_size, recompute_blocks
+from ddgan.training.setup import (
+    arithmetic,
+    build_networks,
+    laid_out,
+    loss_scales,
+    part_size,
+    recompute_blocks,
+)
 from ddgan.training.space import moments_of
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Method, TrainState
 
@@ -237,7 +244,6 @@ def _rehearsed(
     )
     lowered = arithmetic(training, processes.device)
     state.loss_scales = loss_scales(networks, lowered, "meta")
-    layout = torch.channels_last if training.channels_last and len(sample_shape) == 3 else None
     for network in networks.values() if training.channels_last else ():
         channels_innermost(network)
 
@@ -246,8 +252,7 @@ def _rehearsed(
         noise = method.draw(config, state.step, whole).rows(slice(size))
         label = torch.zeros(len(whole), dtype=torch.int64, device="meta") if config.num_classes else None
         batch = Batch(whole, None if label is None else Condition(label=label)).rows(slice(size))
-        x = batch.x.contiguous(memory_format=layout or torch.contiguous_format)
-        all_updates(state, Batch(x, batch.condition), noise)
+        all_updates(state, laid_out(batch, training), noise)
 
     with ExitStack() as stack:
         for network in networks.values():
@@ -308,7 +313,8 @@ class _Lowered(TorchFunctionMode):
     """What torch.autocast does to products and convolutions, for meta tensors, which it does not know."""
 
     PRODUCTS = frozenset(
-        {torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose2d, F.linear, torch.matmul}
+        {torch.conv1d, torch.conv2d, torch.conv3d, F.linear, torch.matmul}
+        | {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d}
         | {Tensor.matmul, Tensor.__matmul__, torch.bmm, F.scaled_dot_product_attention}
     )
 

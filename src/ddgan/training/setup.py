@@ -17,6 +17,7 @@ from ddgan.config.training import TrainingConfig
 from ddgan.data.batch import Batch, Dataset
 from ddgan.diffusion.process import Diffusion
 from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
+from ddgan.networks.axes import CHANNELS_LAST
 from ddgan.networks.conditions import Condition
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
@@ -183,7 +184,6 @@ def training_inputs(
     """
     training, size, label = config.training, config.training.batch_size, config.conditions.label
     rows = processes.rows(size)
-    layout = torch.channels_last if training.channels_last else torch.contiguous_format
 
     def inputs(step: int) -> tuple[Batch, Noise]:
         batch = dataset.batch(step, size, rows)
@@ -202,8 +202,19 @@ def training_inputs(
             batch = Batch(batch.x, Condition(label=batch.label.masked_fill(dropped, config.num_classes)))
         whole = batch.x[:1].expand(size, *batch.x.shape[1:])
         noise = config.method.draw(config, step, whole).rows(rows)
-        if batch.x.ndim == 4:
-            batch = Batch(batch.x.contiguous(memory_format=layout), batch.condition)
-        return batch, noise
+        return laid_out(batch, training), noise
 
     return inputs
+
+
+def laid_out(batch: Batch, training: TrainingConfig) -> Batch:
+    """Return a batch whose samples and image conditions are stored as training.channels_last says."""
+
+    def stored(x: Tensor) -> Tensor:
+        formats = CHANNELS_LAST if training.channels_last else {}
+        return x.contiguous(memory_format=formats.get(x.ndim, torch.contiguous_format))
+
+    condition = batch.condition
+    if condition is not None and condition.image is not None:
+        condition = condition._replace(image=stored(condition.image))
+    return Batch(stored(batch.x), condition)

@@ -37,8 +37,8 @@ from ddgan.training.workspace import discriminator_weights
 
 __all__ = ["Sizes", "Start", "Transfer", "transfer", "warm_start"]
 
-LEVEL = re.compile(r"\d+(?:x\d+)+")
-"""The name of a level of a U-Net, such as "32x32"."""
+LEVEL = re.compile(r"length\d+|\d+(?:x\d+)+")
+"""The name of a level of a U-Net, see `ncsnpp.level_name`."""
 FEW = 0.5
 """Below this share of a network's weights, a transfer is warned of."""
 Shapes = Mapping[str, torch.Size]
@@ -209,7 +209,7 @@ def _blocks_at(network: nn.Module, name: str) -> int:
 
 
 def _size(level: str) -> list[int]:
-    return [int(size) for size in level.split("x")]
+    return [int(size) for size in re.findall(r"\d+", level)]
 
 
 class _Adapting(NamedTuple):

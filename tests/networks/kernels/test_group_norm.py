@@ -117,3 +117,41 @@ def test_in_bf16_value_and_gradients_are_as_near_as_their_type_allows() -> None:
     )
     for ours, theirs in pairs:
         assert float((ours.detach().float() - theirs.detach()).norm() / theirs.detach().norm()) < 0.01
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("sizes", [(24,), (2, 3, 4)], ids=str)
+@pytest.mark.parametrize("innermost", [False, True])
+def test_signals_and_volumes_are_normalised_as_images_of_the_same_values(
+    path: str, sizes: tuple[int, ...], innermost: bool
+) -> None:
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(4, 8, eps=1e-6).double()
+    flat = torch.randn(3, 8, 4, 6, dtype=torch.float64)
+    h, slope = flat.view(3, 8, *sizes), torch.randn_like(flat)
+    if innermost:
+        h = h.movedim(1, -1).contiguous().movedim(-1, 1)
+    scale, shift = (torch.randn(3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    found, gradients = [], []
+    for x, y in ((flat.requires_grad_(), slope), (h.detach().requires_grad_(), slope.view(h.shape))):
+        with torch.autocast("cpu", torch.bfloat16, enabled=PATHS[path]):
+            out = group_norm_silu(norm, x, scale, shift)
+        of_x, *others = torch.autograd.grad(out, (x, scale, shift), y)
+        found.append(out.flatten(2))
+        gradients.append((of_x.flatten(2), *others))
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("sizes", [(3,), (1, 2, 2)], ids=str)
+def test_second_derivatives_of_signals_and_volumes(path: str, sizes: tuple[int, ...]) -> None:
+    norm = nn.GroupNorm(2, 4).double()
+    shapes = [(1, 4, *sizes), (1, 4), (1, 4)]
+    values = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def run(*values: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=PATHS[path]):
+            return group_norm_silu(norm, *values)
+
+    assert torch.autograd.gradgradcheck(run, values)

@@ -147,6 +147,6 @@ def test_a_discriminator_that_does_not_fit_is_named_by_its_setting(
     method: dict[str, Any], setting: str, tmp_path: Path
 ) -> None:
     config = RunConfig.from_dict({**TINY_POINTS, "method": method})
-    with pytest.raises(ValueError, match=rf"^{re.escape(setting)} is resnet, which takes images"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(setting)} is resnet, which takes signals"):
         ddgan.train(config, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run").exists()
