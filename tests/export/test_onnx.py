@@ -25,6 +25,7 @@ from ddgan.cli import main
 from ddgan.export import onnx
 from ddgan.export.onnx import chain_inputs, export_onnx, open_onnx, run_onnx, write_step
 from ddgan.system.randomness import ImageNoise
+from filled import filled
 from other_methods import OTHERS, model_of
 
 
@@ -298,3 +299,23 @@ def test_the_unets_chain_makes_the_models_samples(model: DDGAN, tmp_path: Path) 
     export_onnx(model, tmp_path)
     (made,) = run_onnx(tmp_path / "chain.onnx", chain_inputs(model, 6, seed=3))
     assert apart(made, model.sample(6, seed=3)) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(2, 16), (1, 4, 6), (1, 4, 4, 8)], ids=str)
+@pytest.mark.parametrize("in_subbands", [False, True])
+def test_a_unet_of_signals_images_and_volumes_is_a_graph_too(
+    shape: tuple[int, ...], in_subbands: bool, tmp_path: Path
+) -> None:
+    unet: dict[str, Any] = {
+        "kind": "ncsnpp",
+        "base_channels": 4,
+        "channel_multipliers": [1] if in_subbands else [1, 1],
+        "num_blocks": 1,
+        "attention_resolutions": [max(shape[1:]) // 2],
+        "latent_size": 2,
+        "mapping_features": 4,
+    }
+    generator = {"kind": "subbands", "network": unet} if in_subbands else unet
+    config = RunConfig.from_dict({"generator": generator, "diffusion": {"num_steps": 2}})
+    model = DDGAN(filled(config.generator.build(shape)), config, shape)
+    assert write_step(model, tmp_path / "step.onnx") < 1e-4  # which it also promises
