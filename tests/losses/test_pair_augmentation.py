@@ -56,6 +56,14 @@ def test_color_is_a_contrast_and_a_brightness_for_each_image(x: Tensor) -> None:
         assert abs(float(offset)) <= 0.5 + 1e-9
 
 
+def test_what_moves_along_moves_alike_and_keeps_its_values(x: Tensor) -> None:
+    uniform = torch.rand(len(x), NUM_UNIFORMS, dtype=x.dtype)
+    settings = (PairAugmentationConfig(rotate=True, color=color) for color in (0.5, 0.0))
+    both, still = (PairAugmentation(config, 0.8, uniform) for config in settings)
+    torch.testing.assert_close(both.moved(x), still(x))
+    torch.testing.assert_close(both.moved(torch.ones_like(x)), torch.ones_like(x))
+
+
 def test_a_constant_image_stays_constant_under_every_geometric_transform() -> None:
     x = torch.full((32, 1, 6, 6), 0.3, dtype=torch.float64)
     torch.testing.assert_close(

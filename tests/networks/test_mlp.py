@@ -123,13 +123,6 @@ def test_the_class_decides_and_none_is_the_null_class() -> None:
         assert changed.tolist() == [False, True, False, False]
 
 
-@pytest.mark.parametrize("shapes", [ConditionShapes(0, 4), ConditionShapes(0, 0, 1)])
-def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
-    for config, network in ((MLPConfig(), "generator"), (MLPDiscriminatorConfig(), "discriminator")):
-        with pytest.raises(ValueError, match=f"the {network} mlp takes a label as condition, not a vector"):
-            config.build((2,), shapes)
-
-
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [

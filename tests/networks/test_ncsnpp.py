@@ -181,12 +181,6 @@ def test_samples_that_do_not_fit_are_refused(shape: tuple[int, ...], words: str)
         NCSNppConfig(channel_multipliers=(1, 2, 2)).build(shape)
 
 
-@pytest.mark.parametrize("shapes", [ConditionShapes(0, 4), ConditionShapes(0, 0, 1)])
-def test_other_conditions_are_refused(shapes: ConditionShapes) -> None:
-    with pytest.raises(ValueError, match="the generator ncsnpp takes a label as condition, not a vector"):
-        NCSNppConfig(**SMALL).build((3, 8, 8), shapes)
-
-
 def test_the_class_decides_and_none_is_the_null_class() -> None:
     network = lively(num_classes=2)
     x, t, z = inputs(network)

@@ -184,11 +184,6 @@ def test_points_are_refused() -> None:
         ResNetDiscriminatorConfig(**SMALL).build((2,))
 
 
-def test_other_conditions_are_refused() -> None:
-    with pytest.raises(ValueError, match="the discriminator resnet takes a label as condition, not a vector"):
-        ResNetDiscriminatorConfig(**SMALL).build((3, 8, 8), ConditionShapes(0, 4))
-
-
 def test_each_block_says_whether_it_halves() -> None:
     with pytest.raises(
         ValueError, match=r"^downsample has 1 entries and channel_multipliers 2; each needs one"

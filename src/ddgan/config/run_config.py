@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
+from torch import Tensor
 
 from ddgan.config.components import Component, default
 from ddgan.config.optimization import OptimizationConfig
@@ -17,10 +19,10 @@ from ddgan.config.presets import check_version, read_settings, yaml_of
 from ddgan.config.settings import Interval, SettingError, plain, settings
 from ddgan.config.training import TrainingConfig
 from ddgan.diffusion.process import DiffusionConfig
-from ddgan.networks.conditions import ConditionShapes
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import GeneratorConfig
 
-__all__ = ["SECTIONS", "ConditionsConfig", "LabelConfig", "RunConfig"]
+__all__ = ["SECTIONS", "SIZES", "ConditionsConfig", "ImageConfig", "LabelConfig", "RunConfig", "VectorConfig"]
 
 
 @settings
@@ -37,22 +39,89 @@ class LabelConfig:
 
 
 @settings
+class VectorConfig:
+    """Vectors of real numbers as a condition of both networks, such as measurements or text embeddings.
+
+    Args:
+        features: how many numbers; "auto" takes it from the data.
+        dropout: probability that a vector is replaced by "not given" in training.
+    """
+
+    features: Annotated[int, Interval(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
+    dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
+
+
+@settings
+class ImageConfig:
+    """Images aligned with the samples as a condition of both networks; signals or volumes for such samples.
+
+    Args:
+        channels: how many channels; "auto" takes it from the data.
+        dropout: probability that an image is replaced by "not given" in training.
+    """
+
+    channels: Annotated[int, Interval(ge=1, le=4096)] | Literal["auto"] = "auto"
+    dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
+
+
+SIZES = {"label": "classes", "vector": "features", "image": "channels"}
+"""Part of a condition -> the setting that says its size."""
+
+
+@settings
 class ConditionsConfig:
     """The conditions of the networks, besides x_t and t.
 
+    In training, one random number per sample decides what is dropped: parts of equal dropout are dropped
+    together, as guidance needs it, and one of a larger dropout is also dropped alone.
+
     Args:
         label: class labels; leave it out for none.
+        vector: vectors of real numbers; leave it out for none.
+        image: images aligned with the samples; leave it out for none.
     """
 
     label: LabelConfig | None = None
+    vector: VectorConfig | None = None
+    image: ImageConfig | None = None
 
     @property
     def shapes(self) -> ConditionShapes:
-        """Sizes of the conditions that the networks are built for, once the number of classes is known."""
-        if self.label is None:
-            return ConditionShapes()
-        assert self.label.classes != "auto"
-        return ConditionShapes(num_classes=self.label.classes)
+        """Sizes of the conditions that the networks are built for, once they are known."""
+        assert not self.unknown
+        sizes = (0 if part is None else getattr(part, SIZES[name]) for name, part in self.parts.items())
+        return ConditionShapes(*sizes)
+
+    @property
+    def parts(self) -> dict[str, LabelConfig | VectorConfig | ImageConfig | None]:
+        """The settings of each part of a condition, by its name; None for a part that there is not."""
+        return {name: getattr(self, name) for name in SIZES}
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names of the sizes that are still to be taken from the data, such as "label.classes"."""
+        names = [f"{name}.{SIZES[name]}" for name, part in self.parts.items() if part is not None]
+        return [name for name in names if operator.attrgetter(name)(self) == "auto"]
+
+    def of(self, condition: Condition | None) -> Condition | None:
+        """Return those parts of a condition of the data that the networks get; None if there are none."""
+        if condition is None:
+            return None
+        unused = [name for name, part in self.parts.items() if part is None]
+        kept = condition._replace(**dict.fromkeys(unused))
+        return None if all(part is None for part in kept) else kept
+
+    def dropped(self, condition: Condition, uniform: Tensor) -> Condition:
+        """Drop parts of conditions at random.
+
+        Args:
+            condition: the conditions of B samples.
+            uniform: random numbers in [0, 1), (B,).
+        """
+        for name, part in self.parts.items():
+            if part is not None:
+                condition = condition.dropped(uniform < part.dropout, self.shapes.num_classes, [name])
+        return condition
 
 
 @settings

@@ -3,7 +3,7 @@
 D judges (A x_{t-1}, A x_t), with one random transform A for both images of a pair, the same kind for real and
 fake pairs. Each transform is applied with a probability below 1, so it does not leak into what G learns:
 StyleGAN2-ADA (Karras et al., arXiv 2006.06676) shows why. The geometric ones are one affine map with bilinear
-interpolation, the others a change of contrast and brightness.
+interpolation, the others a change of contrast and brightness. An image condition goes through the same map.
 """
 
 from __future__ import annotations
@@ -91,11 +91,13 @@ class PairAugmentation:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Transform images (B, C, H, W), differentiably; each by its own transform."""
-        shape = tuple(x.shape)
-        grid = F.affine_grid(self._map.to(x.dtype), list(shape), align_corners=False)
-        moved = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         contrast, brightness = (part.to(x.dtype).view(-1, 1, 1, 1) for part in self._color)
-        return moved * contrast + brightness
+        return self.moved(x) * contrast + brightness
+
+    def moved(self, x: Tensor) -> Tensor:
+        """Transform images, as `__call__`, by the affine maps alone; this is how image conditions follow."""
+        grid = F.affine_grid(self._map.to(x.dtype), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def normal(uniform: Tensor) -> Tensor:

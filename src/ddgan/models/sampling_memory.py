@@ -11,7 +11,6 @@ import torch
 
 from ddgan.config.run_config import RunConfig
 from ddgan.models.sample_store import unfinished
-from ddgan.networks.conditions import Condition
 from ddgan.system.files import nearest_folder
 from ddgan.system.memory import LIBRARIES, MemoryMeter, available_memory, in_bytes, taken_on
 
@@ -38,16 +37,15 @@ def batch_bytes(
         size: samples at once.
         device: where it is called, which need not be there; by default a CPU.
     """
-    classes, device = config.conditions.shapes, device or torch.device("cpu")
+    conditions, device = config.conditions.shapes, device or torch.device("cpu")
     with torch.device("meta"):
-        generator = config.generator.build(tuple(sample_shape), classes)
+        generator = config.generator.build(tuple(sample_shape), conditions)
     existing = [*generator.parameters(), *generator.buffers()]
     with torch.no_grad(), MemoryMeter(existing, taken_on(device)) as meter:
         x_t = torch.empty(size, *sample_shape, device="meta")
         t = torch.ones(size, dtype=torch.int64, device="meta")
         z = torch.empty(size, config.generator.latent_size, device="meta")
-        label = torch.zeros(size, dtype=torch.int64, device="meta") if classes.num_classes else None
-        generator(x_t, t, z, None if label is None else Condition(label=label))
+        generator(x_t, t, z, conditions.null(size, sample_shape, "meta"))
     return int(meter.peak) + LIBRARIES
 
 

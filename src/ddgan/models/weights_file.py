@@ -179,8 +179,8 @@ def read_metadata(found: Any, place: str) -> tuple[RunConfig, tuple[int, ...], s
         config = RunConfig.from_dict(found.get("config", {}))
     except ValueError as error:
         raise ValueError(f"the settings in {place} cannot be used: {one_line(error)}") from None
-    if config.conditions.label is not None and config.conditions.label.classes == "auto":
-        raise ValueError(f"the metadata in {place} is damaged: conditions.label.classes is auto")
+    if unknown := config.conditions.unknown:
+        raise ValueError(f"the metadata in {place} is damaged: conditions.{unknown[0]} is auto")
     return config, tuple(shape), license
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import GeneratorConfig, early_layers, input_blocks
-from ddgan.networks.layers import ClassProjection, linear, with_class
+from ddgan.networks.interfaces import GeneratorConfig, early_layers, image_inputs, input_blocks
+from ddgan.networks.layers import Conditioning, condition_projection, linear, projected
 from ddgan.networks.resnet import SLOPE, minibatch_stddev, whole_groups
 
 __all__ = ["EncoderDiscriminator", "EncoderDiscriminatorConfig", "give_encoder"]
@@ -33,11 +33,14 @@ class EncoderDiscriminatorConfig:
     Args:
         network: the generator whose encoder it is; a kind with an encoder: mlp, ncsnpp or subbands.
         stddev_group: samples per group of the minibatch standard deviation; 0 disables it.
+        conditioning: how labels and vectors enter: "projection", or "embedding", that of the generator; an
+            image condition always enters as the generator's.
     """
 
     kind: ClassVar[str]
     network: Annotated[GeneratorConfig, Component("generator")] = default("generator", "ncsnpp")
     stddev_group: Annotated[int, Interval(ge=0, le=65_536)] = 4
+    conditioning: Conditioning = "projection"
 
     def build(
         self, sample_shape: tuple[int, ...], conditions: ConditionShapes = ConditionShapes()
@@ -48,8 +51,11 @@ class EncoderDiscriminatorConfig:
             SettingError: if the generator has no encoder, or does not suit the samples.
         """
         channels, *sizes = sample_shape
+        of_trunk, of_head = conditions, ConditionShapes()
+        if self.conditioning == "projection":
+            of_trunk, of_head = ConditionShapes(image_channels=conditions.image_channels), conditions
         try:
-            trunk: Any = self.network.build((2 * channels, *sizes), ConditionShapes())
+            trunk: Any = self.network.build((2 * channels, *sizes), of_trunk)
         except SettingError as error:
             raise error.within("network") from None
         if not getattr(trunk, "encoded_size", 0):
@@ -57,8 +63,7 @@ class EncoderDiscriminatorConfig:
                 "network.kind", f"is {getattr(self.network, 'kind', None)}, which has no encoder"
             )
         trunk.keep_encoder()
-        num_classes = conditions.only_label("the discriminator encoder")
-        return EncoderDiscriminator(trunk, self.network.latent_size, self.stddev_group, num_classes)
+        return EncoderDiscriminator(trunk, self.network.latent_size, self.stddev_group, of_head)
 
 
 class EncoderDiscriminator(nn.Module):
@@ -66,24 +71,35 @@ class EncoderDiscriminator(nn.Module):
 
     Args:
         trunk: the encoder, of samples with twice the channels: those of x_{t-1}, then those of x_t. It has
-            `encode(x, t, z) -> (B, F)`, its `encoded_size` F, and `input_blocks`, see `_widened`.
+            `encode(x, t, z, condition) -> (B, F)`, its `encoded_size` F, and `input_blocks`, see `_widened`.
         latent_size: nz of the trunk, whose latent is always 0.
         stddev_group: samples per group of the minibatch standard deviation; 0 disables it.
-        num_classes: classes of the projection; 0 for none.
+        conditions: those of the projection.
     """
 
-    def __init__(self, trunk: Any, latent_size: int, stddev_group: int, num_classes: int = 0) -> None:
+    def __init__(
+        self,
+        trunk: Any,
+        latent_size: int,
+        stddev_group: int,
+        conditions: ConditionShapes = ConditionShapes(),
+    ) -> None:
         super().__init__()
         self.trunk, self.latent_size, self.stddev_group = trunk, latent_size, stddev_group
         features = trunk.encoded_size
         self.hidden = linear(features + (stddev_group > 0), features)
         self.output = linear(features, 1)
-        self.projection = ClassProjection(num_classes, features) if num_classes else None
+        self.projection = condition_projection(conditions, features)
 
     @property
     def input_blocks(self) -> int:
         """Two for each of the trunk's, of x_{t-1} and x_t."""
         return 2 * input_blocks(self.trunk)
+
+    @property
+    def image_inputs(self) -> int:
+        """Those of the trunk."""
+        return image_inputs(self.trunk)
 
     @property
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:
@@ -100,14 +116,15 @@ class EncoderDiscriminator(nn.Module):
 
         Weights of the input are those of x_{t-1}; x_t gets zeros.
         """
-        count, blocks = 0, input_blocks(self.trunk)
+        count, blocks, images = 0, input_blocks(self.trunk), self.image_inputs
         theirs = dict(generator.named_parameters())
         for name, own in self.trunk.named_parameters():
             if name not in theirs:
                 continue
             found: Tensor = theirs[name]
-            if own.ndim > 1 and found.shape == own[:, : own.shape[1] // 2].shape:
-                found = _widened(found, blocks)
+            is_whole = found.shape == own.shape
+            if own.ndim > 1 and not is_whole and found.shape == own[:, : (own.shape[1] + images) // 2].shape:
+                found = _widened(found, blocks, images)
             if found.shape == own.shape:
                 own.copy_(found)
                 count += 1
@@ -115,12 +132,12 @@ class EncoderDiscriminator(nn.Module):
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         z = x_t.new_zeros(len(x_t), self.latent_size)
-        h: Tensor = self.trunk.encode(torch.cat([x_prev, x_t], dim=1), t, z)
+        h: Tensor = self.trunk.encode(torch.cat([x_prev, x_t], dim=1), t, z, condition)
         if self.stddev_group:
             h = minibatch_stddev(h, self.stddev_group)
         features = F.leaky_relu(self.hidden(h), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
-        return with_class(logits, self.projection, features, condition)
+        return projected(logits, self.projection, features, condition)
 
 
 def give_encoder(generator: nn.Module, discriminators: nn.ModuleDict) -> list[str]:
@@ -132,10 +149,13 @@ def give_encoder(generator: nn.Module, discriminators: nn.ModuleDict) -> list[st
     return found
 
 
-def _widened(weight: Tensor, blocks: int) -> Tensor:
-    """Give input weights (O, blocks * N, ...) zeros for as many further values: (O, blocks * 2N, ...).
+def _widened(weight: Tensor, blocks: int, images: int) -> Tensor:
+    """Give the input weights (O, blocks * N + images, ...) of N values zeros for as many further values.
 
-    An input layer of several blocks gets N values, then N functions of them, and so on.
+    An input layer of several blocks gets N values, then N functions of them, and so on, and at last an image
+    condition.
     """
-    parts = weight.unflatten(1, (blocks, -1))
-    return torch.cat([parts, torch.zeros_like(parts)], dim=2).flatten(1, 2)
+    size = weight.shape[1] - images
+    parts = weight[:, :size].unflatten(1, (blocks, -1))
+    twice = torch.cat([parts, torch.zeros_like(parts)], dim=2).flatten(1, 2)
+    return torch.cat([twice, weight[:, size:]], dim=1)

@@ -13,6 +13,7 @@ __all__ = [
     "DiscriminatorConfig",
     "GeneratorConfig",
     "early_layers",
+    "image_inputs",
     "independent_rows",
     "input_blocks",
     "joint_early_layers",
@@ -82,3 +83,11 @@ def input_blocks(network: nn.Module) -> int:
     default 1; a network made of several with their own has none.
     """
     return int(getattr(network, "input_blocks", 1))
+
+
+def image_inputs(network: nn.Module) -> int:
+    """Return how many of the inputs of a network are the image condition's, after those of samples.
+
+    They are its property `image_inputs`; by default 0.
+    """
+    return int(getattr(network, "image_inputs", 0))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.networks import resample
-from ddgan.networks.conditions import Condition
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.kernels.group_norm import group_norm_silu
 from ddgan.networks.kernels.winograd import Conv2d, kernels_kept
 
@@ -21,17 +22,23 @@ __all__ = [
     "AdaptiveGroupNorm",
     "Attention",
     "ClassEmbedding",
-    "ClassProjection",
+    "Conditioning",
     "Conv2d",
     "TimeEmbedding",
+    "VectorEmbedding",
+    "condition_embedding",
+    "condition_projection",
     "conv",
+    "embedded",
     "group_norm",
     "group_norm_silu",
+    "image_condition",
     "kernels_kept",
     "linear",
+    "projected",
     "sinusoidal_embedding",
     "variance_scaling_",
-    "with_class",
+    "with_image",
 ]
 
 NEARLY_ZERO = 1e-10
@@ -112,27 +119,104 @@ class ClassEmbedding(nn.Module):
         return features
 
 
-class ClassProjection(nn.Module):
-    """Discriminator features (B, F) and classes (B,) -> (B,): the class-dependent part of the logit."""
+class VectorEmbedding(nn.Module):
+    """Vectors and their presence, (B, F + 1) -> (B, features): a linear map, of nothing to zeros.
 
-    def __init__(self, num_classes: int, features: int) -> None:
+    Standardised features give a mean square of `scale`^2.
+    """
+
+    def __init__(self, vector_inputs: int, features: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.classes = ClassEmbedding(num_classes, features)
-        nn.init.normal_(self.classes.table.weight, std=features**-0.5)
+        self.linear = nn.Linear(vector_inputs, features, bias=False)
+        nn.init.normal_(self.linear.weight, std=scale * vector_inputs**-0.5)
 
-    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
-        of_class: Tensor = self.classes(y, len(features))
-        return (features * of_class).sum(dim=1)
+    def forward(self, vector: Tensor | None, batch: int) -> Tensor:
+        weight = self.linear.weight
+        if vector is None:
+            return weight.new_zeros(batch, len(weight))
+        features: Tensor = self.linear(vector.to(weight.dtype))
+        return features
 
 
-def with_class(
-    logits: Tensor, projection: ClassProjection | None, features: Tensor, condition: Condition | None
+class ConditionEmbedding(nn.Module):
+    """Labels and vectors of B samples -> (B, features), the sum of the embeddings of both.
+
+    Args:
+        conditions: what there is; a label, a vector, or both.
+        features: of the embedding.
+        scale: standard deviation of its values, about.
+    """
+
+    def __init__(self, conditions: ConditionShapes, features: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.classes = self.vector = None
+        if conditions.num_classes:
+            self.classes = ClassEmbedding(conditions.num_classes, features)
+            nn.init.normal_(self.classes.table.weight, std=scale)
+        if conditions.vector_inputs:
+            self.vector = VectorEmbedding(conditions.vector_inputs, features, scale)
+
+    def forward(self, condition: Condition | None, batch: int) -> Tensor:
+        label, vector, _ = condition or Condition()
+        parts: list[Tensor] = []
+        if self.classes is not None:
+            parts.append(self.classes(label, batch))
+        if self.vector is not None:
+            parts.append(self.vector(vector, batch))
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+Conditioning = Literal["projection", "embedding"]
+"""How labels and vectors enter a discriminator: the inner product of an embedding with D's features is added
+to the logit (Miyato and Koyama, 2018), or an embedding is added to that of t."""
+
+
+def condition_embedding(
+    conditions: ConditionShapes, features: int, scale: float = 1.0
+) -> ConditionEmbedding | None:
+    """Build the embedding of labels and vectors; None if there are neither."""
+    if not conditions.num_classes and not conditions.vector_features:
+        return None
+    return ConditionEmbedding(conditions, features, scale)
+
+
+def condition_projection(conditions: ConditionShapes, features: int) -> ConditionEmbedding | None:
+    """Build the embedding whose inner product with D's features is added to its logits; see `projected`."""
+    return condition_embedding(conditions, features, features**-0.5)
+
+
+def projected(
+    logits: Tensor, projection: ConditionEmbedding | None, features: Tensor, condition: Condition | None
 ) -> Tensor:
-    """Add to D's logits (B,) the part that depends on the class, if D has a projection for it."""
+    """Add to D's logits (B,) the part that depends on label and vector, if D has a projection for them."""
     if projection is None:
         return logits
-    of_class: Tensor = projection(features, None if condition is None else condition.label)
-    return logits + of_class
+    embedding: Tensor = projection(condition, features.shape[0])
+    return logits + (features * embedding).sum(dim=1)
+
+
+def embedded(time: Tensor, embedding: ConditionEmbedding | None, condition: Condition | None) -> Tensor:
+    """Add to the embedding of t (B, F) that of label and vector, if D has one."""
+    return time if embedding is None else time + embedding(condition, time.shape[0])
+
+
+def image_condition(condition: Condition | None, like: Tensor, inputs: int) -> Tensor:
+    """Return image conditions with their presence, (B, inputs, *spatial); zeros where there are none.
+
+    Args:
+        condition: the conditions.
+        like: the samples (B, C, *spatial).
+        inputs: C' + 1.
+    """
+    image = None if condition is None else condition.image
+    if image is None:
+        return like.new_zeros(like.shape[0], inputs, *like.shape[2:])
+    return image.to(like.dtype)
+
+
+def with_image(x: Tensor, condition: Condition | None, inputs: int) -> Tensor:
+    """Append an image condition to the channels of x: (B, C, *spatial) -> (B, C + inputs, *spatial)."""
+    return torch.cat([x, image_condition(condition, x, inputs)], dim=1) if inputs else x
 
 
 def num_groups(channels: int) -> int:

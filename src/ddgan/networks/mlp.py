@@ -17,7 +17,18 @@ from torch.nn import functional as F
 from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.layers import ClassEmbedding, ClassProjection, TimeEmbedding, linear, with_class
+from ddgan.networks.layers import (
+    ClassEmbedding,
+    Conditioning,
+    TimeEmbedding,
+    VectorEmbedding,
+    condition_embedding,
+    condition_projection,
+    embedded,
+    image_condition,
+    linear,
+    projected,
+)
 
 __all__ = ["MLPConfig", "MLPDiscriminator", "MLPDiscriminatorConfig", "MLPGenerator"]
 
@@ -72,12 +83,15 @@ class MLPDiscriminatorConfig:
         num_layers: fully connected layers, including the output; 3 in the paper.
         time_features: width of the time embedding; even.
         num_frequencies: octaves of sines and cosines added to the input; see `octaves`.
+        conditioning: how labels and vectors enter: "projection", or "embedding", added to that of t; an image
+            condition is always an input.
     """
 
     hidden_features: Annotated[int, Interval(ge=1, le=65_536)] = 512
     num_layers: Annotated[int, Interval(ge=1, le=1000)] = 3
     time_features: Annotated[int, Interval(ge=2, le=65_536)] = 64
     num_frequencies: Annotated[int, Interval(ge=0, le=16)] = 0
+    conditioning: Conditioning = "projection"
 
     def __post_init__(self) -> None:
         _check_even(self.time_features)
@@ -104,6 +118,13 @@ def octaves(x: Tensor, count: int) -> Tensor:
     return torch.cat([x, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
 
 
+def _with_image(values: Tensor, condition: Condition | None, x_t: Tensor, channels: int) -> Tensor:
+    """Append all numbers of an image condition, with `channels` channels, to the inputs (B, F) of a layer."""
+    if not channels:
+        return values
+    return torch.cat([values, image_condition(condition, x_t, channels).flatten(1)], dim=1)
+
+
 class ModulatedBlock(nn.Module):
     """Layer norm, scale and shift from the embedding, twice SiLU and Linear; plus the input."""
 
@@ -124,7 +145,8 @@ class ModulatedBlock(nn.Module):
 class MLPGenerator(nn.Module):
     """G(x_t, t, z, condition) -> prediction, (B, *sample_shape); with tanh the output is in [-1, 1].
 
-    t, z and the class together set the scale and shift of every block, as AdaGN does in the U-Net.
+    t, z, the class and the vector together set the scale and shift of every block, as AdaGN does in the
+    U-Net. The values of an image condition are inputs, after those of x_t and without octaves.
     """
 
     def __init__(
@@ -135,13 +157,16 @@ class MLPGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.sample_shape = config, sample_shape
-        num_classes = conditions.only_label("the generator mlp")
+        classes, numbers = conditions.num_classes, conditions.vector_inputs
+        self.image_channels = conditions.image_inputs
         values = math.prod(sample_shape)
         features, embedding = config.hidden_features, 2 * config.time_features
         self.time_embedding = TimeEmbedding(config.time_features, embedding, nn.SiLU())
         self.latent = linear(config.latent_size, embedding) if config.latent_size else None
-        self.classes = ClassEmbedding(num_classes, embedding) if num_classes else None
-        self.input = linear(values * (1 + 2 * config.num_frequencies), features)
+        self.classes = ClassEmbedding(classes, embedding) if classes else None
+        self.vector = VectorEmbedding(numbers, embedding) if numbers else None
+        self.image_inputs = self.image_channels * math.prod(sample_shape[1:])
+        self.input = linear(values * (1 + 2 * config.num_frequencies) + self.image_inputs, features)
         self.blocks = nn.ModuleList(ModulatedBlock(features, embedding) for _ in range(config.num_blocks))
         self.output_norm = nn.LayerNorm(features)
         self.output = linear(features, values, 0.01)
@@ -160,25 +185,29 @@ class MLPGenerator(nn.Module):
 
     def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Return the features that the output is computed from, (B, encoded_size)."""
-        return self._features(x_t, self._embedding(t, z, condition))
+        return self._features(x_t, self._embedding(t, z, condition), condition)
 
     def _embedding(self, t: Tensor, z: Tensor, condition: Condition | None) -> Tensor:
         embedding: Tensor = self.time_embedding(t)
         if self.latent is not None:
             embedding = embedding + self.latent(z)
+        label, vector, _ = condition or Condition()
         if self.classes is not None:
-            embedding = embedding + self.classes(None if condition is None else condition.label, t.shape[0])
+            embedding = embedding + self.classes(label, t.shape[0])
+        if self.vector is not None:
+            embedding = embedding + self.vector(vector, t.shape[0])
         return F.silu(embedding)
 
-    def _features(self, x_t: Tensor, embedding: Tensor) -> Tensor:
-        h = self.input(octaves(x_t.flatten(1), self.config.num_frequencies))
+    def _features(self, x_t: Tensor, embedding: Tensor, condition: Condition | None) -> Tensor:
+        values = octaves(x_t.flatten(1), self.config.num_frequencies)
+        h = self.input(_with_image(values, condition, x_t, self.image_channels))
         for block in self.blocks:
             h = block(h, embedding)
         return F.silu(self.output_norm(h))
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         embedding = self._embedding(t, z, condition)
-        output = self.output(self._features(x_t, embedding)).view_as(x_t)
+        output = self.output(self._features(x_t, embedding, condition)).view_as(x_t)
         if self.skip is not None:
             output = output + self.skip(embedding).view(-1, *[1] * (x_t.ndim - 1)) * x_t
         return torch.tanh(output) if self.config.tanh else output
@@ -195,13 +224,18 @@ class MLPDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        num_classes = conditions.only_label("the discriminator mlp")
+        self.image_channels = conditions.image_inputs
         self.input_blocks = 2 * (1 + 2 * config.num_frequencies)
         values, time = math.prod(sample_shape) * self.input_blocks, config.time_features
         self.time_embedding = TimeEmbedding(time, time, nn.LeakyReLU(SLOPE))
-        widths = [values + time] + [config.hidden_features] * (config.num_layers - 1) + [1]
+        self.image_inputs = self.image_channels * math.prod(sample_shape[1:])
+        widths = (
+            [values + time + self.image_inputs] + [config.hidden_features] * (config.num_layers - 1) + [1]
+        )
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.projection = ClassProjection(num_classes, widths[-2]) if num_classes else None
+        is_projected = config.conditioning == "projection"
+        self.projection = condition_projection(conditions, widths[-2]) if is_projected else None
+        self.embedding = None if is_projected else condition_embedding(conditions, time)
 
     @property
     def early_layers(self) -> list[list[nn.Module]]:
@@ -211,8 +245,9 @@ class MLPDiscriminator(nn.Module):
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
         values = octaves(torch.cat([x_prev.flatten(1), x_t.flatten(1)], dim=1), self.config.num_frequencies)
-        h = torch.cat([values, self.time_embedding(t)], dim=1)
+        time = embedded(self.time_embedding(t), self.embedding, condition)
+        h = _with_image(torch.cat([values, time], dim=1), condition, x_t, self.image_channels)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), SLOPE)
         logits: Tensor = self.layers[-1](h).squeeze(1)
-        return with_class(logits, self.projection, h, condition)
+        return projected(logits, self.projection, h, condition)

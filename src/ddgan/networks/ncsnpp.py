@@ -2,8 +2,9 @@
 
 The noise level t enters each residual block as an additive bias; the latent z, through a mapping
 network, sets the scale and shift of every normalisation. The encoder also adds the noisy image itself, FIR
-filtered and strided, at each scale (the "residual" input pyramid). Signals and volumes have the same network
-with convolutions of one and three dimensions.
+filtered and strided, at each scale (the "residual" input pyramid). An image condition is appended to the
+channels of x_t, for the input and for the pyramid alike; labels and vectors enter the mapping network.
+Signals and volumes have the same network with convolutions of one and three dimensions.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from ddgan.networks.layers import (
     Attention,
     ClassEmbedding,
     TimeEmbedding,
+    VectorEmbedding,
     conv,
     group_norm,
     group_norm_silu,
     linear,
+    with_image,
 )
 from ddgan.networks.resample import blur
 
@@ -110,19 +113,27 @@ def pixel_norm(z: Tensor) -> Tensor:
 class MappingNetwork(nn.Module):
     """z (B, nz) -> w (B, features): pixel norm, Linear, SiLU, depth x [Linear, SiLU].
 
-    With classes, the pixel-normalised class embedding is appended to z.
+    With classes, the pixel-normalised class embedding is appended to z; with vectors, their embedding.
     """
 
-    def __init__(self, latent_size: int, features: int, depth: int, num_classes: int = 0) -> None:
+    def __init__(
+        self, latent_size: int, features: int, depth: int, conditions: ConditionShapes = ConditionShapes()
+    ) -> None:
         super().__init__()
-        self.classes = ClassEmbedding(num_classes, features) if num_classes else None
-        sizes = [latent_size + (features if num_classes else 0)] + [features] * (depth + 1)
+        classes, numbers = conditions.num_classes, conditions.vector_inputs
+        self.classes = ClassEmbedding(classes, features) if classes else None
+        self.vector = VectorEmbedding(numbers, features) if numbers else None
+        inputs = latent_size + features * ((classes > 0) + (numbers > 0))
+        sizes = [inputs] + [features] * (depth + 1)
         self.layers = nn.ModuleList(map(linear, sizes[:-1], sizes[1:]))
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        label, vector, _ = condition or Condition()
         w = pixel_norm(z) if z.shape[1] else z
         if self.classes is not None:
-            w = torch.cat([w, pixel_norm(self.classes(y, z.shape[0]))], dim=1)
+            w = torch.cat([w, pixel_norm(self.classes(label, z.shape[0]))], dim=1)
+        if self.vector is not None:
+            w = torch.cat([w, self.vector(vector, z.shape[0])], dim=1)
         for layer in self.layers:
             w = F.silu(layer(w))
         return w
@@ -261,7 +272,7 @@ class Generator(nn.Module):
     """G(x_t, t, z, condition) -> prediction, of the shape of x_t (B, C, *spatial); with tanh in [-1, 1].
 
     `t` is int64 (B,) in 1..T, `z` is (B, latent_size). Source: paper section 4 and appendix, except for the
-    classes, which are ours. With default settings it has 48,432,515 parameters for CIFAR-10, as published.
+    conditions, which are ours. With default settings it has 48,432,515 parameters for CIFAR-10, as published.
     """
 
     def __init__(
@@ -273,19 +284,21 @@ class Generator(nn.Module):
         super().__init__()
         self.config, self.sample_shape = config, sample_shape
         resolutions, channels = config.resolutions(sample_shape), sample_shape[0]
-        num_classes = conditions.only_label("the generator ncsnpp")
+        self.image_inputs = conditions.image_inputs
         base = config.base_channels
         widths = [base * multiplier for multiplier in config.channel_multipliers]
-        style = config.mapping_features if config.latent_size or num_classes else 0
+        has_style = config.latent_size or conditions.num_classes or conditions.vector_features
+        style = config.mapping_features if has_style else 0
         common = Common(4 * base, style, len(sample_shape) - 1)
 
         self.time_embedding = TimeEmbedding(base, 4 * base, nn.SiLU())
         self.mapping = (
-            MappingNetwork(config.latent_size, style, config.mapping_depth, num_classes) if style else None
+            MappingNetwork(config.latent_size, style, config.mapping_depth, conditions) if style else None
         )
-        self.input = conv(channels, base, 3, common.dimensions)
+        inputs = channels + self.image_inputs
+        self.input = conv(inputs, base, 3, common.dimensions)
 
-        skips, width, pyramid = [base], base, channels
+        skips, width, pyramid = [base], base, inputs
         self.encoder = nn.ModuleDict()
         for resolution, outputs in zip(resolutions, widths, strict=True):
             last = resolution == resolutions[-1]
@@ -339,9 +352,9 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor | None, list[Tensor]]:
         """Return the coarsest features, the activated time embedding, w, and the skips."""
         time = F.silu(self.time_embedding(t))
-        label = None if condition is None else condition.label
-        w = None if self.mapping is None else self.mapping(z, label)
-        h, pyramid = self.input(x_t), x_t
+        w = None if self.mapping is None else self.mapping(z, condition)
+        pyramid = with_image(x_t, condition, self.image_inputs)
+        h = self.input(pyramid)
         skips = [h]
         for level in self.encoder.values():
             h, pyramid = level(h, pyramid, time, w, skips)

@@ -20,7 +20,18 @@ from ddgan.config.components import register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.axes import check_spatial, in_words, per_channel, spatial_axes
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.layers import NEARLY_ZERO, ClassProjection, TimeEmbedding, conv, linear, with_class
+from ddgan.networks.layers import (
+    NEARLY_ZERO,
+    Conditioning,
+    TimeEmbedding,
+    condition_embedding,
+    condition_projection,
+    conv,
+    embedded,
+    linear,
+    projected,
+    with_image,
+)
 from ddgan.networks.resample import downsample
 
 __all__ = ["SLOPE", "Discriminator", "ResNetDiscriminatorConfig", "minibatch_stddev", "whole_groups"]
@@ -43,6 +54,8 @@ class ResNetDiscriminatorConfig:
         stddev_group: images per group of the minibatch standard deviation; 0 disables it.
         pooling: how the last features become the logit: "sum" over all places, or "flat": a hidden layer
             sees each place, which suits aligned images; not in the paper.
+        conditioning: how labels and vectors enter: "projection", or "embedding", added to that of t; an image
+            condition is always appended to the channels.
     """
 
     base_channels: Annotated[int, Interval(ge=1, le=4096)] = 128
@@ -53,6 +66,7 @@ class ResNetDiscriminatorConfig:
     time_features: Annotated[int, Interval(ge=2, le=65_536)] = 256
     stddev_group: Annotated[int, Interval(ge=0, le=65_536)] = 4
     pooling: Literal["sum", "flat"] = "sum"
+    conditioning: Conditioning = "projection"
 
     def __post_init__(self) -> None:
         if len(self.downsample) != len(self.channel_multipliers):
@@ -120,7 +134,7 @@ def minibatch_stddev(h: Tensor, group: int) -> Tensor:
     float32, as squares of small deviations would vanish.
     """
     given, h = h, (h.float() if h.dtype == torch.float16 else h)
-    batch, each = len(h), [1] * (h.ndim - 1)
+    batch, each = h.shape[0], [1] * (h.ndim - 1)
     num_groups = -(-batch // group)
     rows = -(-batch // num_groups)
     size = torch.full((num_groups,), rows, device=h.device, dtype=h.dtype)
@@ -158,8 +172,9 @@ def whole_groups(group: int, count: int, share: float) -> Sequence[int]:
 class Discriminator(nn.Module):
     """D(x_prev, x_t, t, condition) -> (B,) logits: is (x_{t-1}, x_t) a real pair of the forward process?
 
-    x_prev and x_t are (B, C, *spatial), t is int64 (B,) in 1..T. Classes, which are not in the paper, enter
-    through a projection (Miyato and Koyama, 2018).
+    x_prev and x_t are (B, C, *spatial), t is int64 (B,) in 1..T. Conditions are not in the paper: labels and
+    vectors enter through a projection (Miyato and Koyama, 2018), or as the settings say, and an image is
+    appended to the channels of the pair.
 
     Args:
         config: its settings.
@@ -181,11 +196,11 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        num_classes = conditions.only_label("the discriminator resnet")
+        self.image_inputs = conditions.image_inputs
         features = config.time_features
         widths = [config.base_channels * m for m in (1, *config.channel_multipliers)]
         self.time_embedding = TimeEmbedding(features, features, nn.LeakyReLU(SLOPE))
-        self.input = conv(2 * channels, widths[0], 1, dimensions)
+        self.input = conv(2 * channels + self.image_inputs, widths[0], 1, dimensions)
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(a, b, features, dimensions, down=down)
             for a, b, down in zip(widths[:-1], widths[1:], config.downsample, strict=True)
@@ -194,7 +209,9 @@ class Discriminator(nn.Module):
         self.output_conv = conv(last + (config.stddev_group > 0), last, 3, dimensions, scale=NEARLY_ZERO)
         self.hidden = linear(places * last, last) if config.pooling == "flat" else None
         self.output = linear(last, 1)
-        self.projection = ClassProjection(num_classes, last) if num_classes else None
+        is_projected = config.conditioning == "projection"
+        self.projection = condition_projection(conditions, last) if is_projected else None
+        self.embedding = None if is_projected else condition_embedding(conditions, features)
 
     @property
     def early_layers(self) -> list[list[nn.Module]]:
@@ -207,8 +224,8 @@ class Discriminator(nn.Module):
         return whole_groups(self.config.stddev_group, count, share)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
-        time = F.leaky_relu(self.time_embedding(t), SLOPE)
-        h = self.input(torch.cat([x_prev, x_t], dim=1))
+        time = F.leaky_relu(embedded(self.time_embedding(t), self.embedding, condition), SLOPE)
+        h = self.input(with_image(torch.cat([x_prev, x_t], dim=1), condition, self.image_inputs))
         for block in self.blocks:
             h = block(h, time)
         if self.config.stddev_group:
@@ -219,4 +236,4 @@ class Discriminator(nn.Module):
         else:
             features = F.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
         logits: Tensor = self.output(features).squeeze(1)
-        return with_class(logits, self.projection, features, condition)
+        return projected(logits, self.projection, features, condition)

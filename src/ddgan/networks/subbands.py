@@ -5,7 +5,8 @@
 
 Both are orthonormal, so noise stays noise: x_t has the same distribution of noise in every channel. A network
 then costs about a quarter (WaveDiff, arXiv 2211.16152, does this with DDGAN's networks). Signals are split
-into two sub-bands, from blocks of two values, and volumes into eight.
+into two sub-bands, from blocks of two values, and volumes into eight. An image condition is split as the
+samples are.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from torch.nn import functional as F
 
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import SettingError
-from ddgan.networks.axes import check_spatial, in_words
+from ddgan.networks.axes import check_spatial, in_words, spatial_axes
 from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import (
     DiscriminatorConfig,
     GeneratorConfig,
     early_layers,
+    image_inputs,
     independent_rows,
     input_blocks,
 )
@@ -69,7 +71,7 @@ def _unshuffled(x: Tensor) -> Tensor:
 def _shuffled(blocks: Tensor) -> Tensor:
     """Do as `F.pixel_shuffle` in any number of dimensions, the inverse of `_unshuffled`."""
     dimensions = blocks.ndim - 2
-    x = blocks.unflatten(1, (-1, *[2] * dimensions))
+    x: Tensor = blocks.unflatten(1, (-1, *[2] * dimensions))
     pairs = [axis for one in range(dimensions) for axis in (2 + dimensions + one, 2 + one)]
     x = x.permute(0, 1, *pairs)
     for axis in range(dimensions):
@@ -81,7 +83,7 @@ def _mixed(x: Tensor) -> Tensor:
     """Multiply the K channels of each block by the Haar matrix, which is its own inverse."""
     dimensions = x.ndim - 2
     matrix = torch.tensor(_signs(dimensions), dtype=x.dtype, device=x.device) / largest("haar", dimensions)
-    bands = torch.einsum("ij,bcj...->bci...", matrix, x.unflatten(1, (-1, 2**dimensions)))
+    bands: Tensor = torch.einsum("ij,bcj...->bci...", matrix, x.unflatten(1, (-1, 2**dimensions)))
     return bands.flatten(1, 2)
 
 
@@ -123,10 +125,11 @@ def _inner(
     sample_shape: tuple[int, ...],
     conditions: ConditionShapes,
 ) -> nn.Module:
-    """Build the network of the sub-bands of samples (C, *spatial)."""
+    """Build the network of the sub-bands of samples (C, *spatial), and of those of their image conditions."""
     shape = inner_shape(sample_shape)
+    channels = conditions.image_channels * (shape[0] // sample_shape[0])
     try:
-        return network.build(shape, conditions)
+        return network.build(shape, conditions._replace(image_channels=channels))
     except SettingError as error:
         raise error.within("network") from None
 
@@ -168,10 +171,24 @@ class _OnSubbands(nn.Module):
         super().__init__()
         self.transform, self.network = transform, network
 
+    def _inside(self, condition: Condition | None) -> Condition | None:
+        """Return the conditions of the sub-bands: of an image, its own and its presence at their size."""
+        if condition is None or condition.image is None:
+            return condition
+        image, presence = condition.image[:, :-1], condition.image[:, -1:]
+        for axis in spatial_axes(image):
+            presence = presence.unflatten(axis, (-1, 2)).select(axis + 1, 0)
+        return condition._replace(image=torch.cat([split(image, self.transform), presence], dim=1))
+
     @property
     def input_blocks(self) -> int:
         """Those of the inner network."""
         return input_blocks(self.network)
+
+    @property
+    def image_inputs(self) -> int:
+        """Those of the inner network."""
+        return image_inputs(self.network)
 
     @property
     def early_layers(self) -> Sequence[Sequence[nn.Module]]:
@@ -195,11 +212,11 @@ class SubbandGenerator(_OnSubbands):
     def encode(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Return the features of the inner network's encoder, (B, encoded_size)."""
         inner: Any = self.network
-        features: Tensor = inner.encode(split(x_t, self.transform), t, z, condition)
+        features: Tensor = inner.encode(split(x_t, self.transform), t, z, self._inside(condition))
         return features
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, condition: Condition | None = None) -> Tensor:
-        bands = self.network(split(x_t, self.transform), t, z, condition)
+        bands = self.network(split(x_t, self.transform), t, z, self._inside(condition))
         return merged(largest(self.transform, x_t.ndim - 2) * bands, self.transform)
 
 
@@ -231,5 +248,6 @@ class SubbandDiscriminator(_OnSubbands):
         return independent_rows(self.network, count, share)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
-        logits: Tensor = self.network(split(x_prev, self.transform), split(x_t, self.transform), t, condition)
+        bands = split(x_prev, self.transform), split(x_t, self.transform)
+        logits: Tensor = self.network(*bands, t, self._inside(condition))
         return logits

@@ -13,7 +13,7 @@ import torch
 from ddgan.config.run_config import RunConfig
 from ddgan.data.batch import EVERY, Batch
 from ddgan.models.precision import tf32
-from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.conditions import ConditionShapes
 from ddgan.planning.machine import Machine
 from ddgan.planning.work import rates
 from ddgan.system.devices import wait_for
@@ -52,15 +52,16 @@ class Cost:
 class _Random:
     """Data of random values, as costly as a prepared dataset."""
 
-    def __init__(self, sample_shape: tuple[int, ...], num_classes: int, device: torch.device) -> None:
-        self.sample_shape, self.conditions, self.checksum = sample_shape, ConditionShapes(num_classes), ""
+    def __init__(
+        self, sample_shape: tuple[int, ...], conditions: ConditionShapes, device: torch.device
+    ) -> None:
+        self.sample_shape, self.conditions, self.checksum = sample_shape, conditions, ""
         self._device = device
 
     def batch(self, step: int, size: int, rows: slice = EVERY) -> Batch:
-        """Return a batch of random values, and of the class 0."""
+        """Return a batch of random values, with no condition given."""
         x = torch.rand(size, *self.sample_shape)[rows].mul_(2).sub_(1).to(self._device)
-        label = torch.zeros(len(x), dtype=torch.int64, device=self._device)
-        return Batch(x, Condition(label=label) if self.conditions.num_classes else None)
+        return Batch(x, self.conditions.null(len(x), self.sample_shape, self._device))
 
     def held_out(self, size: int) -> Batch | None:
         """Return none."""
@@ -81,7 +82,7 @@ def measured_cost(
     processes, training, method = Processes(device), config.training, config.method
     state = create_state(config, sample_shape, processes)
     updates = ReplayedUpdates() if training.cuda_graphs else None
-    inputs = training_inputs(config, _Random(sample_shape, config.num_classes, device), processes)
+    inputs = training_inputs(config, _Random(sample_shape, config.conditions.shapes, device), processes)
     first = -(-method.first_usual // method.period) * method.period
     steps = range(first, first + method.period)
     counts = Counter(method.iteration_kind(step) for step in steps)

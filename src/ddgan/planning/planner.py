@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from ddgan.config.run_config import RunConfig
-from ddgan.config.settings import SettingError
 from ddgan.data.sources import ImagesConfig, with_data
 from ddgan.metrics.affordable import SHARE
 from ddgan.metrics.comparison_inputs import features_at_hand
+from ddgan.networks.conditions import ConditionShapes
 from ddgan.planning import rules
 from ddgan.planning.choices import FEWEST_AT_ONCE, Choices
 from ddgan.planning.cost import Cost, estimated_cost, measured_cost
@@ -32,6 +32,7 @@ from ddgan.system.processes import Processes
 from ddgan.system.text import one_line
 from ddgan.training.console import time_left
 from ddgan.training.estimate import Estimate, estimate
+from ddgan.training.setup import resolved_conditions
 
 __all__ = ["MINUTES", "Plan", "plan"]
 
@@ -304,13 +305,11 @@ def _shape(config: RunConfig, found: Survey) -> tuple[int, int, int]:
 
 
 def _resolved(config: RunConfig, found: Survey) -> RunConfig:
-    """Replace `classes: auto` by the number of classes of the data."""
+    """Replace `classes: auto` by the number of classes of the data; plans know no other conditions."""
     label = config.conditions.label
-    if label is None or label.classes != "auto":
-        return config
-    if not found.per_class:
-        raise SettingError("conditions.label", f"is set, but {found.name} has no classes; leave it out")
-    return config.changed({"conditions.label.classes": len(found.per_class)})
+    classes = len(found.per_class) if label is None or label.classes == "auto" else label.classes
+    conditions = resolved_conditions(config.conditions, ConditionShapes(classes), found.name)
+    return dataclasses.replace(config, conditions=conditions)
 
 
 def _chosen(

@@ -264,8 +264,9 @@ class HeldOutLogits(Callback):
 
     def on_start(self, session: Session) -> None:
         self._batch = session.dataset.held_out(NUM_HELD_OUT) if session.processes.is_main else None
-        if self._batch is not None and session.config.conditions.label is None:
-            self._batch = self._batch._replace(condition=None)
+        if self._batch is not None:
+            condition = session.config.conditions.of(self._batch.condition)
+            self._batch = self._batch._replace(condition=condition)
 
     @torch.no_grad()
     def on_log(self, session: Session, record: dict[str, Any]) -> None:

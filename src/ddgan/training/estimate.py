@@ -35,7 +35,6 @@ from ddgan.data.batch import Batch
 from ddgan.diffusion.process import Diffusion
 from ddgan.models.opening import TooManyParametersError, at_most
 from ddgan.models.precision import channels_innermost
-from ddgan.networks.conditions import Condition
 from ddgan.system.memory import LIBRARIES, MemoryMeter, available_memory, in_bytes, taken_on
 from ddgan.system.processes import Processes
 from ddgan.system.text import one_line
@@ -250,8 +249,8 @@ def _rehearsed(
     def updates() -> None:
         whole = torch.empty(size * training.accumulation * processes.count, *sample_shape, device="meta")
         noise = method.draw(config, state.step, whole).rows(slice(size))
-        label = torch.zeros(len(whole), dtype=torch.int64, device="meta") if config.num_classes else None
-        batch = Batch(whole, None if label is None else Condition(label=label)).rows(slice(size))
+        condition = config.conditions.shapes.null(len(whole), sample_shape, "meta")
+        batch = Batch(whole, condition).rows(slice(size))
         all_updates(state, laid_out(batch, training), noise)
 
     with ExitStack() as stack:

@@ -6,26 +6,27 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ddgan.config.run_config import RunConfig
+from ddgan.config.run_config import SIZES, ConditionsConfig, RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.config.training import TrainingConfig
 from ddgan.data.batch import Batch, Dataset
 from ddgan.diffusion.process import Diffusion
 from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
 from ddgan.networks.axes import CHANNELS_LAST
-from ddgan.networks.conditions import Condition
+from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
 from ddgan.training.freezing import freeze_layers
 from ddgan.training.loss_scale import LossScale
 from ddgan.training.state import DISCRIMINATOR, GENERATOR, Noise, TrainState
 
-__all__ = ["build_networks", "create_state", "resolved", "training_inputs"]
+__all__ = ["build_networks", "create_state", "resolved", "resolved_conditions", "training_inputs"]
 
 
 def check_batch(training: TrainingConfig, processes: Processes) -> None:
@@ -47,26 +48,44 @@ def part_size(training: TrainingConfig, processes: Processes) -> int:
     return training.batch_size // (processes.count * training.accumulation)
 
 
+WHAT = {"label": "classes", "vector": "vectors", "image": "image conditions"}
+"""Part of a condition -> what data has that has it."""
+
+
 def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """Replace `classes: auto` by the number of classes of the data.
+    """Replace the sizes of conditions that are `auto` by those of the data.
 
     Raises:
-        SettingError: if the data has no classes, or more than the settings allow.
+        SettingError: if the data does not have a condition, or it has another size than the settings allow.
     """
-    label, there = config.conditions.label, dataset.conditions.num_classes
-    if label is None:
-        return config
+    known = resolved_conditions(config.conditions, dataset.conditions, config.data.name)
+    return dataclasses.replace(config, conditions=known)
+
+
+def resolved_conditions(conditions: ConditionsConfig, there: ConditionShapes, data: str) -> ConditionsConfig:
+    """Do as `resolved` for data with this name and these conditions."""
+    known = {
+        name: _resolved(name, part, size, data)
+        for (name, part), size in zip(conditions.parts.items(), there, strict=True)
+        if part is not None
+    }
+    return dataclasses.replace(conditions, **known)
+
+
+def _resolved(name: str, part: Any, there: int, data: str) -> Any:
+    """Return the settings of a part of the condition for data that has it in this size."""
+    setting, what, given = SIZES[name], WHAT[name], getattr(part, SIZES[name])
     if not there:
-        raise SettingError("conditions.label", f"is set, but {config.data.name} has no classes; leave it out")
-    if label.classes != "auto" and label.classes < there:
+        raise SettingError(f"conditions.{name}", f"is set, but {data} has no {what}; leave it out")
+    fits = given == "auto" or given == there or (name == "label" and given > there)
+    if not fits:
+        has = f"{there} {setting}" if name == "label" else f"{what} of {there} {setting}"
         raise SettingError(
-            "conditions.label.classes",
-            f"is {label.classes}, but {config.data.name} has {there} classes; set it to auto, or leave "
-            "conditions.label out to ignore them",
+            f"conditions.{name}.{setting}",
+            f"is {given}, but {data} has {has}; set it to auto, or leave conditions.{name} out to ignore "
+            "them",
         )
-    classes = there if label.classes == "auto" else label.classes
-    conditions = dataclasses.replace(config.conditions, label=dataclasses.replace(label, classes=classes))
-    return dataclasses.replace(config, conditions=conditions)
+    return dataclasses.replace(part, **{setting: there if given == "auto" else given})
 
 
 @contextmanager
@@ -156,8 +175,7 @@ def switch_on(config: RunConfig, state: TrainState, sample_shape: tuple[int, ...
     device = next(state.generator.parameters()).device
     x, t = torch.zeros(1, *sample_shape, device=device), torch.ones(1, dtype=torch.int64, device=device)
     z = torch.zeros(1, config.generator.latent_size, device=device)
-    classes = config.num_classes
-    condition = Condition(label=torch.zeros(1, dtype=torch.int64, device=device)) if classes else None
+    condition = config.conditions.shapes.null(1, sample_shape, device)
     dtype = state.precision
     for enabled in {False, dtype is not None}:  # fills the caches of `resample` before compiling
         with torch.no_grad(), torch.autocast(device.type, dtype, enabled=enabled):
@@ -182,7 +200,7 @@ def training_inputs(
 
     Samples are augmented and conditions dropped as the settings say.
     """
-    training, size, label = config.training, config.training.batch_size, config.conditions.label
+    training, size, conditions = config.training, config.training.batch_size, config.conditions
     rows = processes.rows(size)
 
     def inputs(step: int) -> tuple[Batch, Noise]:
@@ -193,18 +211,34 @@ def training_inputs(
             rng = generator_for(config.seed, purpose, step, device=device)
             return torch.rand(size, generator=rng, device=device)[rows]
 
-        if label is None:
-            batch = Batch(batch.x)
+        batch = Batch(batch.x, conditions.of(batch.condition))
+        check_condition(batch, conditions.shapes)
         for augmentation in config.augmentation:
             batch = augmentation.apply(batch, uniform)
-        if batch.label is not None and label is not None:
-            dropped = uniform("label dropout") < label.dropout
-            batch = Batch(batch.x, Condition(label=batch.label.masked_fill(dropped, config.num_classes)))
+        if batch.condition is not None:
+            condition = conditions.dropped(batch.condition, uniform("label dropout"))  # the key of all parts
+            batch = Batch(batch.x, condition)
         whole = batch.x[:1].expand(size, *batch.x.shape[1:])
         noise = config.method.draw(config, step, whole).rows(rows)
         return laid_out(batch, training), noise
 
     return inputs
+
+
+def check_condition(batch: Batch, shapes: ConditionShapes) -> None:
+    """Check that the conditions of a batch have the shapes that the networks are built for.
+
+    Raises:
+        ValueError: naming a part that has another.
+    """
+    expected = shapes.null(len(batch.x), batch.x.shape[1:], "meta") or Condition()
+    for name, part, like in zip(SIZES, batch.condition or Condition(), expected, strict=True):
+        if part is not None and like is not None and part.shape != like.shape:
+            raise ValueError(
+                f"the {name} condition of a batch has shape {list(part.shape)}, not {list(like.shape)}; "
+                "append its presence by ddgan.networks.conditions.with_presence, and give images the size of "
+                "samples"
+            )
 
 
 def laid_out(batch: Batch, training: TrainingConfig) -> Batch:

@@ -159,17 +159,17 @@ class DenoisingGAN(AdversarialMethod):
             paid = self.transport is not None
             predicted = self._predicted(state, prediction, x_t, own.t) if paid else None
             cost = self._transport_cost(state, predicted, x_t)
-        augment = self._augmentation(state, noise.generator)
+        augment, given = self._augmentation(state, batch, noise.generator)
         x_prev, fake_prev, x_t = augment(x_prev), augment(fake_prev), augment(x_t)
         due = Due(self.penalties, state, x_prev, fake_prev, spare_noise(noise))
         statistics: UpdateStatistics = {"t": own.t}
         terms: Terms = {}
         for suffix, discriminator, seen in self._roles(state, x_t):
-            d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
-            d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
+            d_real = run(state, discriminator, x_prev, seen, own.t, given.condition)
+            d_fake = run(state, discriminator, fake_prev, seen, own.t, given.condition)
             loss = self.adversarial.discriminator(d_real, d_fake if cost is None else d_fake - cost)
             statistics |= {f"d_real{suffix}": d_real, f"d_fake{suffix}": d_fake, f"loss_d{suffix}": loss}
-            evaluate = partial(self._logits, state, batch, own, discriminator, seen)
+            evaluate = partial(self._logits, state, given, own, discriminator, seen)
             penalties = due.terms(d_real, d_fake, evaluate, discriminator, suffix)
             terms |= {f"{ADVERSARIAL}{suffix}": loss} | penalties
             statistics |= penalties
@@ -190,7 +190,7 @@ class DenoisingGAN(AdversarialMethod):
         prediction, fake_prev = self._fake(state, batch, own, x_t)
         predicted = self._predicted(state, prediction, x_t, own.t)
         cost = self._transport_cost(state, predicted, x_t)
-        augment = self._augmentation(state, noise.discriminator)
+        augment, given = self._augmentation(state, batch, noise.discriminator)
         fake_prev, seen_t = augment(fake_prev), augment(x_t)
         if self.adversarial.needs_real:
             x_prev = augment(x_prev)
@@ -200,8 +200,8 @@ class DenoisingGAN(AdversarialMethod):
             d_real = None
             if self.adversarial.needs_real:
                 with torch.no_grad():
-                    d_real = run(state, discriminator, x_prev, seen, own.t, batch.condition)
-            d_fake = run(state, discriminator, fake_prev, seen, own.t, batch.condition)
+                    d_real = run(state, discriminator, x_prev, seen, own.t, given.condition)
+            d_fake = run(state, discriminator, fake_prev, seen, own.t, given.condition)
             if cost is not None and self.transport is not None and self.transport.form == "logit":
                 d_fake = d_fake - cost
             loss = self.adversarial.generator(d_real, d_fake)
@@ -233,11 +233,16 @@ class DenoisingGAN(AdversarialMethod):
         error = squared_error(predicted, batch.x)
         return {"reconstruction": error}, {"t": own.t, "reconstruction": error} | spread(predicted, batch.x)
 
-    def _augmentation(self, state: TrainState, spare: HalfStepNoise) -> Callable[[Tensor], Tensor]:
-        """Return the transforms of D's inputs in this update; `spare` is the noise of the other update."""
+    def _augmentation(
+        self, state: TrainState, batch: Batch, spare: HalfStepNoise
+    ) -> tuple[Callable[[Tensor], Tensor], Batch]:
+        """Return the transforms of D's inputs in this update, and the batch with D's image conditions.
+
+        `spare` is the noise of the other update.
+        """
         config = self.augmentation
         if config is None:
-            return lambda x: x
+            return (lambda x: x), batch
         drawn = spare.noise_posterior.flatten(1)
         if spare.noise_posterior.ndim != 4 or drawn.shape[1] < NUM_UNIFORMS:
             raise SettingError(
@@ -246,7 +251,11 @@ class DenoisingGAN(AdversarialMethod):
                 "leave it out",
             )
         probability = state.strength if config.target else state.value(config.probability)
-        return PairAugmentation(config, probability, torch.special.ndtr(drawn[:, :NUM_UNIFORMS]))
+        augment = PairAugmentation(config, probability, torch.special.ndtr(drawn[:, :NUM_UNIFORMS]))
+        condition = batch.condition
+        if condition is not None and condition.image is not None:
+            condition = condition._replace(image=augment.moved(condition.image))
+        return augment, Batch(batch.x, condition)
 
     def _predicted(self, state: TrainState, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor | None:
         """Return the x_0 (B, ...) that a prediction means; None if it is an x_{t-1}."""
