@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import ddgan
 from ddgan import DDGAN, RunConfig
 from ddgan.config.components import make
-from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.conditions import Condition, ConditionShapes, with_presence
 from ddgan.training.setup import create_state
 from ddgan.training.transfer import Sizes, Transfer, levels, transfer, warm_start
 from steps import ALONE, changed, fresh
@@ -65,9 +65,11 @@ def settings_of(slot: str, name: str, **changes: Any) -> Any:
     return make(slot, known[name] | changes)
 
 
-def built(settings: Any, channels: int, classes: int = 0, size: int = 16, seed: int = 0) -> nn.Module:
+def built(
+    settings: Any, channels: int, classes: int = 0, size: int = 16, seed: int = 0, **others: int
+) -> nn.Module:
     """A network none of whose layers is at its start."""
-    network: nn.Module = settings.build((channels, size, size), ConditionShapes(classes))
+    network: nn.Module = settings.build((channels, size, size), ConditionShapes(classes, **others))
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -82,7 +84,7 @@ def started(
 
     def shaped(other: Sizes) -> dict[str, torch.Size]:
         with torch.device("meta"):
-            made = settings.build((other.channels, size, size), ConditionShapes(other.classes))
+            made = settings.build((other.channels, size, size), ConditionShapes(*other[1:]))
         return {name: tensor.shape for name, tensor in made.state_dict().items()}
 
     found = transfer(source.state_dict(), network, shaped, sizes, theirs)
@@ -90,10 +92,13 @@ def started(
     return found
 
 
-def called(network: nn.Module, slot: str, x: Tensor, label: Tensor | None = None) -> Tensor:
+def called(
+    network: nn.Module, slot: str, x: Tensor, label: Tensor | None = None, condition: Condition | None = None
+) -> Tensor:
     """The output for images x, with the same t, z and x_t each time."""
     t, z = torch.tensor([1, 2, 3, 1]), torch.randn(4, 4, generator=torch.Generator().manual_seed(3))
-    condition = None if label is None else Condition(label=label)
+    if condition is None and label is not None:
+        condition = Condition(label=label)
     with torch.no_grad():
         if slot == "generator":
             return network(x, t, z, condition)  # type: ignore[no-any-return]
@@ -183,6 +188,74 @@ def test_other_classes_and_channels_at_once() -> None:
     made = called(network, "generator", grey().repeat(1, 3, 1, 1), label)
     expected = called(source, "generator", grey(), label).repeat(1, 3, 1, 1)
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
+
+
+IMAGE = Condition(image=with_presence(torch.randn(4, 2, 16, 16, generator=torch.Generator().manual_seed(6))))
+"""An image condition."""
+
+
+@pytest.mark.parametrize(("slot", "name"), NETWORKS)
+def test_a_model_starts_with_an_image_condition_as_it_was_and_can_lose_it(slot: str, name: str) -> None:
+    settings = settings_of(slot, name)
+    x = torch.randn(4, 3, 16, 16)
+    source, network = built(settings, 3), built(settings, 3, seed=1, image_channels=2)
+    found = started(settings, source, network, Sizes(3, 0, image=2), Sizes(3, 0))
+    assert set(found.adapted.values()) == {"image channels 0 -> 2"}
+    assert not found.left
+    torch.testing.assert_close(called(network, slot, x, condition=IMAGE), called(source, slot, x))
+    back = started(settings, network, built(settings, 3, seed=2), Sizes(3, 0), Sizes(3, 0, image=2))
+    for key, value in source.state_dict().items():
+        assert torch.equal(back.tensors[key], value)
+
+
+@pytest.mark.parametrize(("slot", "name"), NETWORKS)
+def test_channels_change_beside_an_image_condition(slot: str, name: str) -> None:
+    settings = settings_of(slot, name)
+    source, network = built(settings, 1, image_channels=2), built(settings, 3, seed=1, image_channels=2)
+    found = started(settings, source, network, Sizes(3, 0, image=2), Sizes(1, 0, image=2))
+    assert not found.left
+    x = grey()
+    found_output = called(network, slot, x.expand(-1, 3, -1, -1), condition=IMAGE)
+    expected = called(source, slot, x, condition=IMAGE)
+    torch.testing.assert_close(found_output, expected.expand_as(found_output))
+
+
+def test_inputs_of_another_image_start_at_zero() -> None:
+    settings = settings_of("generator", "ncsnpp")
+    source, network = built(settings, 3, image_channels=1), built(settings, 3, seed=1, image_channels=4)
+    found = started(settings, source, network, Sizes(3, 0, image=4), Sizes(3, 0, image=1))
+    weight = found.tensors["input.weight"]
+    assert torch.equal(weight[:, :3], source.state_dict()["input.weight"][:, :3])
+    assert weight.shape[1] == 8
+    assert not weight[:, 3:].any()
+
+
+def test_a_shape_that_is_the_same_by_chance_is_not_taken() -> None:
+    """Three inputs, of colour before, and now of grey and of an image condition."""
+    settings = settings_of("generator", "ncsnpp")
+    source, network = built(settings, 3), built(settings, 1, seed=1, image_channels=1)
+    found = started(settings, source, network, Sizes(1, 0, image=1), Sizes(3, 0))
+    weight, theirs = found.tensors["input.weight"], source.state_dict()["input.weight"]
+    torch.testing.assert_close(weight[:, :1], theirs.sum(dim=1, keepdim=True))
+    assert not weight[:, 1:].any()
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_unet_starts_with_a_vector_as_it_was(classes: int) -> None:
+    settings = settings_of("generator", "ncsnpp")
+    source, network = built(settings, 3, classes), built(settings, 3, 5, seed=1, vector_features=2)
+    found = started(settings, source, network, Sizes(3, 5, vector=2), Sizes(3, classes))
+    fresh = ["mapping.vector.linear.weight", *([] if classes else ["mapping.classes.table.weight"])]
+    assert sorted(found.left) == sorted(fresh)
+    x, null = torch.randn(4, 3, 16, 16), torch.full((4,), 5)
+    given = Condition(null, with_presence(torch.randn(4, 2)))
+    expected = called(source, "generator", x)
+    torch.testing.assert_close(called(network, "generator", x, condition=given), expected)
+    other = built(settings, 3, 5, seed=2, vector_features=4)
+    kept = started(settings, network, other, Sizes(3, 5, vector=4), Sizes(3, 5, vector=2))
+    assert list(kept.left) == ["mapping.vector.linear.weight"]  # other features mean something else
+    gone = started(settings, network, built(settings, 3, seed=3), Sizes(3, 0), Sizes(3, 5, vector=2))
+    assert not gone.left
 
 
 def test_the_same_network_of_another_size_is_taken_whole() -> None:

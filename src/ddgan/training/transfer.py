@@ -3,22 +3,24 @@
 Weights of the same name and shape are taken. Others are adapted to
 
     other classes     rows of classes that both have, and the null class; new inputs for classes start at 0
+    other conditions  new inputs for vectors and images start at 0, so that the model does what it did
     other channels    from grey, weights are repeated, those of an input divided by the number of channels; to
                       grey, those of an input are summed and those of an output averaged, so that grey images
                       give what they gave; otherwise channels that both have
     another size      a level of a U-Net takes the weights of the level that corresponds to it, see `levels`
 
-Which axes of a tensor belong to channels or classes is seen by building the network with those of the source,
-without memory. Everything else keeps its initialisation.
+Which axes of a tensor belong to channels, classes or other conditions is seen by building the network with
+those of the source, without memory. Everything else keeps its initialisation.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -52,10 +54,14 @@ class Sizes(NamedTuple):
     Attributes:
         channels: channels of a sample, or its number of values.
         classes: number of classes; 0 for none.
+        vector: features of a vector; 0 for none.
+        image: channels of an image condition; 0 for none.
     """
 
     channels: int
     classes: int
+    vector: int = 0
+    image: int = 0
 
 
 ANY = Sizes(1, 0)
@@ -158,19 +164,16 @@ def transfer(
         their_sizes: what the source was built for.
     """
     ours = network.state_dict()
-    as_theirs = {
-        sizes._replace(channels=their_sizes.channels),
-        sizes._replace(classes=their_sizes.classes),
-        their_sizes,
-    }
+    steps = _steps(their_sizes, sizes)
+    between = {one for step in steps for one in (step, step._replace(image=0), step._replace(vector=0))}
     shapes: dict[Sizes, Shapes] = {sizes: {name: tensor.shape for name, tensor in ours.items()}}
-    for other in as_theirs - {sizes} if shaped is not None else ():
+    for other in between - {sizes} if shaped is not None and their_sizes != sizes else ():
         try:
             assert shaped is not None
             shapes[other] = shaped(other)
         except SettingError:  # the network cannot be built for them
             continue
-    adapt = _Adapting(sizes, their_sizes, shapes, partial(_blocks_at, network))
+    adapt = _Adapting(steps, shapes, partial(_blocks_at, network))
     found = [_transferred(ours, theirs, adapt, *one) for one in levels(list(theirs), list(ours))]
     return max(found, key=lambda one: one.count)
 
@@ -216,41 +219,93 @@ class _Adapting(NamedTuple):
     """How tensors are adapted.
 
     Attributes:
-        sizes: what the network is built for.
-        theirs: what the source was built for.
-        shapes: of the network, also when built for sizes of the source, where that is possible.
+        steps: from what the source was built for to what the network is built for, see `_steps`.
+        shapes: of the network, built for these sizes and some between, where that is possible.
         blocks: name of a tensor -> how many times its input has the values of a sample.
     """
 
-    sizes: Sizes
-    theirs: Sizes
+    steps: Sequence[Sizes]
     shapes: Mapping[Sizes, Shapes]
     blocks: Callable[[str], int]
 
+    def is_same(self, name: str) -> bool:
+        """Whether a tensor has one shape for all sizes, so that its values keep their meaning."""
+        return len({self._shape(name, sizes) for sizes in self.steps} - {None}) <= 1
+
     def made(self, name: str, ours: Tensor, theirs: Tensor) -> tuple[Tensor, str] | None:
         """Return a tensor of the shape of `ours`, made from `theirs`, and how; None if it has no meaning."""
-        if self.shapes.get(self.theirs, {}).get(name) != theirs.shape:
+        if self._shape(name, self.steps[0]) != theirs.shape:
             return None
         made, reasons = theirs.to(ours), []
-        for axis in range(ours.ndim):
-            if made.shape[axis] == ours.shape[axis]:
-                continue
-            if self._depends(name, axis, self.sizes._replace(channels=self.theirs.channels)):
-                between = (self.theirs.channels, self.sizes.channels)
-                changed = _with_channels(made, ours, axis, self.blocks(name) if axis else 1, *between)
-                reasons.append(f"channels {between[0]} -> {between[1]}")
-            else:
-                between = (self.theirs.classes, self.sizes.classes)
-                changed = _with_classes(made, ours, axis, *between)
-                reasons.append(f"classes {between[0]} -> {between[1]}")
-            if changed is None:
-                return None
-            made = changed
-        return made, ", ".join(reasons)
+        for before, after in pairwise(self.steps):
+            for axis in range(ours.ndim):
+                size = self._size(name, after, axis)
+                if size == made.shape[axis]:
+                    continue
+                changed = None if size is None else self._changed(name, made, ours, axis, size, before, after)
+                if changed is None:
+                    return None
+                made = changed
+                reasons.append(_change(before, after))
+        return (made, ", ".join(reasons)) if made.shape == ours.shape else None
 
-    def _depends(self, name: str, axis: int, other: Sizes) -> bool:
-        shape = self.shapes.get(other, {}).get(name)
-        return shape is not None and shape[axis] != self.shapes[self.sizes][name][axis]
+    def _changed(
+        self, name: str, made: Tensor, ours: Tensor, axis: int, size: int, before: Sizes, after: Sizes
+    ) -> Tensor | None:
+        """Return a tensor whose axis has the size after a step; None if that has no meaning."""
+        if before.channels != after.channels:
+            blocks = self.blocks(name) if axis else 1
+            return _with_channels(made, ours, axis, blocks, before.channels, after.channels)
+        if before.image != after.image:
+            without = self._size(name, before._replace(image=0), axis)
+            return None if without is None else _with_zeros(made, axis, without, size)
+        if before.vector != after.vector:
+            are_others = before.vector and after.vector  # which have another meaning
+            return None if are_others else _with_zeros(made, axis, min(made.shape[axis], size), size)
+        without = self._size(name, before._replace(vector=0), axis)
+        if without is None:
+            return None
+        of_classes, of_vector = made.split([without, made.shape[axis] - without], axis)
+        size -= of_vector.shape[axis]
+        return torch.cat(
+            [_with_classes(of_classes, ours, axis, size, before.classes, after.classes), of_vector], axis
+        )
+
+    def _shape(self, name: str, sizes: Sizes) -> torch.Size | None:
+        return self.shapes.get(sizes, {}).get(name)
+
+    def _size(self, name: str, sizes: Sizes, axis: int) -> int | None:
+        shape = self._shape(name, sizes)
+        return None if shape is None else shape[axis]
+
+
+def _steps(theirs: Sizes, ours: Sizes) -> list[Sizes]:
+    """Return the sizes between those of the source and of the network, of which each changes one.
+
+    Inputs for an image and for a vector are the last ones, so they change first.
+    """
+    steps = [theirs]
+    for name in ("image", "vector", "classes", "channels"):
+        changed = steps[-1]._replace(**{name: getattr(ours, name)})
+        if changed != steps[-1]:
+            steps.append(changed)
+    return steps
+
+
+def _change(before: Sizes, after: Sizes) -> str:
+    """Say what a step changes."""
+    words = {"vector": "vector features", "image": "image channels"}
+    return next(
+        f"{words.get(name, name)} {old} -> {new}"
+        for name, old, new in zip(Sizes._fields, before, after, strict=True)
+        if old != new
+    )
+
+
+def _with_zeros(theirs: Tensor, axis: int, kept: int, size: int) -> Tensor:
+    """Keep the first inputs, and add zeros to the size: inputs of a condition that the source lacks."""
+    shape = [size - kept if place == axis else length for place, length in enumerate(theirs.shape)]
+    return torch.cat([theirs.narrow(axis, 0, kept), theirs.new_zeros(shape)], axis)
 
 
 def _with_channels(
@@ -279,15 +334,17 @@ def _with_channels(
 
 
 def _with_classes(
-    theirs: Tensor, ours: Tensor, axis: int, from_classes: int, to_classes: int
-) -> Tensor | None:
-    """Change the number of classes along an axis: rows (0), the last one of the null class, or inputs (1)."""
-    old, new = theirs.shape[axis], ours.shape[axis]
-    both = min(old, new)
+    theirs: Tensor, ours: Tensor, axis: int, size: int, from_classes: int, to_classes: int
+) -> Tensor:
+    """Change the number of classes along an axis: rows (0), the last one of the null class, or inputs (1).
+
+    The axis then has this size.
+    """
+    old = theirs.shape[axis]
+    both = min(old, size)
     if axis:
-        zeros = torch.zeros_like(ours.narrow(axis, both, new - both))
-        return torch.cat([theirs.narrow(axis, 0, both), zeros], axis)
-    made, has_null = ours.clone(), (old, new) == (from_classes + 1, to_classes + 1)
+        return _with_zeros(theirs, axis, both, size)
+    made, has_null = ours.clone(), (old, size) == (from_classes + 1, to_classes + 1)
     both -= has_null
     made[:both] = theirs[:both]
     if has_null:
@@ -313,7 +370,7 @@ def _transferred(
         their = theirs[source[name]] if name in source else None
         if their is None:
             found.left[name] = "not in the source"
-        elif their.shape == own.shape:
+        elif their.shape == own.shape and adapt.is_same(name):
             found.tensors[name] = their
             found.taken.append(name)
             used.add(source[name])
@@ -449,11 +506,11 @@ def _sizes(
 
     def shaped(sizes: Sizes) -> Shapes:
         with torch.device("meta"):
-            built = network.build((sizes.channels, *sample_shape[1:]), ConditionShapes(sizes.classes))
+            built = network.build((sizes.channels, *sample_shape[1:]), ConditionShapes(*sizes[1:]))
         return {name: tensor.shape for name, tensor in built.state_dict().items()}
 
-    ours, theirs = config.conditions.shapes.num_classes, weights.config.conditions.shapes.num_classes
-    return shaped, Sizes(sample_shape[0], ours), Sizes(weights.sample_shape[0], theirs)
+    ours, theirs = config.conditions.shapes, weights.config.conditions.shapes
+    return shaped, Sizes(sample_shape[0], *ours), Sizes(weights.sample_shape[0], *theirs)
 
 
 def kinds_of(settings: Any) -> tuple[str, ...]:
