@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ddgan.data.toy import SPREAD, Gaussians, centres
+from ddgan.data.toy import SPREAD, Gaussians, GaussiansConfig, centres
+from ddgan.networks.conditions import ConditionShapes
 
 
 def test_centres_are_a_grid_of_5_by_5() -> None:
@@ -26,6 +27,21 @@ def test_points_are_spread_evenly_and_normally() -> None:
     torch.testing.assert_close(offsets.mean(dim=0), torch.zeros(2), atol=0.02, rtol=0)
     within = (distance <= 3 * SPREAD).double().mean()  # 1 - exp(-9 / 2) in the plane
     assert abs(within - 0.98889) < 0.0015
+
+
+def test_the_centre_is_a_standardised_vector_and_changes_no_point() -> None:
+    plain, told = GaussiansConfig().open(3), GaussiansConfig(condition="centre").open(3)
+    assert told.conditions == ConditionShapes(vector_features=2)
+    batch = told.batch(1, 50_000)
+    assert torch.equal(batch.x, plain.batch(1, 50_000).x)
+    assert plain.batch(1, 4).condition is None
+    assert batch.condition is not None
+    vector = batch.condition.vector
+    assert torch.equal(vector[:, 2], torch.ones(50_000))
+    nearest = torch.cdist(batch.x, centres()).argmin(dim=1)
+    assert float((vector[:, :2] - centres()[nearest]).norm(dim=1).median()) == 0
+    torch.testing.assert_close(vector[:, :2].std(dim=0), torch.ones(2), atol=0.02, rtol=0)
+    torch.testing.assert_close(vector[:, :2].mean(dim=0), torch.zeros(2), atol=0.02, rtol=0)
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +32,7 @@ def test_rows(labels: np.ndarray, num_classes: int, count_of: Callable[[int], in
 
 
 class EmbeddedConfig:
-    """Settings of included data: splits train and test, no options.
+    """Settings of included data: splits train and test.
 
     Attributes:
         class_names: names of the classes; empty if their numbers say enough.
@@ -45,6 +45,11 @@ class EmbeddedConfig:
     @property
     def name(self) -> str:
         return self.kind
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Further arguments of the dataset; none by default."""
+        return {}
 
     def check(self) -> None:
         """Do nothing, as the data always exists."""
@@ -60,7 +65,7 @@ class EmbeddedConfig:
     ) -> Dataset:
         if split not in (None, *SPLITS):
             raise ValueError(f"split is '{split}'; {self.kind} has {' and '.join(SPLITS)}")
-        return self.dataset(seed=seed, device=device, split=split or "train")
+        return self.dataset(seed=seed, device=device, split=split or "train", **self.options)
 
 
 def is_embedded(config: Any) -> bool:

@@ -6,7 +6,8 @@ The paper does not state its constants; these are the usual ones: centres 2 {-2.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from ddgan.config.components import register
 from ddgan.data.batch import EVERY, Batch
 from ddgan.data.embedded import EmbeddedConfig
-from ddgan.networks.conditions import ConditionShapes
+from ddgan.networks.conditions import Condition, ConditionShapes, with_presence
 from ddgan.system.devices import to_device
 from ddgan.system.randomness import generator_for
 
@@ -32,13 +33,23 @@ def centres() -> Tensor:
 
 
 class Gaussians:
-    """Endless samples of the mixture, (2,); batch `step` depends only on (seed, step)."""
+    """Endless samples of the mixture, (2,); batch `step` depends only on (seed, step).
+
+    With the condition "centre", each has the centre of its Gaussian as a vector, whose two numbers have mean
+    0 and standard deviation 1.
+    """
 
     sample_shape = (2,)
-    conditions = ConditionShapes()
     checksum = ""
 
-    def __init__(self, seed: int = 0, device: torch.device | str = "cpu", split: str = "train") -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        split: str = "train",
+        condition: Literal["centre"] | None = None,
+    ) -> None:
+        self.conditions = ConditionShapes(vector_features=2 if condition else 0)
         self._seed = seed
         self._device = torch.device(device)
         self._purpose = "gaussians" if split == "train" else f"gaussians {split}"
@@ -48,7 +59,10 @@ class Gaussians:
         rng = generator_for(self._seed, self._purpose, step)
         centre = centres()[torch.randint(25, (size,), generator=rng)]
         points = centre + SPREAD * torch.randn(size, 2, generator=rng)
-        return Batch(to_device(points[rows], self._device))
+        x = to_device(points[rows], self._device)
+        if not self.conditions.vector_features:
+            return Batch(x)
+        return Batch(x, Condition(vector=to_device(with_presence(centre[rows]), self._device)))
 
     def held_out(self, size: int) -> Batch | None:
         """Return None: endless samples never repeat."""
@@ -57,6 +71,15 @@ class Gaussians:
 
 @register("data", "gaussians")
 class GaussiansConfig(EmbeddedConfig):
-    """25 Gaussians in the plane, as endless random samples."""
+    """25 Gaussians in the plane, as endless random samples.
+
+    Args:
+        condition: "centre" gives the centre of each sample's Gaussian as a vector; by default there is none.
+    """
 
     dataset: ClassVar[Any] = Gaussians
+    condition: Literal["centre"] | None = None
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"condition": self.condition}
