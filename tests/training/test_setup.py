@@ -14,8 +14,10 @@ import ddgan
 from ddgan import RunConfig
 from ddgan.config.settings import SettingError
 from ddgan.data.batch import Batch, Dataset
+from ddgan.data.toy import SPREAD, centres
 from ddgan.networks.axes import is_channels_last
-from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.conditions import Condition, ConditionShapes, with_presence
+from ddgan.system.randomness import ImageNoise
 from ddgan.training.estimate import estimate, operations
 from ddgan.training.setup import resolved, training_inputs
 from steps import ALONE, untimed
@@ -179,3 +181,33 @@ def test_data_that_forgets_the_presence_is_told_so(
     words = f"the {name} condition of a batch has shape {shape}"
     with pytest.raises(ValueError, match=re.escape(words) + ".*with_presence"):
         training_inputs(config, dataset, ALONE)(0)
+
+
+def test_a_vector_is_followed(tmp_path: Path) -> None:
+    """In seconds, draws are at the centre that was asked for; without a vector they are everywhere."""
+    config = RunConfig.load("gaussians").changed(
+        {
+            "data.condition": "centre",
+            "conditions.vector": {},
+            "generator.hidden_features": 128,
+            "generator.num_blocks": 2,
+            "method.discriminators.pair.hidden_features": 64,
+            "optimization.ema.decay": 0.95,
+            "training.num_iterations": 300,
+            "training.batch_size": 128,
+            "training.score_samples": 0,
+            "training.device": "cpu",
+        }
+    )
+    model = ddgan.train(config, tmp_path / "run", verbose=False).model
+    asked = centres().repeat_interleave(20, dim=0)
+    noise = ImageNoise(0, range(len(asked)), torch.device("cpu"))
+    with torch.no_grad():
+        drawn = model.generate(noise, Condition(vector=with_presence(asked)))
+        nearest = torch.cdist(drawn, centres()).argmin(dim=1)
+        anywhere = torch.cdist(model.generate(noise, None), centres()).argmin(dim=1)
+    number = torch.arange(25).repeat_interleave(20)
+    assert float((nearest == number).double().mean()) > 0.95
+    assert float(((drawn - asked).norm(dim=1) < 3 * SPREAD).double().mean()) > 0.8
+    assert len(anywhere.unique()) > 12
+    assert float((anywhere == number).double().mean()) < 0.2
