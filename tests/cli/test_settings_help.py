@@ -40,7 +40,7 @@ INT, FLOAT = Annotated[int, Interval(ge=1, le=64)], Annotated[float, Interval(gt
             Annotated[tuple[bool, ...], Len(min_length=1, max_length=8)],
             "list of 1 to 8 entries, each true or false",
         ),
-        (hints(RunConfig)["generator"], "a kind of generator: mlp, ncsnpp, subbands"),
+        (hints(RunConfig)["generator"], "a kind of generator: mlp, ncsnpp, refined, subbands"),
     ],
     ids=str,
 )
