@@ -257,7 +257,7 @@ def test_another_shape_of_samples_does_not_fit(model: DDGAN, tmp_path: Path) -> 
     save_changed(model, path, sample_shape=[7, 8, 8])
     refused(path, r"does not fit its own settings: 4 tensors .*, the first 'encoder\.8x8\.pyramid")
     save_changed(model, path, sample_shape=[3, 7, 8])
-    refused(path, "generator.channel_multipliers is .* halves the size 1 times, .* 7 x 8")
+    refused(path, "generator.channel_multipliers is .* halves the size 1 times, .* size 7 x 8;")
 
 
 def drop_first(tensors: dict[str, Tensor]) -> None:

@@ -145,7 +145,7 @@ def test_a_used_folder_is_refused_before_anything_happens(run_copy: Path, tiny_c
         ),
         (
             {"generator.channel_multipliers": [1] * 5},
-            r"halves the size 4 times, but .* 8 x 8",
+            r"halves the size 4 times, but .* size 8 x 8;",
         ),
         (
             {"training.num_iteration": 3},
