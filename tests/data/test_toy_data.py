@@ -30,9 +30,9 @@ def test_points_are_spread_evenly_and_normally() -> None:
 
 
 def test_the_centre_is_a_standardised_vector_and_changes_no_point() -> None:
-    plain, told = GaussiansConfig().open(3), GaussiansConfig(condition="centre").open(3)
-    assert told.conditions == ConditionShapes(vector_features=2)
-    batch = told.batch(1, 50_000)
+    plain, conditioned = GaussiansConfig().open(3), GaussiansConfig(condition="centre").open(3)
+    assert conditioned.conditions == ConditionShapes(vector_features=2)
+    batch = conditioned.batch(1, 50_000)
     assert torch.equal(batch.x, plain.batch(1, 50_000).x)
     assert plain.batch(1, 4).condition is None
     assert batch.condition is not None

@@ -118,9 +118,10 @@ class ConditionsConfig:
             condition: the conditions of B samples.
             uniform: random numbers in [0, 1), (B,).
         """
+        num_classes = self.shapes.num_classes
         for name, part in self.parts.items():
             if part is not None:
-                condition = condition.dropped(uniform < part.dropout, self.shapes.num_classes, [name])
+                condition = condition.dropped(uniform < part.dropout, num_classes, [name])
         return condition
 
 

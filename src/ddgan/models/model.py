@@ -23,6 +23,7 @@ from ddgan.models.precision import DTYPES, Arithmetic, Precision, choose_precisi
 from ddgan.models.sampling_memory import check_sampling
 from ddgan.models.weights_file import WEIGHTS_NAME, write_weights
 from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.interfaces import activation_floats
 from ddgan.networks.layers import kernels_kept
 from ddgan.system import images
 from ddgan.system.arguments import check_seed, check_whole
@@ -311,8 +312,8 @@ class TrainedModel(ABC):
         if available is not None:
             share = int(SHARE_OF_FREE * available)
             budget = max(budget, share) if self.device.type == "cuda" else min(budget, share)
-        estimate = getattr(self.config.generator, "activation_floats", lambda shape: 64 * math.prod(shape))
-        return max(1, min(MOST_AT_ONCE, budget // (4 * estimate(self.sample_shape))))
+        floats = activation_floats(self.config.generator, self.sample_shape)
+        return max(1, min(MOST_AT_ONCE, budget // (4 * floats)))
 
     def grid_columns(self) -> int | None:
         """Return the columns of a sample grid: one per class for 2..20 classes, else None (nearly square)."""

@@ -55,7 +55,7 @@ class ConditionShapes(NamedTuple):
     def null(
         self, count: int, sample_shape: Sequence[int], device: torch.device | str | None = None
     ) -> Condition | None:
-        """Return the condition of `count` samples of which nothing is given; None if there are no conditions.
+        """Return the condition that gives `count` samples nothing; None if there are no conditions.
 
         Args:
             count: B.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ddgan.config.components import Component, default, register
 from ddgan.config.settings import Interval, SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import GeneratorConfig, early_layers, image_inputs, input_blocks
+from ddgan.networks.interfaces import GeneratorConfig, build_as, early_layers, image_inputs, input_blocks
 from ddgan.networks.layers import Conditioning, condition_projection, linear, projected
 from ddgan.networks.resnet import SLOPE, minibatch_stddev, whole_groups
 
@@ -54,10 +54,7 @@ class EncoderDiscriminatorConfig:
         of_trunk, of_head = conditions, ConditionShapes()
         if self.conditioning == "projection":
             of_trunk, of_head = ConditionShapes(image_channels=conditions.image_channels), conditions
-        try:
-            trunk: Any = self.network.build((2 * channels, *sizes), of_trunk)
-        except SettingError as error:
-            raise error.within("network") from None
+        trunk: Any = build_as("network", self.network, (2 * channels, *sizes), of_trunk)
         if not getattr(trunk, "encoded_size", 0):
             raise SettingError(
                 "network.kind", f"is {getattr(self.network, 'kind', None)}, which has no encoder"

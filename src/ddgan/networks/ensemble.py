@@ -15,9 +15,8 @@ from annotated_types import Len
 from torch import Tensor, nn
 
 from ddgan.config.components import Component, find, register
-from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import DiscriminatorConfig, independent_rows, joint_early_layers
+from ddgan.networks.interfaces import DiscriminatorConfig, build_as, independent_rows, joint_early_layers
 
 __all__ = ["EnsembleDiscriminator", "EnsembleDiscriminatorConfig"]
 
@@ -46,13 +45,12 @@ class EnsembleDiscriminatorConfig:
         Raises:
             SettingError: naming a network that does not suit the samples.
         """
-        built = []
-        for index, network in enumerate(self.networks):
-            try:
-                built.append(network.build(sample_shape, conditions))
-            except SettingError as error:
-                raise error.within(f"networks.{index}") from None
-        return EnsembleDiscriminator(built)
+        return EnsembleDiscriminator(
+            [
+                build_as(f"networks.{index}", network, sample_shape, conditions)
+                for index, network in enumerate(self.networks)
+            ]
+        )
 
 
 class EnsembleDiscriminator(nn.Module):

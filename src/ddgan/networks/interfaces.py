@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from torch import nn
 
+from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import ConditionShapes
 
 __all__ = [
     "DiscriminatorConfig",
     "GeneratorConfig",
+    "activation_floats",
+    "build_as",
     "early_layers",
     "image_inputs",
     "independent_rows",
@@ -24,7 +28,7 @@ class GeneratorConfig(Protocol):
     """Settings of a generator. An optional setting `tanh` that is true promises outputs in [-1, 1].
 
     An optional method `activation_floats(sample_shape)` estimates the memory per sample, which decides the
-    batch size of sampling.
+    batch size of sampling, see the function of this name.
 
     Its network may have the property `early_layers`: for each level of its encoder, from the input on, the
     modules that are frozen with it, see `training.freeze`.
@@ -54,6 +58,29 @@ class DiscriminatorConfig(Protocol):
     def build(self, sample_shape: tuple[int, ...], conditions: ConditionShapes) -> nn.Module:
         """Build D(x_prev, x_t, t, condition) for samples of this shape, with newly initialised weights."""
         ...
+
+
+def build_as(
+    name: str,
+    network: GeneratorConfig | DiscriminatorConfig,
+    sample_shape: tuple[int, ...],
+    conditions: ConditionShapes = ConditionShapes(),
+) -> nn.Module:
+    """Build a network that is the setting `name` of another component.
+
+    Raises:
+        SettingError: as the network's, with its setting named within `name`.
+    """
+    try:
+        return network.build(sample_shape, conditions)
+    except SettingError as error:
+        raise error.within(name) from None
+
+
+def activation_floats(network: GeneratorConfig, sample_shape: tuple[int, ...]) -> int:
+    """Estimate how many floats a call of a generator needs per sample; by default 64 times its values."""
+    estimate = getattr(network, "activation_floats", None)
+    return int(estimate(sample_shape)) if estimate else 64 * math.prod(sample_shape)
 
 
 def independent_rows(discriminator: nn.Module, count: int, share: float) -> Sequence[int]:

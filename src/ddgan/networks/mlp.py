@@ -229,9 +229,8 @@ class MLPDiscriminator(nn.Module):
         values, time = math.prod(sample_shape) * self.input_blocks, config.time_features
         self.time_embedding = TimeEmbedding(time, time, nn.LeakyReLU(SLOPE))
         self.image_inputs = self.image_channels * math.prod(sample_shape[1:])
-        widths = (
-            [values + time + self.image_inputs] + [config.hidden_features] * (config.num_layers - 1) + [1]
-        )
+        inputs = values + time + self.image_inputs
+        widths = [inputs] + [config.hidden_features] * (config.num_layers - 1) + [1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         is_projected = config.conditioning == "projection"
         self.projection = condition_projection(conditions, widths[-2]) if is_projected else None

@@ -10,7 +10,6 @@ removes noise with few operations, but learns layout slowly. Together they do bo
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from ddgan.config.components import Component, find, register
 from ddgan.config.settings import SettingError
 from ddgan.networks.conditions import Condition, ConditionShapes
-from ddgan.networks.interfaces import GeneratorConfig, joint_early_layers
+from ddgan.networks.interfaces import GeneratorConfig, activation_floats, build_as, joint_early_layers
 
 __all__ = ["RefinedGenerator", "RefinedGeneratorConfig"]
 
@@ -69,20 +68,13 @@ class RefinedGeneratorConfig:
         Raises:
             SettingError: naming the network that does not suit the samples.
         """
-        built = []
-        for name, shape in (("coarse", sample_shape), ("fine", _doubled(sample_shape))):
-            try:
-                built.append(getattr(self, name).build(shape, conditions))
-            except SettingError as error:
-                raise error.within(name) from None
-        return RefinedGenerator(self, *built)
+        coarse = build_as("coarse", self.coarse, sample_shape, conditions)
+        return RefinedGenerator(self, coarse, build_as("fine", self.fine, _doubled(sample_shape), conditions))
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
         """Estimate how many floats a call of the networks needs per sample: the larger of the two."""
         return max(
-            int(estimate(shape)) if estimate else 64 * math.prod(shape)
-            for network, shape in ((self.coarse, sample_shape), (self.fine, _doubled(sample_shape)))
-            for estimate in (getattr(network, "activation_floats", None),)
+            activation_floats(self.coarse, sample_shape), activation_floats(self.fine, _doubled(sample_shape))
         )
 
 

@@ -26,6 +26,8 @@ from ddgan.networks.conditions import Condition, ConditionShapes
 from ddgan.networks.interfaces import (
     DiscriminatorConfig,
     GeneratorConfig,
+    activation_floats,
+    build_as,
     early_layers,
     image_inputs,
     independent_rows,
@@ -128,10 +130,7 @@ def _inner(
     """Build the network of the sub-bands of samples (C, *spatial), and of those of their image conditions."""
     shape = inner_shape(sample_shape)
     channels = conditions.image_channels * (shape[0] // sample_shape[0])
-    try:
-        return network.build(shape, conditions._replace(image_channels=channels))
-    except SettingError as error:
-        raise error.within("network") from None
+    return build_as("network", network, shape, conditions._replace(image_channels=channels))
 
 
 @register("generator", "subbands")
@@ -159,9 +158,7 @@ class SubbandGeneratorConfig:
 
     def activation_floats(self, sample_shape: tuple[int, ...]) -> int:
         """Estimate how many floats a call of the network needs per sample."""
-        shape = inner_shape(sample_shape)
-        estimate = getattr(self.network, "activation_floats", None)
-        return int(estimate(shape)) if estimate else 64 * math.prod(shape)
+        return activation_floats(self.network, inner_shape(sample_shape))
 
 
 class _OnSubbands(nn.Module):

@@ -138,7 +138,7 @@ class MemoryMeter(TorchDispatchMode):
 
 def _laid_out(result: Any, args: Sequence[Any]) -> Any:
     """Return the result of a convolution with the channels innermost if an input has them, as kernels do."""
-    if not any(isinstance(arg, Tensor) and is_channels_last(arg) for arg in args):
+    if not any(isinstance(arg, Tensor) and _has_channels_innermost(arg) for arg in args):
         return result
     if isinstance(result, Tensor):
         return _with_channels_last(result)
@@ -150,7 +150,7 @@ def _with_channels_last(x: Tensor) -> Tensor:
     return x.new_empty(x.movedim(1, -1).shape).movedim(-1, 1)
 
 
-def is_channels_last(x: Tensor) -> bool:
+def _has_channels_innermost(x: Tensor) -> bool:
     """Whether the channels of images or volumes are innermost, and only then contiguous."""
     return x.ndim in FORMATTED and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
 

@@ -20,6 +20,7 @@ from ddgan.diffusion.process import Diffusion
 from ddgan.models.precision import DTYPES, channels_innermost, choose_precision
 from ddgan.networks.axes import CHANNELS_LAST
 from ddgan.networks.conditions import Condition, ConditionShapes
+from ddgan.networks.interfaces import build_as
 from ddgan.system.processes import Processes
 from ddgan.system.randomness import generator_for
 from ddgan.training.freezing import freeze_layers
@@ -104,19 +105,12 @@ def build_networks(config: RunConfig, sample_shape: tuple[int, ...]) -> dict[str
     """
     shapes = config.conditions.shapes
     with seeded_weights(config.seed):
-        networks: dict[str, nn.Module] = {}
-        try:
-            networks[GENERATOR] = config.generator.build(sample_shape, shapes)
-        except SettingError as error:
-            raise error.within("generator") from None
+        networks = {GENERATOR: build_as("generator", config.generator, sample_shape, shapes)}
         found: dict[str, nn.Module] = {}
+        several = hasattr(config.method, "discriminators")
         for role, discriminator in config.method.discriminators_of().items():
-            try:
-                found[role] = discriminator.build(sample_shape, shapes)
-            except SettingError as error:
-                several = hasattr(config.method, "discriminators")
-                name = f"discriminators.{role}" if several else "discriminator"
-                raise error.within(f"method.{name}") from None
+            name = f"method.discriminators.{role}" if several else "method.discriminator"
+            found[role] = build_as(name, discriminator, sample_shape, shapes)
         if found:
             networks[DISCRIMINATOR] = nn.ModuleDict(found)
     freeze_layers(networks, config.training.freeze)
