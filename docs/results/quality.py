@@ -37,7 +37,8 @@ from ddgan.system.outputs import read_record
 
 BASE = "digits_quick"
 DIGITS = (BASE, "modern_digits", "modern_stackedmnist")
-DATA = {BASE: ("digits", "classifier"), "quality_emoji": ("emoji", "emoji_classifier")}
+EMOJI = ("emoji", "emoji_classifier")
+DATA = {BASE: ("digits", "classifier"), "quality_emoji": EMOJI, "modern_emoji": EMOJI}
 """Preset, or name of a file of settings -> the data and the features that its samples are scored with."""
 DIFFERENCES = [{"kind": kind, "gamma": 0.002, "epsilon": 0.01, "share": 0.25} for kind in ("r1", "r2")]
 SMALL = {
